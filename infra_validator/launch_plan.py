@@ -1,0 +1,86 @@
+"""What a serving binary asks a runner to start: plain, frozen data that every platform can read."""
+
+from __future__ import annotations
+
+import dataclasses
+import string
+from collections.abc import Mapping
+from typing import Protocol
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelMount:
+    """Where the model is and where the server must see it.
+
+    Attributes:
+      source: the SavedModel directory; a local path, or a URI that the platform can read.
+      base_path: the directory that the server calls its models', e.g. ``/models``.
+      name: the model's name.
+      version: the version under which it is served.
+    """
+
+    source: str
+    base_path: str
+    name: str
+    version: int
+
+    @property
+    def model_base_path(self) -> str:
+        """TensorFlow Serving's ``--model_base_path``: the directory that holds the version directories."""
+        return f"{self.base_path}/{self.name}"
+
+    @property
+    def target(self) -> str:
+        """Where the SavedModel itself must appear."""
+        return f"{self.model_base_path}/{self.version}"
+
+
+@dataclasses.dataclass(frozen=True)
+class LaunchPlan:
+    """One model server to start.
+
+    Attributes:
+      binary: the serving binary's name in the serving spec, e.g. ``tensorflow_serving``.
+      label: how reports call it, e.g. ``tensorflow/serving:2.19.0`` or ``embedded model server 0.1.0``.
+      model: where the model is and where the server must see it.
+      image: the container image; empty on platforms without images.
+      command: the program and its first arguments; empty means the image's own entry point.
+      args: the arguments after the command. ``${name}`` stands for a value that only the platform knows: the names in
+        ``PLACEHOLDERS``. A literal dollar sign is written ``$$``.
+      env: environment variables.
+      ports: the ports that the server listens on inside a container, by protocol (``grpc``, ``rest``).
+    """
+
+    #: What a platform fills in: the chosen ports, the file to write self-chosen ports to, the address to listen on, and the
+    #: directory that holds the version directories.
+    PLACEHOLDERS = ("grpc_port", "rest_port", "port_file", "bind_address", "model_base_path")
+
+    binary: str
+    label: str
+    model: ModelMount
+    image: str = ""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    ports: Mapping[str, int] = dataclasses.field(default_factory=lambda: {"grpc": 8500, "rest": 8501})
+
+    def uses(self, placeholder: str) -> bool:
+        """Whether an argument asks for ``placeholder``."""
+        return any(f"${{{placeholder}}}" in argument for argument in self.args)
+
+    def arguments(self, **values: str | int) -> list[str]:
+        """The arguments with the placeholders filled in; a KeyError names one that was not given."""
+        return [string.Template(argument).substitute(values) for argument in self.args]
+
+
+def literal(argument: str) -> str:
+    """A user's argument as it must stand in ``LaunchPlan.args``: no placeholder of ours is looked for in it."""
+    return argument.replace("$", "$$")
+
+
+class LaunchPlanner(Protocol):
+    """What a runner needs of a serving binary (see serving_binaries/base_binary.py)."""
+
+    def MakeLaunchPlan(self, model_path: str, platform: str) -> LaunchPlan:
+        """The server to start for the SavedModel at ``model_path`` on ``platform`` (e.g. ``local_docker``)."""
+        ...

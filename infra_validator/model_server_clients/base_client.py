@@ -1,0 +1,114 @@
+"""The shared interface of all model server clients: HOW to talk to one model server.
+
+The interface is TFX's ``base_client.py`` with two changes: every wait looks at the job and at the model at once, and every call has a
+deadline.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterable
+from types import TracebackType
+
+from infra_validator.deadline import Deadline, News, wait_until
+from infra_validator.errors import AttemptFailed, DeadlineExceeded
+from infra_validator.reason_codes import ReasonCode
+from infra_validator.sample_request import SampleRequest
+from infra_validator.states import Life, ModelStatus, ModelStatusReport, Observation
+
+#: How a client sees the job that runs its server; ``runner.Observe`` is one.
+Job = Callable[[], Observation]
+
+_CALL_SECONDS = 2.0  # the cap of one status call; the wait goes on after it
+
+
+class JobGone(Exception):
+    """The job ended while it was being talked to. The validation turns it into the attempt's failure.
+
+    Attributes:
+      seen: the observation that says why.
+    """
+
+    def __init__(self, seen: Observation) -> None:
+        super().__init__(seen.detail)
+        self.seen = seen
+
+
+def raise_if_gone(seen: Observation) -> None:
+    """Raise JobGone if the job is gone."""
+    if seen.life is Life.GONE:
+        raise JobGone(seen)
+
+
+def _unwatched() -> Observation:
+    return Observation.running()
+
+
+class BaseModelServerClient(abc.ABC):
+    """Talks to one model server about one model. Used by one thread unless a subclass says otherwise; close it.
+
+    Args:
+      endpoint: ``host:port``.
+      model_name: the model's name on the server.
+      version: the version under test; None means whatever the server has.
+    """
+
+    def __init__(self, endpoint: str, model_name: str, version: int | None = None) -> None:
+        self.endpoint = endpoint
+        self.model_name = model_name
+        self.version = version
+
+    @abc.abstractmethod
+    def GetModelStatus(self, deadline: Deadline) -> ModelStatusReport:
+        """Ask once for the model's status. A server that does not answer is NOT_READY with ``answered=False``, not an error."""
+
+    @abc.abstractmethod
+    def SendRequests(
+        self, requests: Iterable[SampleRequest], deadline: Deadline, job: Job = _unwatched, concurrency: int = 8
+    ) -> int:
+        """Send ``requests`` as they come, at most ``concurrency`` at once and as many in memory; returns how many were answered.
+
+        Raises:
+          AttemptFailed: a request was answered with an error (REQUEST_FAILED), or not in time (QUERY_TIMEOUT).
+          JobGone: the server ended meanwhile.
+        """
+
+    @abc.abstractmethod
+    def Close(self) -> None:
+        """Give the connection back. May be called twice."""
+
+    def WaitUntilModelLoaded(self, deadline: Deadline, job: Job = _unwatched, news: News | None = None) -> None:
+        """Wait until the model is READY, looking at the job and the model at once; the first news ends the wait.
+
+        Called by the validation once the job is Running.
+
+        Raises:
+          AttemptFailed: the model became UNAVAILABLE (MODEL_UNAVAILABLE), or the deadline came (LOAD_TIMEOUT).
+          JobGone: the server ended.
+        """
+        last = ModelStatusReport(ModelStatus.NOT_READY, "", answered=False)
+
+        def loaded() -> bool | None:
+            nonlocal last
+            raise_if_gone(job())
+            last = self.GetModelStatus(deadline.capped(_CALL_SECONDS))
+            if last.status is ModelStatus.UNAVAILABLE:
+                raise AttemptFailed(ReasonCode.MODEL_UNAVAILABLE, last.detail)
+            if last.status is ModelStatus.READY:
+                return True
+            raise_if_gone(job())
+            return None
+
+        try:
+            wait_until(loaded, deadline, news=news)
+        except DeadlineExceeded as error:
+            told = f"Its last answer: {last.detail}." if last.answered else "The server never answered."
+            raise AttemptFailed(ReasonCode.LOAD_TIMEOUT, told) from error
+
+    def __enter__(self) -> BaseModelServerClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.Close()

@@ -1,0 +1,229 @@
+"""The shared interface of all model server runners: WHERE a model server runs.
+
+The interface, the five states and their order are the base runner seed's (TFX ``base_runner.py``). A runner owns one job on
+a platform, is used once, never recovers a job and does not talk to the model server's application. The base class owns
+the verbs; a platform answers and acts through the five methods whose names start with an underscore.
+
+The caller's order: ``Prepare`` (may be left out), ``Start``, ``WaitUntilRunning``, ``GetEndpoint``, any number of ``Observe``
+and ``GetLogs``, and ``Stop`` in every case.
+"""
+
+from __future__ import annotations
+
+import abc
+import logging
+import threading
+from collections.abc import Callable
+
+from infra_validator.deadline import Deadline, News, wait_until
+from infra_validator.errors import AttemptFailed, DeadlineExceeded, InfrastructureError, JobAborted
+from infra_validator.launch_plan import LaunchPlanner
+from infra_validator.reason_codes import Blames, ReasonCode
+from infra_validator.specs import ServingSpec
+from infra_validator.states import JobState, Life, Observation, Verb, check_move
+
+_LOG = logging.getLogger(__name__)
+
+_STOP_SECONDS = 30.0  # how long Stop may take when the caller sets no deadline of its own
+
+
+class BaseModelServerRunner(abc.ABC):
+    """Starts, watches and stops one model server job.
+
+    Args:
+      model_path: the SavedModel directory.
+      serving_binary: says what to start.
+      serving_spec: the whole serving spec; a platform reads its own part.
+
+    Attributes:
+      platform: the name of the platform in the serving spec; set by each subclass.
+      plan: what is started.
+      news: announced by the platform's own watcher (process exit, daemon events) whenever ``Observe`` may answer otherwise.
+      on_progress: called with one line for people when something slow goes on (a pull, an upload).
+      stop_problems: what could not be cleaned up, one sentence each; filled by Stop, which never raises for them.
+    """
+
+    platform: str
+
+    def __init__(self, model_path: str, serving_binary: LaunchPlanner, serving_spec: ServingSpec) -> None:
+        self.model_path = model_path
+        self.serving_spec = serving_spec
+        self.plan = serving_binary.MakeLaunchPlan(model_path, self.platform)
+        self.news = News()
+        self.on_progress: Callable[[str], None] = _LOG.info
+        self.stop_problems: list[str] = []
+        self._state = JobState.INITIAL
+        self._lock = threading.RLock()
+        self._prepared = False
+        self._cleanups: list[tuple[str, Callable[[Deadline], None]]] = []
+        self._last_observation = Observation.pending()
+        self._final_logs: str | None = None
+
+    @property
+    def state(self) -> JobState:
+        """The job's state as the verbs have led to it."""
+        return self._state
+
+    # ---------------------------------------------------------------- the verbs
+
+    def Prepare(self, deadline: Deadline | float) -> None:
+        """Get what the job needs and what has a time limit of its own: an image, an uploaded model.
+
+        Called by the validation before Start, so that it does not count as loading time; Start calls it if nobody did.
+
+        Raises:
+          InfrastructureError: it cannot be had.
+        """
+        with self._lock:
+            if self._prepared:
+                return
+            self._prepared = True
+        self._prepare(Deadline.of(deadline))
+
+    def Start(self) -> None:
+        """Start the model server in a non-blocking manner; Initial becomes Scheduled.
+
+        Raises:
+          IllegalStateError: it was called before (an AssertionError, as the seed has it).
+          InfrastructureError: the platform refused. Call Stop all the same.
+        """
+        with self._lock:
+            check_move(Verb.START, self._state)
+            self._state = JobState.SCHEDULED
+        self.Prepare(Deadline.after(_STOP_SECONDS))
+        self._launch()
+
+    def WaitUntilRunning(self, deadline: Deadline | float) -> bool:
+        """Wait until the job runs; Scheduled becomes Running.
+
+        Args:
+          deadline: a Deadline, or a UTC timestamp in seconds as in the seed.
+
+        Returns:
+          True: the job is Running. Every other outcome is an exception.
+
+        Raises:
+          IllegalStateError: Start was not called, or the runner was stopped.
+          InfrastructureError: the server's process never ran.
+          AttemptFailed: it ran and ended, even if nobody saw it running; JobAborted if the platform ended it.
+        """
+        check_move(Verb.WAIT_UNTIL_RUNNING, self._state)
+        try:
+            seen = wait_until(self._settled, Deadline.of(deadline), news=self.news)
+        except DeadlineExceeded as error:
+            last = self._last_observation.detail or "nothing was seen of it"
+            raise InfrastructureError(
+                ReasonCode.SERVER_NOT_STARTED, f"The job did not reach the state Running in time: {last}."
+            ) from error
+        if seen.life is Life.GONE:
+            raise failure_of(seen)
+        with self._lock:
+            if self._state is JobState.SCHEDULED:
+                self._state = JobState.RUNNING
+        return True
+
+    def Observe(self) -> Observation:
+        """What is known of the job now. Cheap; never blocks for long. Gone means Aborted, unless Stop was called.
+
+        Called in every wait beside the question about the model, so that the first news ends the wait.
+        """
+        if self._state in (JobState.INITIAL, JobState.END):
+            return self._last_observation
+        seen = self._look()
+        with self._lock:
+            self._last_observation = seen
+            if seen.life is Life.GONE and self._state in (JobState.SCHEDULED, JobState.RUNNING):
+                self._state = JobState.ABORTED
+        return seen
+
+    def GetEndpoint(self) -> str:
+        """``host:port`` of the server's gRPC endpoint.
+
+        Raises:
+          IllegalStateError: the job has not reached Running, or has left it.
+        """
+        check_move(Verb.GET_ENDPOINT, self._state)
+        return self._find_endpoint()
+
+    def GetLogs(self) -> str:
+        """The last lines that the server wrote, as far as they can be had; after Stop, those read just before. Never raises."""
+        if self._final_logs is not None:
+            return self._final_logs
+        if self._state is JobState.INITIAL:
+            return ""
+        try:
+            return self._tail_logs()
+        except Exception as error:
+            return f"(the server's log could not be read: {error})"
+
+    def Stop(self, deadline: Deadline | float | None = None) -> None:
+        """Stop the job and remove everything that was created. Legal in every state, any number of times; never raises.
+
+        What cannot be cleaned up is logged and kept in ``stop_problems``. A second call tries again what failed in the first.
+        """
+        limit = Deadline.of(deadline) if deadline is not None else Deadline.after(_STOP_SECONDS)
+        with self._lock:
+            if self._final_logs is None and self._state is not JobState.INITIAL:
+                self.Observe()
+                self._final_logs = self.GetLogs()
+            self._state = JobState.END
+            self.stop_problems = []
+            failed = []
+            while self._cleanups:
+                name, action = self._cleanups.pop()
+                try:
+                    action(limit)
+                except Exception as error:
+                    failed.append((name, action))
+                    self.stop_problems.append(f"Could not {name}: {error}")
+                    _LOG.warning("Could not %s: %s", name, error)
+            self._cleanups = failed[::-1]
+
+    # ---------------------------------------------------------------- for platforms
+
+    def register_cleanup(self, name: str, action: Callable[[Deadline], None]) -> None:
+        """Remember how to undo an effect. Called *before* the effect; Stop runs the actions, last registered first.
+
+        Args:
+          name: completes "Could not ...", e.g. ``remove container abc``.
+          action: must accept that the effect never happened or is already undone.
+        """
+        self._cleanups.append((name, action))
+
+    def _prepare(self, deadline: Deadline) -> None:
+        """Called once, before _launch. Platforms with pulls or uploads override it."""
+
+    @abc.abstractmethod
+    def _launch(self) -> None:
+        """Called by Start. Create the job and return; register every cleanup before its effect.
+
+        Raises:
+          InfrastructureError: the platform refused.
+        """
+
+    @abc.abstractmethod
+    def _look(self) -> Observation:
+        """Called by Observe and in every wait. What is seen of the job now; answer from what a watcher has noted."""
+
+    @abc.abstractmethod
+    def _find_endpoint(self) -> str:
+        """Called by GetEndpoint when Running: ``host:port``."""
+
+    @abc.abstractmethod
+    def _tail_logs(self) -> str:
+        """Called by GetLogs and once by Stop before anything is removed: the last lines of the server's output."""
+
+    # ---------------------------------------------------------------- private
+
+    def _settled(self) -> Observation | None:
+        seen = self.Observe()
+        return None if seen.life is Life.PENDING else seen
+
+
+def failure_of(seen: Observation) -> InfrastructureError | AttemptFailed:
+    """The exception for a job that is gone: by the line between the model's fault and the infrastructure's."""
+    reason = seen.reason or ReasonCode.JOB_ABORTED
+    if reason.blames is Blames.INFRASTRUCTURE:
+        return InfrastructureError(reason, seen.detail, fingerprint=seen.fingerprint)
+    kind = JobAborted if reason is ReasonCode.JOB_ABORTED else AttemptFailed
+    return kind(reason, seen.detail, fingerprint=seen.fingerprint)

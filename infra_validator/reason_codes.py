@@ -1,0 +1,281 @@
+"""Every reason a verdict can have: one stable code, whom it blames, a plain sentence, the next step.
+
+The codes are part of the public interface (reports, exit messages, dashboards): a code is never renamed or reused.
+The README's table is made from this enum and a test compares the two.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Blames(enum.Enum):
+    """Who has to act; this decides the outcome."""
+
+    NOBODY = "nobody"  # BLESSED
+    MODEL = "model"  # NOT_BLESSED
+    INFRASTRUCTURE = "infrastructure"  # INCONCLUSIVE
+    USAGE = "usage"  # INCONCLUSIVE; nothing was started
+
+
+class ReasonCode(enum.Enum):
+    """A reason code. ``name`` is the code.
+
+    Attributes:
+      blames: whom it blames.
+      heals: whether trying again can change the outcome.
+      sentence: what happened, in plain words.
+      next_step: what to do.
+    """
+
+    blames: Blames
+    heals: bool
+    sentence: str
+    next_step: str
+
+    def __new__(cls, blames: Blames, heals: bool, sentence: str, next_step: str) -> ReasonCode:
+        member = object.__new__(cls)
+        member._value_ = (len(cls.__members__), blames.value)
+        member.blames = blames
+        member.heals = heals
+        member.sentence = sentence
+        member.next_step = next_step
+        return member
+
+    # --- the model is fine
+    BLESSED = (
+        Blames.NOBODY,
+        False,
+        "The model was loaded and served.",
+        "Nothing to do.",
+    )
+
+    # --- the model: what is on disk
+    MODEL_NOT_A_SAVED_MODEL = (
+        Blames.MODEL,
+        False,
+        "The directory holds no readable SavedModel.",
+        "Export the model again and check that saved_model.pb is there and whole.",
+    )
+    MODEL_FILES_INCOMPLETE = (
+        Blames.MODEL,
+        False,
+        "Files that the model's graph needs are missing.",
+        "Copy or export the whole SavedModel directory, with variables/ and assets/.",
+    )
+    TAG_SET_NOT_FOUND = (
+        Blames.MODEL,
+        False,
+        "The SavedModel has no graph with the tags asked for.",
+        "Export with these tags, or name the model's tags in request_spec.tensorflow_serving.tag_set.",
+    )
+    SIGNATURE_NOT_FOUND = (
+        Blames.MODEL,
+        False,
+        "The model has no such signature.",
+        "Export the signature, or name one that the model has.",
+    )
+    SIGNATURE_NOT_SUPPORTED = (
+        Blames.USAGE,
+        False,
+        "Sample requests for this signature cannot be made from examples.",
+        "Name a signature with one string input, or give the requests in a file (--requests).",
+    )
+
+    # --- the model: loading
+    MODEL_LOAD_FAILED = (
+        Blames.MODEL,
+        False,
+        "The model server could not load the model.",
+        "Read the server's message; load the model with the same server version by hand.",
+    )
+    OP_NOT_REGISTERED = (
+        Blames.MODEL,
+        False,
+        "The model uses an operation that the serving binary lacks.",
+        "Serve with a binary that has the operation, or export the model without it.",
+    )
+    WARMUP_FAILED = (
+        Blames.MODEL,
+        False,
+        "A warm-up request in the model's assets.extra failed, so the server refused the model.",
+        "Make the warm-up file again with this model's signatures.",
+    )
+    LOAD_TIMEOUT = (
+        Blames.MODEL,
+        True,
+        "The model was not ready within max_loading_time_seconds.",
+        "Read the server's log; raise validation_spec.max_loading_time_seconds if the model is only large.",
+    )
+    MODEL_UNAVAILABLE = (
+        Blames.MODEL,
+        False,
+        "The server says that the model will not become available.",
+        "Read the server's message and log.",
+    )
+
+    # --- the model: the server's end
+    SERVER_EXITED = (
+        Blames.MODEL,
+        True,
+        "The model server exited before the validation was done.",
+        "Read the server's last lines in the report.",
+    )
+    SERVER_KILLED = (
+        Blames.MODEL,
+        True,
+        "The model server was ended by a signal.",
+        "A crash in native code: read the server's last lines; try the model with the same binary by hand.",
+    )
+    SERVER_OUT_OF_MEMORY = (
+        Blames.MODEL,
+        False,
+        "The model server ran out of memory.",
+        "Give the server more memory in the serving spec, or make the model smaller.",
+    )
+    SERVER_UNHEALTHY = (
+        Blames.MODEL,
+        True,
+        "The model server runs but does not answer as a model server does.",
+        "Check that the serving binary is the right one and read its log.",
+    )
+    JOB_ABORTED = (
+        Blames.MODEL,
+        True,
+        "The platform ended the model server job while it was being validated.",
+        "Look for evictions, deletions or restarts on the platform; run the validation again.",
+    )
+
+    # --- the model: requests
+    REQUEST_FAILED = (
+        Blames.MODEL,
+        False,
+        "A sample request was answered with an error.",
+        "Send the same request to the same server by hand; the report holds the error.",
+    )
+    QUERY_TIMEOUT = (
+        Blames.MODEL,
+        True,
+        "The sample requests were not answered within max_query_time_seconds.",
+        "Raise validation_spec.max_query_time_seconds or make the model faster.",
+    )
+    TOTAL_TIMEOUT = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The validation did not end within total_time_seconds.",
+        "Raise validation_spec.total_time_seconds.",
+    )
+
+    # --- the caller
+    WRONG_USAGE = (
+        Blames.USAGE,
+        False,
+        "The arguments make no sense.",
+        "Correct the argument that is named.",
+    )
+    BAD_SPEC = (
+        Blames.USAGE,
+        False,
+        "A spec is wrong.",
+        "Correct the field that is named; docs/specs.md lists all fields.",
+    )
+    BAD_REQUESTS = (
+        Blames.USAGE,
+        False,
+        "The file of sample requests is wrong.",
+        "Correct the line or record that is named.",
+    )
+
+    # --- the infrastructure: files
+    MODEL_NOT_FOUND = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "There is no model at the path given.",
+        "Check the path; the model must exist before it can be validated.",
+    )
+    MODEL_NOT_READABLE = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The model's files cannot be read by the validator or the server.",
+        "Give read permission on the files to the user that is named.",
+    )
+    EXAMPLES_NOT_READABLE = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The examples cannot be read.",
+        "Check the file that is named; make the Examples artifact again if it is damaged.",
+    )
+    NO_EXAMPLES = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "There are no examples to make sample requests of.",
+        "Name a split that has examples in request_spec.split_name.",
+    )
+    NO_SPACE = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "There is no room left on a disk that the validation needs.",
+        "Free some space on the file system that is named.",
+    )
+    OUTPUT_NOT_WRITABLE = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The result cannot be written.",
+        "Check the path and its permissions.",
+    )
+
+    # --- the infrastructure: local process
+    BINARY_NOT_FOUND = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The serving binary is not there.",
+        "Install it, put it on the PATH, or name it in local_process.binary_path.",
+    )
+    BINARY_NOT_EXECUTABLE = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The serving binary cannot be executed.",
+        "Check the file's type, its permissions and its interpreter line.",
+    )
+    EMBEDDED_SERVER_NOT_INSTALLED = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The embedded model server needs TensorFlow's wheel for its C library, and it is not installed.",
+        "pip install 'infra-validator[embedded]'",
+    )
+    PORT_NOT_AVAILABLE = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "The port for the model server is taken.",
+        "Free the port or leave the choice to the runner.",
+    )
+    SERVER_NOT_OURS = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "Another server answers at the model server's address.",
+        "Stop the other server; do not share ports between servers.",
+    )
+    PLATFORM_NOT_INSTALLED = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The Python package for this serving platform is not installed.",
+        "Install the extra that is named.",
+    )
+    SERVER_NOT_STARTED = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "The platform could not start the model server.",
+        "Read the platform's message.",
+    )
+    INTERRUPTED = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The validation was interrupted.",
+        "Run it again.",
+    )
+    INTERNAL_ERROR = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The validator itself failed.",
+        "Please report this, with the traceback in the log.",
+    )

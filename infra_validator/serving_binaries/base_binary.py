@@ -1,0 +1,35 @@
+"""What a serving binary must answer: WHAT runs, and which client talks to it."""
+
+from __future__ import annotations
+
+import abc
+
+from infra_validator.launch_plan import LaunchPlan
+
+
+class BaseServingBinary(abc.ABC):
+    """One serving binary of a serving spec (one image of several, say). Starts nothing itself.
+
+    Attributes:
+      name: its name in the serving spec, e.g. ``tensorflow_serving``.
+      client: the name of the model server client that talks to it (a key of wiring.CLIENTS).
+      advisory: whether its verdict is reported only and does not decide.
+    """
+
+    name: str
+    client: str
+    advisory: bool = False
+
+    @property
+    @abc.abstractmethod
+    def label(self) -> str:
+        """How reports call it, e.g. ``tensorflow/serving:2.19.0``."""
+
+    @abc.abstractmethod
+    def MakeLaunchPlan(self, model_path: str, platform: str) -> LaunchPlan:
+        """The server to start for the SavedModel at ``model_path``. Called by the runner's constructor.
+
+        Raises:
+          InfrastructureError: there is no such binary on this platform.
+          SpecError: the spec asks for something that this binary cannot do.
+        """

@@ -1,0 +1,22 @@
+"""The three specs: frozen dataclasses that speak JSON, with TFX's field names and defaults."""
+
+from infra_validator.specs.kubernetes import KubernetesConfig
+from infra_validator.specs.local_docker import LocalDockerConfig
+from infra_validator.specs.local_process import LocalProcessConfig
+from infra_validator.specs.model_runtime import ModelRuntimeConfig
+from infra_validator.specs.request_spec import RequestSpec, TensorFlowServingRequestSpec
+from infra_validator.specs.serving_spec import ServingSpec, TensorFlowServingConfig
+from infra_validator.specs.validation_spec import OnRejected, ValidationSpec
+
+__all__ = [
+    "KubernetesConfig",
+    "LocalDockerConfig",
+    "LocalProcessConfig",
+    "ModelRuntimeConfig",
+    "OnRejected",
+    "RequestSpec",
+    "ServingSpec",
+    "TensorFlowServingConfig",
+    "TensorFlowServingRequestSpec",
+    "ValidationSpec",
+]

@@ -1,0 +1,48 @@
+"""The part of a serving spec that says how to run a model server as a local process."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+from infra_validator.specs.reader import not_negative, port, spec_field
+
+_UNITS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def parse_size(text: str) -> int | None:
+    """Bytes of ``512m``, ``2g``, ``2GiB``, ``1048576``; None if it is no size."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
+    return int(float(match[1]) * _UNITS[match[2]]) if match else None
+
+
+def size(text: str) -> str | None:
+    """Check of a size field."""
+    if text and not parse_size(text):
+        return f"must be a size above 0 such as 512m or 2g, not {text!r}"
+    return None
+
+
+def environment(env: Mapping[str, str]) -> str | None:
+    """Check of environment variables."""
+    for name in env:
+        if not name or "=" in name or "\0" in name or "\0" in env[name]:
+            return f"{name!r} is no name of an environment variable"
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalProcessConfig:
+    """A model server as a process of this machine. Ours; TFX has no such platform."""
+
+    binary_path: str = spec_field(
+        "", "The server to run; empty: tensorflow_model_server on the PATH, else the embedded model server."
+    )
+    extra_args: tuple[str, ...] = spec_field((), "Arguments appended to the server's command line.")
+    env: Mapping[str, str] = spec_field({}, "Environment variables added to the server's.", check=environment)
+    grpc_port: int = spec_field(0, "The gRPC port; 0: a free one.", check=port)
+    memory_limit: str = spec_field("", "The most memory the server may use, e.g. 2g; empty: no limit.", check=size)
+    log_tail_lines: int = spec_field(
+        50, "How many of the server's last lines are kept.", unit="lines", check=not_negative
+    )

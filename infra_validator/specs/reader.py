@@ -1,0 +1,225 @@
+"""From what people hand in (a proto, a dict, JSON or YAML text, a file) to a checked, frozen dataclass.
+
+One rule for all specs: fields are described where they are declared (:func:`spec_field`), read by their snake_case or camelCase
+name, and everything that is wrong is a SpecError that names the field's path.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import enum
+import json
+import os
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import yaml
+
+from infra_validator.errors import SpecError
+
+T = TypeVar("T")
+
+#: A check of one value: returns what is wrong with it, e.g. "must be above 0", or None.
+Check = Callable[[Any], "str | None"]
+
+
+def spec_field(default: Any, doc: str, *, unit: str = "", check: Check | None = None) -> Any:
+    """A dataclass field of a spec: its default, what it means, its unit, and the check of a value that was given."""
+    metadata = {"doc": doc, "unit": unit, "check": check}
+    if isinstance(default, (dict, list)):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def above_zero(value: float) -> str | None:
+    return None if value > 0 else f"must be above 0, not {value}"
+
+
+def not_negative(value: float) -> str | None:
+    return None if value >= 0 else f"must be 0 or more, not {value}"
+
+
+def port(value: int) -> str | None:
+    return None if 0 <= value <= 65535 else f"must be a port number from 0 to 65535, not {value}"
+
+
+def not_empty(value: str) -> str | None:
+    return None if value.strip() else "must not be empty"
+
+
+def one_of(*known: str) -> Check:
+    def check(value: str) -> str | None:
+        if value in known:
+            return None
+        near = difflib.get_close_matches(value, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return f"must be one of {', '.join(known)}, not {value!r}.{hint}"
+
+    return check
+
+
+def read(kind: type[T], given: Any, path: str) -> T:
+    """Make a ``kind`` (a spec dataclass) of what was given.
+
+    Args:
+      kind: the dataclass.
+      given: an instance of it, a protobuf message with the same field names, a mapping, JSON or YAML text, or the path of a
+        JSON or YAML file.
+      path: how messages call the whole, e.g. ``serving_spec``.
+
+    Raises:
+      SpecError: names the field and, for an unknown one, the nearest known one.
+    """
+    if isinstance(given, kind):
+        return given
+    if hasattr(given, "DESCRIPTOR") and hasattr(given, "SerializeToString"):
+        from google.protobuf import json_format
+
+        given = json_format.MessageToDict(given, preserving_proto_field_name=True)
+    elif isinstance(given, (str, os.PathLike)):
+        given = _parse_text_or_file(given, path)
+    if given is None:
+        given = {}
+    return typing.cast(T, _read_dataclass(kind, given, path))
+
+
+def to_dict(spec: Any) -> dict[str, Any]:
+    """A spec as plain JSON data, without the fields that have their default; :func:`read` reads it back."""
+    result = {}
+    for field in dataclasses.fields(spec):
+        value = getattr(spec, field.name)
+        default = field.default if field.default is not dataclasses.MISSING else None
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        if value == default:
+            continue
+        result[field.name] = _plain(value)
+    return result
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_dict(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _parse_text_or_file(given: str | os.PathLike[str], path: str) -> Any:
+    text = os.fspath(given)
+    source = path
+    looks_like_text = "{" in text or "\n" in text or ": " in text or not text.strip()
+    if not looks_like_text or os.path.isfile(text):
+        source = f"{path} ({text})"
+        try:
+            with open(text, encoding="utf-8") as file:
+                text = file.read()
+        except (OSError, UnicodeDecodeError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise SpecError(path, f"cannot read the file {text!r}: {reason}") from error
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise SpecError(source, "is nested too deeply") from error
+    except ValueError:
+        pass
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise SpecError(source, f"is neither JSON nor YAML: {' '.join(str(error).split())}") from error
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _read_dataclass(kind: type, given: Any, path: str) -> Any:
+    if not isinstance(given, Mapping):
+        raise SpecError(path, f"must be an object with named fields, not {_describe(given)}")
+    hints = typing.get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        if not isinstance(key, str):
+            raise SpecError(path, f"field names are strings, not {_describe(key)}")
+        name = key if key in fields else _snake_case(key)
+        field = fields.get(name)
+        if field is None:
+            near = difflib.get_close_matches(_snake_case(key), fields, n=1, cutoff=0.5)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Known fields: {', '.join(fields)}."
+            raise SpecError(f"{path}.{key}", f"there is no such field.{hint}")
+        if name in values:
+            raise SpecError(f"{path}.{key}", f"is given twice, as {name!r} and as {key!r}")
+        if value is None:
+            continue
+        values[name] = _convert(hints[name], value, f"{path}.{name}")
+        check = field.metadata.get("check")
+        problem = check(values[name]) if check else None
+        if problem:
+            raise SpecError(f"{path}.{name}", problem)
+    spec = kind(**values)
+    check_whole = getattr(spec, "check", None)
+    if check_whole is not None:
+        check_whole(path)
+    return spec
+
+
+def _describe(value: Any) -> str:
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    return names.get(type(value), type(value).__name__) if value is not None else "nothing"
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    origin = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _convert(next(a for a in arguments if a is not type(None)), value, path)
+    if hint is Any:
+        return value
+    if dataclasses.is_dataclass(hint):
+        return _read_dataclass(typing.cast(type, hint), value, path)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise SpecError(path, f"must be a list, not {_describe(value)}")
+        return tuple(_convert(arguments[0], item, f"{path}[{index}]") for index, item in enumerate(value))
+    if origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
+        if not isinstance(value, Mapping):
+            raise SpecError(path, f"must be an object, not {_describe(value)}")
+        for key in value:
+            if not isinstance(key, str):
+                raise SpecError(path, f"keys are strings, not {_describe(key)}")
+        return {key: _convert(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        problem = one_of(*[str(member.value) for member in hint])(str(value).lower())
+        if problem:
+            raise SpecError(path, problem)
+        return hint(str(value).lower())
+    return _convert_scalar(hint, value, path)
+
+
+def _convert_scalar(hint: Any, value: Any, path: str) -> Any:
+    wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}[hint]
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint in (int, float) and isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d+)?", value.strip()):
+        value = float(value) if "." in value else int(value)  # protobuf's JSON writes 64-bit integers as strings
+    if hint is int and isinstance(value, float) and value.is_integer():
+        value = int(value)  # Kubeflow v2 hands integers over as floats
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        number = float(value)
+        if number != number or number in (float("inf"), float("-inf")):
+            raise SpecError(path, f"must be a finite number, not {value}")
+        return number
+    if hint is str and isinstance(value, str):
+        return value
+    raise SpecError(path, f"must be {wanted}, not {_describe(value)}")

@@ -1,0 +1,96 @@
+"""The serving spec: serving binary, serving platform, model name."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from infra_validator.errors import SpecError
+from infra_validator.specs.kubernetes import KubernetesConfig
+from infra_validator.specs.local_docker import LocalDockerConfig
+from infra_validator.specs.local_process import LocalProcessConfig
+from infra_validator.specs.model_runtime import ModelRuntimeConfig
+from infra_validator.specs.reader import read, spec_field, to_dict
+
+_BINARIES = ("tensorflow_serving", "model_runtime")
+_PLATFORMS = ("local_process", "local_docker", "kubernetes")
+
+
+def _model_name(name: str) -> str | None:
+    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", name) or ".." in name:
+        return f"must be 1 to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, not {name!r}"
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorFlowServingConfig:
+    """TensorFlow Serving as the serving binary. The first three fields are TFX's."""
+
+    image_name: str = spec_field("tensorflow/serving", "The image, without tag or digest.")
+    tags: tuple[str, ...] = spec_field((), "Tags of the image; each is validated.")
+    digests: tuple[str, ...] = spec_field((), "Digests of the image (sha256:...); each is validated.")
+    extra_args: tuple[str, ...] = spec_field((), "Arguments appended to the server's, as in production.")
+    model_config_file: str = spec_field("", "A ModelServerConfig text file to serve with, as in production.")
+
+
+@dataclasses.dataclass(frozen=True)
+class ServingSpec:
+    """What to run, where, and under which name. Field names and defaults are TFX's; the rest is ours."""
+
+    tensorflow_serving: TensorFlowServingConfig | None = spec_field(None, "Serving binary: TensorFlow Serving.")
+    model_runtime: ModelRuntimeConfig | None = spec_field(None, "Serving binary: a model-mesh ModelRuntime.")
+    local_process: LocalProcessConfig | None = spec_field(None, "Serving platform: a process of this machine.")
+    local_docker: LocalDockerConfig | None = spec_field(None, "Serving platform: a container of a Docker daemon.")
+    kubernetes: KubernetesConfig | None = spec_field(None, "Serving platform: a pod of a Kubernetes cluster.")
+    model_name: str = spec_field("infra-validation-model", "The model's name on the server.", check=_model_name)
+
+    @classmethod
+    def of(cls, given: Any) -> ServingSpec:
+        """Read a TFX ServingSpec proto, its JSON, a dict, YAML, or a file; see specs/reader.py."""
+        return read(cls, given, "serving_spec")
+
+    def to_dict(self) -> dict[str, Any]:
+        return to_dict(self)
+
+    @property
+    def binary(self) -> str:
+        """The serving binary's name."""
+        return next(name for name in _BINARIES if getattr(self, name) is not None)
+
+    @property
+    def platform(self) -> str:
+        """The serving platform's name."""
+        return next(name for name in _PLATFORMS if getattr(self, name) is not None)
+
+    def check(self, path: str) -> None:
+        """What holds between fields. Called by the reader."""
+        self._check_exactly_one(path, "serving binary", _BINARIES)
+        self._check_exactly_one(path, "serving platform", _PLATFORMS)
+        config = self.tensorflow_serving
+        if config is None:
+            return
+        where = f"{path}.tensorflow_serving"
+        if self.platform != "local_process":
+            if not config.tags and not config.digests:
+                raise SpecError(
+                    where,
+                    "names neither tags nor digests, so no server would be started",
+                    next_step='Name at least one image, for example "tags": ["2.19.0"].',
+                )
+            if not re.fullmatch(r"[a-z0-9][A-Za-z0-9._:/-]*", config.image_name):
+                raise SpecError(f"{where}.image_name", f"is no image name: {config.image_name!r}")
+        for index, tag in enumerate(config.tags):
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", tag):
+                raise SpecError(f"{where}.tags[{index}]", f"is no tag of an image: {tag!r}")
+        for index, digest in enumerate(config.digests):
+            if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+                raise SpecError(
+                    f"{where}.digests[{index}]", f"must be sha256: and 64 hexadecimal digits, not {digest!r}"
+                )
+
+    def _check_exactly_one(self, path: str, what: str, names: tuple[str, ...]) -> None:
+        given = [name for name in names if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = f"{' and '.join(given)} are given" if given else "none is given"
+            raise SpecError(path, f"needs exactly one {what} out of {', '.join(names)}; {found}")

@@ -1,0 +1,50 @@
+"""The validation spec: limits, tries, and what a rejection does."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import Any
+
+from infra_validator.errors import SpecError
+from infra_validator.specs.reader import above_zero, not_negative, read, spec_field, to_dict
+
+
+class OnRejected(enum.Enum):
+    """What a NOT_BLESSED verdict does to the component."""
+
+    RECORD = "record"  # TFX's way: the component succeeds, the Pusher does not push
+    RAISE = "raise"  # the component fails
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidationSpec:
+    """Limits and tries. The first two fields are TFX's, with TFX's defaults."""
+
+    max_loading_time_seconds: float = spec_field(
+        300.0, "Limit of one attempt from Start to READY; pulls and queries apart.", unit="seconds", check=above_zero
+    )
+    num_tries: int = spec_field(5, "How many attempts a failure that may heal gets.", check=above_zero)
+    max_query_time_seconds: float = spec_field(
+        300.0, "Limit of all sample requests of one attempt.", unit="seconds", check=above_zero
+    )
+    stop_grace_seconds: float = spec_field(
+        5.0, "How long a server may take to stop by itself before it is killed.", unit="seconds", check=not_negative
+    )
+    total_time_seconds: float = spec_field(
+        7200.0, "Limit of the whole validation, everything included.", unit="seconds", check=above_zero
+    )
+    on_rejected: OnRejected = spec_field(OnRejected.RECORD, "What a NOT_BLESSED verdict does: record it, or raise.")
+
+    @classmethod
+    def of(cls, given: Any) -> ValidationSpec:
+        """Read a TFX ValidationSpec proto, its JSON, a dict, YAML, or a file; None means all defaults."""
+        return read(cls, given, "validation_spec")
+
+    def to_dict(self) -> dict[str, Any]:
+        return to_dict(self)
+
+    def check(self, path: str) -> None:
+        """What holds between fields. Called by the reader."""
+        if self.num_tries > 100:
+            raise SpecError(f"{path}.num_tries", f"must be at most 100, not {self.num_tries}")
