@@ -15,6 +15,7 @@ LAYERS: dict[str, int] = {
     "reason_codes": 0,
     "errors": 0,
     "deadline": 0,
+    "interruption": 0,
     "states": 0,
     "specs": 1,
     "launch_plan": 1,

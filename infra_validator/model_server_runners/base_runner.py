@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from infra_validator.deadline import Deadline, News, wait_until
 from infra_validator.errors import AttemptFailed, DeadlineExceeded, InfrastructureError, JobAborted
+from infra_validator.interruption import Interruption
 from infra_validator.launch_plan import LaunchPlanner
 from infra_validator.reason_codes import Blames, ReasonCode
 from infra_validator.specs import ServingSpec
@@ -40,6 +41,9 @@ class BaseModelServerRunner(abc.ABC):
       plan: what is started.
       news: announced by the platform's own watcher (process exit, daemon events) whenever ``Observe`` may answer otherwise.
       on_progress: called with one line for people when something slow goes on (a pull, an upload).
+      interruption: checked in every wait of the runner; set by the validation. A platform's own long work (a pull, an upload)
+        calls ``interruption.check()`` between its steps.
+      stop_grace_seconds: how long the server may take to stop by itself before Stop kills it.
       stop_problems: what could not be cleaned up, one sentence each; filled by Stop, which never raises for them.
     """
 
@@ -51,6 +55,8 @@ class BaseModelServerRunner(abc.ABC):
         self.plan = serving_binary.MakeLaunchPlan(model_path, self.platform)
         self.news = News()
         self.on_progress: Callable[[str], None] = _LOG.info
+        self.interruption = Interruption()
+        self.stop_grace_seconds = 5.0
         self.stop_problems: list[str] = []
         self._state = JobState.INITIAL
         self._lock = threading.RLock()
@@ -125,8 +131,15 @@ class BaseModelServerRunner(abc.ABC):
     def Observe(self) -> Observation:
         """What is known of the job now. Cheap; never blocks for long. Gone means Aborted, unless Stop was called.
 
+        Raises:
+          InfrastructureError: INTERRUPTED.
+
         Called in every wait beside the question about the model, so that the first news ends the wait.
         """
+        self.interruption.check()
+        return self._observe()
+
+    def _observe(self) -> Observation:
         if self._state in (JobState.INITIAL, JobState.END):
             return self._last_observation
         seen = self._look()
@@ -164,7 +177,7 @@ class BaseModelServerRunner(abc.ABC):
         limit = Deadline.of(deadline) if deadline is not None else Deadline.after(_STOP_SECONDS)
         with self._lock:
             if self._final_logs is None and self._state is not JobState.INITIAL:
-                self.Observe()
+                self._last_look()
                 self._final_logs = self.GetLogs()
             self._state = JobState.END
             self.stop_problems = []
@@ -214,6 +227,13 @@ class BaseModelServerRunner(abc.ABC):
         """Called by GetLogs and once by Stop before anything is removed: the last lines of the server's output."""
 
     # ---------------------------------------------------------------- private
+
+    def _last_look(self) -> None:
+        """Before anything is removed; whatever goes wrong here must not keep Stop from stopping."""
+        try:
+            self._observe()
+        except Exception as error:
+            _LOG.warning("Could not look at the job before stopping it: %s", error)
 
     def _settled(self) -> Observation | None:
         seen = self.Observe()

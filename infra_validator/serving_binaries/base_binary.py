@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 
 from infra_validator.launch_plan import LaunchPlan
+from infra_validator.reason_codes import ReasonCode
 
 
 class BaseServingBinary(abc.ABC):
@@ -33,3 +34,10 @@ class BaseServingBinary(abc.ABC):
           InfrastructureError: there is no such binary on this platform.
           SpecError: the spec asks for something that this binary cannot do.
         """
+
+    def Explain(self, log: str) -> tuple[ReasonCode, str] | None:
+        """The cause of a failure as the server's own log tells it: a reason code and the log's words; None if it does not.
+
+        Called by the validation when an attempt failed for a reason that may have a deeper one (the server exited, no answer).
+        """
+        return None
