@@ -1,6 +1,9 @@
-"""Fixtures of all tests."""
+"""Fixtures of all tests; what tests on real platforms need to run, and what its absence means."""
 
 from __future__ import annotations
+
+import functools
+import subprocess
 
 import pytest
 
@@ -11,3 +14,31 @@ from component_tests.fakes.saved_models import SavedModels, made_once
 def saved_models() -> SavedModels:
     """Real SavedModels, good and broken; made once (TensorFlow's import), then kept in ``.cache``."""
     return made_once()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-platforms",
+        action="store_true",
+        help="a platform that is not there fails its tests instead of skipping them",
+    )
+
+
+@functools.cache
+def why_no_docker() -> str:
+    """Why no Docker daemon can be used; empty if one can."""
+    try:
+        result = subprocess.run(["docker", "version"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "" if result.returncode == 0 else result.stderr.strip().splitlines()[-1]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("docker") is None:
+        return
+    problem = why_no_docker()
+    if problem and item.config.getoption("--require-platforms"):
+        pytest.fail(f"no Docker daemon: {problem}", pytrace=False)
+    if problem:
+        pytest.skip(f"no Docker daemon: {problem}")

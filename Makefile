@@ -1,0 +1,57 @@
+# Everything here sets itself up: the environments are made by tools/bootstrap.py when a lock file has changed.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON3 ?= python3
+VENV := .venv/bin
+AIRFLOW_VENV := .venv-airflow/bin
+AIRFLOW_TESTS := $(wildcard component_tests/real_platforms/test_airflow*.py component_tests/real_platforms/test_kfp*.py)
+PYTEST := $(VENV)/python -m pytest
+
+.PHONY: help env env-airflow lint format test test-fast test-platforms test-docker test-airflow demo demo-airflow lock clean
+
+help:  ## This list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
+
+env:
+	@$(PYTHON3) tools/bootstrap.py main
+
+env-airflow:
+	@$(PYTHON3) tools/bootstrap.py airflow
+
+lint: env  ## ruff and mypy --strict.
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/mypy
+
+format: env  ## Format the code.
+	$(VENV)/ruff format .
+	$(VENV)/ruff check --fix .
+
+test: lint  ## Everything that needs no daemon; under 10 minutes.
+	$(PYTEST) -m "not docker and not airflow and not kfp and not kubernetes"
+
+test-fast: env  ## The tests that take milliseconds; under a minute.
+	$(PYTEST) -m "not docker and not airflow and not kfp and not kubernetes and not tfx and not slow" component_tests/unit component_tests/contract
+
+test-platforms: test-docker test-airflow  ## Docker, Airflow, Kubeflow Pipelines.
+
+test-docker: env  ## The tests on a Docker daemon: the one that answers, else one started for them.
+	tools/with_dockerd.sh $(PYTEST) -m docker --require-platforms
+
+test-airflow: env-airflow env  ## The tests on Airflow and Kubeflow Pipelines, in their own environment.
+	tools/with_dockerd.sh $(AIRFLOW_VENV)/python -m pytest --require-platforms $(AIRFLOW_TESTS)
+
+demo: env  ## A real TFX pipeline, blessed and pushed; then one that is not.
+	$(VENV)/python -W ignore pipelines/local/demo.py
+
+demo-airflow: env-airflow  ## The same pipeline on Airflow.
+	$(AIRFLOW_VENV)/python -W ignore pipelines/airflow/demo.py
+
+lock: env  ## Compile the lock files again.
+	for name in main airflow; do \
+	  uv pip compile requirements/$$name.in --python-version 3.10 --no-annotate --no-header --no-emit-index-url -q -o requirements/$$name.lock; \
+	done
+
+clean:  ## Remove everything that was made.
+	rm -rf .venv .venv-airflow .cache build *.egg-info demo-output*
