@@ -78,7 +78,8 @@ def imports(path: pathlib.Path) -> Iterator[tuple[str, int, bool]]:
 
 
 def sources() -> list[pathlib.Path]:
-    return [path for path in sorted(PACKAGE.rglob("*.py")) if not path.name.endswith("_pb2.py")]
+    """All files but generated code, and code in the shape of generated code (``*_pb2_grpc.py`` imports grpc by nature)."""
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if not path.name.endswith(("_pb2.py", "_pb2_grpc.py"))]
 
 
 def part_of(module: str) -> str:
