@@ -17,6 +17,8 @@ attributes, text is made in ``__str__``.
 
 from __future__ import annotations
 
+from typing import Any
+
 from infra_validator.reason_codes import ReasonCode
 
 _LONGEST_DETAIL = 4000  # characters; foreign messages (a daemon's, an API server's) can be megabytes
@@ -41,7 +43,10 @@ class _ReasonedError(InfraValidatorError):
       detail: what happened, to which thing, in one sentence.
       next_step: what to do; the reason code's own unless a better one is known.
       fingerprint: what makes two failures the same failure; equal ones in a row are not retried.
+      report: the ValidationReport, where there is one (set by ``api.validate``).
     """
+
+    report: Any = None
 
     def __init__(self, reason: ReasonCode, detail: str = "", *, next_step: str = "", fingerprint: str = "") -> None:
         self.reason = reason

@@ -236,6 +236,7 @@ class BaseModelServerRunner(abc.ABC):
             _LOG.warning("Could not look at the job before stopping it: %s", error)
 
     def _settled(self) -> Observation | None:
+        check_move(Verb.WAIT_UNTIL_RUNNING, self._state)  # somebody may have called Stop meanwhile
         seen = self.Observe()
         return None if seen.life is Life.PENDING else seen
 

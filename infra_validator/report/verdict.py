@@ -1,0 +1,186 @@
+"""The verdict as data. ``to_dict`` is the JSON that people's tools read: fields are added, never renamed or removed."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from typing import Any
+
+from infra_validator._version import __version__
+from infra_validator.reason_codes import ReasonCode
+
+#: Raised when a field changes its meaning; added fields do not count.
+SCHEMA_VERSION = 1
+
+
+class Verdict(enum.Enum):
+    """The three outcomes."""
+
+    BLESSED = "BLESSED"
+    NOT_BLESSED = "NOT_BLESSED"
+    INCONCLUSIVE = "INCONCLUSIVE"  # the test could not be carried out; no model is blamed
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """One phase of an attempt.
+
+    Attributes:
+      name: ``prepare``, ``start``, ``schedule``, ``load``, ``query`` or ``stop``.
+      seconds: how long it took.
+    """
+
+    name: str
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "seconds": round(self.seconds, 4)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Why something is as it is: reason code, the detail of this case, and the next step."""
+
+    reason: ReasonCode
+    detail: str = ""
+    next_step: str = ""
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.reason.sentence} {self.detail}".strip()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "reason_code": self.reason.name,
+            "reason": self.sentence,
+            "next_step": self.next_step or self.reason.next_step,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class AttemptReport:
+    """One start-wait-query-stop.
+
+    Attributes:
+      number: counted from 1.
+      finding: why it ended as it did.
+      phases: in order; the last one before ``stop`` is where it ended.
+      server_started: whether a server process was seen running.
+      requests_sent: how many sample requests were answered without an error.
+      server_log: the last lines of the server's output.
+      left_behind: what could not be cleaned up, one sentence each.
+    """
+
+    number: int
+    finding: Finding
+    phases: tuple[Phase, ...]
+    server_started: bool
+    requests_sent: int = 0
+    server_log: str = ""
+    left_behind: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            **self.finding.to_dict(),
+            "phases": [phase.to_dict() for phase in self.phases],
+            "server_started": self.server_started,
+            "requests_sent": self.requests_sent,
+            "server_log_tail": self.server_log,
+            "left_behind": list(self.left_behind),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class BinaryReport:
+    """All attempts with one serving binary.
+
+    Attributes:
+      binary: its name in the serving spec.
+      label: which one, e.g. ``tensorflow/serving:2.19.0``.
+      platform: where it ran.
+      advisory: whether it is only reported and does not decide.
+      verdict: its own outcome.
+      finding: why.
+      attempts: in order.
+    """
+
+    binary: str
+    label: str
+    platform: str
+    advisory: bool
+    verdict: Verdict
+    finding: Finding
+    attempts: tuple[AttemptReport, ...] = ()
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases of the last attempt."""
+        return self.attempts[-1].phases if self.attempts else ()
+
+    @property
+    def server_log(self) -> str:
+        """The server's last lines in the last attempt."""
+        return self.attempts[-1].server_log if self.attempts else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "binary": self.binary,
+            "label": self.label,
+            "platform": self.platform,
+            "advisory": self.advisory,
+            "verdict": self.verdict.value,
+            **self.finding.to_dict(),
+            "phases": [phase.to_dict() for phase in self.phases],
+            "server_log_tail": self.server_log,
+            "attempts": [attempt.to_dict() for attempt in self.attempts],
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidationReport:
+    """The outcome of a validation.
+
+    Attributes:
+      verdict: the outcome.
+      finding: why, in the words of the serving binary that decided.
+      model: the model's path as it was given.
+      model_name: its name on the servers.
+      serving_binaries: one report for each serving binary that was to be validated.
+      started_at: UTC, ISO 8601.
+      seconds: how long the whole took.
+    """
+
+    verdict: Verdict
+    finding: Finding
+    model: str
+    model_name: str
+    serving_binaries: tuple[BinaryReport, ...]
+    started_at: str
+    seconds: float
+
+    def __post_init__(self) -> None:
+        started = any(a.server_started for b in self.serving_binaries if not b.advisory for a in b.attempts)
+        if self.verdict is Verdict.BLESSED and not started:
+            raise ValueError("There is no blessing without a server that was started.")
+
+    @property
+    def blessed(self) -> bool:
+        return self.verdict is Verdict.BLESSED
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "verdict": self.verdict.value,
+            **self.finding.to_dict(),
+            "model": self.model,
+            "model_name": self.model_name,
+            "started_at": self.started_at,
+            "seconds": round(self.seconds, 4),
+            "tool": f"infra-validator {__version__}",
+            "serving_binaries": [binary.to_dict() for binary in self.serving_binaries],
+        }
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,299 @@
+"""The decision: attempts, retries, verdict. Knows the two base classes only, no platform and no protocol."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import datetime
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from infra_validator.deadline import SYSTEM_CLOCK, Clock, Deadline
+from infra_validator.errors import AttemptFailed, InfrastructureError, UsageError
+from infra_validator.interruption import Interruption
+from infra_validator.model_server_clients.base_client import BaseModelServerClient, JobGone
+from infra_validator.model_server_runners.base_runner import BaseModelServerRunner, failure_of
+from infra_validator.reason_codes import Blames, ReasonCode
+from infra_validator.report.verdict import AttemptReport, BinaryReport, Finding, Phase, ValidationReport, Verdict
+from infra_validator.sample_request import SampleRequest
+from infra_validator.serving_binaries.base_binary import BaseServingBinary
+from infra_validator.specs import ValidationSpec
+
+_LOG = logging.getLogger(__name__)
+
+#: Called for every attempt anew: the sample requests, streamed.
+RequestSource = Callable[[], Iterable[SampleRequest]]
+
+_SIDE_BY_SIDE = 4  # how many serving binaries of one spec are validated at once
+_STOP_SECONDS = 30.0  # what Stop may take beyond the server's own grace: daemons and API servers are slow at times
+
+#: Failures that may heal, but not when they come twice in the same way.
+_TWICE_IS_ENOUGH = frozenset({ReasonCode.SERVER_EXITED, ReasonCode.SERVER_KILLED, ReasonCode.SERVER_UNHEALTHY})
+
+#: Failures behind which the server's own log may name a deeper cause.
+_MAY_HAVE_A_DEEPER_CAUSE = frozenset(
+    {
+        ReasonCode.SERVER_EXITED,
+        ReasonCode.SERVER_KILLED,
+        ReasonCode.LOAD_TIMEOUT,
+        ReasonCode.MODEL_UNAVAILABLE,
+        ReasonCode.SERVER_UNHEALTHY,
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One serving binary to validate, with the two factories that hide its platform and its protocol.
+
+    Attributes:
+      binary: the serving binary.
+      platform: the platform's name, for the report.
+      make_runner: a new runner; called once for each attempt.
+      make_client: a client for an endpoint.
+    """
+
+    binary: BaseServingBinary
+    platform: str
+    make_runner: Callable[[], BaseModelServerRunner]
+    make_client: Callable[[str], BaseModelServerClient]
+
+
+class _Stopwatch:
+    """Measures the phases of one attempt and tells each, as it ends, in one line."""
+
+    def __init__(self, label: str, say: Callable[[str], None], clock: Clock) -> None:
+        self.phases: list[Phase] = []
+        self._label = label
+        self._say = say
+        self._clock = clock
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        began = self._clock.monotonic()
+        outcome = "failed"
+        try:
+            yield
+            outcome = "ok"
+        finally:
+            seconds = self._clock.monotonic() - began
+            self.phases.append(Phase(name, seconds))
+            self._say(f"{self._label}: {name} {outcome} ({seconds:.2f} s)")
+
+
+class Validation:
+    """One validation: all attempts over all serving binaries of a spec.
+
+    Args:
+      candidates: what to validate; at least one.
+      spec: limits and tries.
+      requests: makes the sample requests anew for each attempt; None means LOAD_ONLY.
+      concurrency: how many requests are under way at once.
+      on_progress: called with one line for people at the end of each phase; from several threads.
+      interruption: ends the validation early.
+      clock: where time is read.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        spec: ValidationSpec,
+        *,
+        requests: RequestSource | None = None,
+        concurrency: int = 8,
+        on_progress: Callable[[str], None] = _LOG.info,
+        interruption: Interruption | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        if not candidates:
+            raise UsageError("There is no serving binary to validate with.")
+        self._candidates = candidates
+        self._spec = spec
+        self._requests = requests
+        self._concurrency = concurrency
+        self._say = on_progress
+        self._interruption = interruption or Interruption()
+        self._clock = clock
+        self._total = Deadline.after(spec.total_time_seconds, clock)
+
+    def run(self, model: str, model_name: str) -> ValidationReport:
+        """Validate. Returns a report for every outcome, INCONCLUSIVE included; what was started is stopped."""
+        began = self._clock.monotonic()
+        started_at = now(self._clock)
+        workers = min(len(self._candidates), _SIDE_BY_SIDE)
+        with concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="validation") as pool:
+            try:
+                reports = tuple(pool.map(self._validate, self._candidates))
+            except BaseException as error:  # a KeyboardInterrupt: the threads stop what they started, then it goes on
+                self._interruption.set(type(error).__name__)
+                raise
+        verdict, finding = decide(reports)
+        return ValidationReport(
+            verdict, finding, model, model_name, reports, started_at, self._clock.monotonic() - began
+        )
+
+    # ---------------------------------------------------------------- one serving binary
+
+    def _validate(self, candidate: Candidate) -> BinaryReport:
+        attempts: list[AttemptReport] = []
+        verdict, finding = Verdict.INCONCLUSIVE, Finding(ReasonCode.INTERNAL_ERROR)
+        seen: set[str] = set()
+        for number in range(1, self._spec.num_tries + 1):
+            report, failure = self._attempt(candidate, number)
+            attempts.append(report)
+            finding = report.finding
+            if failure is None:
+                verdict = Verdict.BLESSED
+                break
+            verdict = Verdict.NOT_BLESSED if failure.reason.blames is Blames.MODEL else Verdict.INCONCLUSIVE
+            again = failure.fingerprint in seen and failure.reason in _TWICE_IS_ENOUGH
+            seen.add(failure.fingerprint)
+            if not failure.reason.heals or again or self._total.expired():
+                break
+        return BinaryReport(
+            candidate.binary.name,
+            candidate.binary.label,
+            candidate.platform,
+            candidate.binary.advisory,
+            verdict,
+            finding,
+            tuple(attempts),
+        )
+
+    def _attempt(
+        self, candidate: Candidate, number: int
+    ) -> tuple[AttemptReport, AttemptFailed | InfrastructureError | UsageError | None]:
+        label = candidate.binary.label if number == 1 else f"{candidate.binary.label} (try {number})"
+        watch = _Stopwatch(label, self._say, self._clock)
+        attempt = _Attempt(candidate, self._spec, self._total, self._interruption, watch, self._say)
+        failure: AttemptFailed | InfrastructureError | UsageError | None = None
+        try:
+            attempt.carry_out(self._requests, self._concurrency)
+        except (AttemptFailed, InfrastructureError, UsageError) as error:
+            failure = self._deeper_cause(candidate, attempt, error)
+        except JobGone as gone:
+            failure = self._deeper_cause(candidate, attempt, failure_of(gone.seen))
+        except Exception as error:
+            _LOG.exception("The attempt failed inside the validator.")
+            failure = InfrastructureError(ReasonCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+        report = AttemptReport(
+            number,
+            Finding(failure.reason, failure.detail, failure.next_step) if failure else Finding(ReasonCode.BLESSED),
+            tuple(watch.phases),
+            attempt.server_started,
+            attempt.requests_sent,
+            attempt.server_log,
+            tuple(attempt.left_behind),
+        )
+        return report, failure
+
+    def _deeper_cause(
+        self, candidate: Candidate, attempt: _Attempt, failure: AttemptFailed | InfrastructureError | UsageError
+    ) -> AttemptFailed | InfrastructureError | UsageError:
+        """The cause that the server's log names, where it names one; the total limit, where that was what ended the wait."""
+        if failure.reason in (ReasonCode.LOAD_TIMEOUT, ReasonCode.QUERY_TIMEOUT) and self._total.expired():
+            return InfrastructureError(ReasonCode.TOTAL_TIMEOUT, failure.sentence)
+        if failure.reason not in _MAY_HAVE_A_DEEPER_CAUSE:
+            return failure
+        explained = candidate.binary.Explain(attempt.server_log)
+        if explained is None:
+            return failure
+        reason, detail = explained
+        kind = InfrastructureError if reason.blames is Blames.INFRASTRUCTURE else AttemptFailed
+        return kind(reason, detail)
+
+
+class _Attempt:
+    """One start-wait-query-stop, and what is known of it afterwards."""
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        spec: ValidationSpec,
+        total: Deadline,
+        interruption: Interruption,
+        watch: _Stopwatch,
+        say: Callable[[str], None],
+    ) -> None:
+        self._candidate = candidate
+        self._spec = spec
+        self._total = total
+        self._interruption = interruption
+        self._watch = watch
+        self._say = say
+        self.server_started = False
+        self.requests_sent = 0
+        self.server_log = ""
+        self.left_behind: list[str] = []
+
+    def carry_out(self, requests: RequestSource | None, concurrency: int) -> None:
+        """Start, wait, query; stop in every case.
+
+        Raises:
+          AttemptFailed, InfrastructureError, UsageError, JobGone: why it is no success.
+        """
+        self._interruption.check()
+        runner = self._candidate.make_runner()
+        runner.on_progress = self._say
+        runner.interruption = self._interruption
+        runner.stop_grace_seconds = self._spec.stop_grace_seconds
+        self._interruption.wakes(runner.news)
+        try:
+            self._start(runner)
+            self._talk(runner, requests, concurrency)
+        finally:
+            self._stop(runner)
+
+    def _start(self, runner: BaseModelServerRunner) -> None:
+        with self._watch.phase("prepare"):
+            runner.Prepare(self._total)
+        self._loading = self._total.capped(self._spec.max_loading_time_seconds)
+        with self._watch.phase("start"):
+            runner.Start()
+        with self._watch.phase("schedule"):
+            try:
+                runner.WaitUntilRunning(self._loading)
+            except AttemptFailed:
+                self.server_started = True  # it ran, even if nobody saw it running
+                raise
+        self.server_started = True
+
+    def _talk(self, runner: BaseModelServerRunner, requests: RequestSource | None, concurrency: int) -> None:
+        with self._candidate.make_client(runner.GetEndpoint()) as client:
+            with self._watch.phase("load"):
+                client.WaitUntilModelLoaded(self._loading, runner.Observe, runner.news)
+            if requests is None:
+                return
+            with self._watch.phase("query"):
+                limit = self._total.capped(self._spec.max_query_time_seconds)
+                self.requests_sent = client.SendRequests(requests(), limit, runner.Observe, concurrency)
+
+    def _stop(self, runner: BaseModelServerRunner) -> None:
+        with self._watch.phase("stop"):
+            runner.Stop(Deadline.after(self._spec.stop_grace_seconds + _STOP_SECONDS))
+        self._interruption.forget(runner.news)
+        self.server_log = runner.GetLogs()
+        self.left_behind = list(runner.stop_problems)
+        for problem in self.left_behind:
+            self._say(f"{self._candidate.binary.label}: {problem}")
+
+
+def now(clock: Clock = SYSTEM_CLOCK) -> str:
+    """The time, UTC, ISO 8601."""
+    return datetime.datetime.fromtimestamp(clock.utc(), datetime.timezone.utc).isoformat()
+
+
+def decide(reports: Sequence[BinaryReport]) -> tuple[Verdict, Finding]:
+    """The verdict over all serving binaries: every required one must bless; a rejection outweighs what could not be tested."""
+    required = [report for report in reports if not report.advisory]
+    if not required:
+        raise UsageError("Every serving binary is advisory; at least one must decide.")
+    for verdict in (Verdict.NOT_BLESSED, Verdict.INCONCLUSIVE):
+        for report in required:
+            if report.verdict is verdict:
+                finding = report.finding
+                if len(reports) > 1:
+                    finding = dataclasses.replace(finding, detail=f"({report.label}) {finding.detail}".strip())
+                return verdict, finding
+    return Verdict.BLESSED, Finding(ReasonCode.BLESSED)
