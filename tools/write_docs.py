@@ -8,11 +8,10 @@ import sys
 import typing
 from typing import Any
 
-ROOT = pathlib.Path(__file__).parents[1]
-
 from infra_validator.reason_codes import Blames, ReasonCode
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
 
+ROOT = pathlib.Path(__file__).parents[1]
 BEGIN, END = "<!-- reason codes: written by tools/write_docs.py -->", "<!-- end of reason codes -->"
 OUTCOMES = {
     Blames.NOBODY: "BLESSED",
