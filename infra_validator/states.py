@@ -106,8 +106,10 @@ class ModelStatusReport:
       status: see ModelStatus.
       detail: the server's own words; empty where it said nothing.
       answered: whether a server answered at all (False: refused, unreachable, timed out).
+      foreign: whether what answered does not answer as a model server does (another program, another protocol).
     """
 
     status: ModelStatus
     detail: str = ""
     answered: bool = True
+    foreign: bool = False

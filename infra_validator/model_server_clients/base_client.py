@@ -20,6 +20,7 @@ from infra_validator.states import Life, ModelStatus, ModelStatusReport, Observa
 Job = Callable[[], Observation]
 
 _CALL_SECONDS = 2.0  # the cap of one status call; the wait goes on after it
+_LONGEST_PAUSE = 0.02  # seconds between two status calls: how late, at most, a loaded model is noticed
 
 
 class JobGone(Exception):
@@ -40,7 +41,8 @@ def raise_if_gone(seen: Observation) -> None:
         raise JobGone(seen)
 
 
-def _unwatched() -> Observation:
+def unwatched() -> Observation:
+    """The job of a server that somebody else runs: taken to be running."""
     return Observation.running()
 
 
@@ -64,7 +66,7 @@ class BaseModelServerClient(abc.ABC):
 
     @abc.abstractmethod
     def SendRequests(
-        self, requests: Iterable[SampleRequest], deadline: Deadline, job: Job = _unwatched, concurrency: int = 8
+        self, requests: Iterable[SampleRequest], deadline: Deadline, job: Job = unwatched, concurrency: int = 8
     ) -> int:
         """Send ``requests`` as they come, at most ``concurrency`` at once and as many in memory; returns how many were answered.
 
@@ -77,13 +79,14 @@ class BaseModelServerClient(abc.ABC):
     def Close(self) -> None:
         """Give the connection back. May be called twice."""
 
-    def WaitUntilModelLoaded(self, deadline: Deadline, job: Job = _unwatched, news: News | None = None) -> None:
+    def WaitUntilModelLoaded(self, deadline: Deadline, job: Job = unwatched, news: News | None = None) -> None:
         """Wait until the model is READY, looking at the job and the model at once; the first news ends the wait.
 
         Called by the validation once the job is Running.
 
         Raises:
-          AttemptFailed: the model became UNAVAILABLE (MODEL_UNAVAILABLE), or the deadline came (LOAD_TIMEOUT).
+          AttemptFailed: the model became UNAVAILABLE (MODEL_UNAVAILABLE), or the deadline came: LOAD_TIMEOUT, or SERVER_UNHEALTHY
+            if what answers is no model server.
           JobGone: the server ended.
         """
         last = ModelStatusReport(ModelStatus.NOT_READY, "", answered=False)
@@ -91,19 +94,24 @@ class BaseModelServerClient(abc.ABC):
         def loaded() -> bool | None:
             nonlocal last
             raise_if_gone(job())
-            last = self.GetModelStatus(deadline.capped(_CALL_SECONDS))
-            if last.status is ModelStatus.UNAVAILABLE:
-                raise AttemptFailed(ReasonCode.MODEL_UNAVAILABLE, last.detail)
-            if last.status is ModelStatus.READY:
+            seen = self.GetModelStatus(deadline.capped(_CALL_SECONDS))
+            if seen.status is ModelStatus.UNAVAILABLE:
+                raise AttemptFailed(ReasonCode.MODEL_UNAVAILABLE, f"It says: {seen.detail}.")
+            if seen.status is ModelStatus.READY:
                 return True
+            if (
+                seen.answered or not last.answered
+            ):  # a call that the deadline cut off does not hide what the server said
+                last = seen
             raise_if_gone(job())
             return None
 
         try:
-            wait_until(loaded, deadline, news=news)
+            wait_until(loaded, deadline, news=news, longest_pause=_LONGEST_PAUSE)
         except DeadlineExceeded as error:
-            told = f"Its last answer: {last.detail}." if last.answered else "The server never answered."
-            raise AttemptFailed(ReasonCode.LOAD_TIMEOUT, told) from error
+            told = "Its last answer" if last.answered else "The server never answered. Last seen"
+            reason = ReasonCode.SERVER_UNHEALTHY if last.foreign else ReasonCode.LOAD_TIMEOUT
+            raise AttemptFailed(reason, f"{told}: {last.detail}.", fingerprint=reason.name) from error
 
     def __enter__(self) -> BaseModelServerClient:
         return self

@@ -1,0 +1,23 @@
+"""The one way in which clients open a gRPC channel to a model server."""
+
+from __future__ import annotations
+
+import grpc
+
+_RECONNECT_MILLISECONDS = 100  # gRPC's own least; a server that was seen is looked for again this often
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.enable_http_proxy", 0),  # a proxy of the environment does not lead to a server that we started
+    ("grpc.use_local_subchannel_pool", 1),  # no connection, and no backoff, shared with another client of this process
+    ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MILLISECONDS),
+    ("grpc.min_reconnect_backoff_ms", 1000),  # how long one try to connect may take
+    ("grpc.max_reconnect_backoff_ms", _RECONNECT_MILLISECONDS),
+    ("grpc.enable_retries", 0),  # a request is sent once, so that what is reported is what happened
+)
+
+
+def open_channel(endpoint: str) -> grpc.Channel:
+    """A plaintext channel to ``endpoint`` (``host:port``) of its own, without limits on message size. Connects when used; close it."""
+    return grpc.insecure_channel(endpoint, options=_OPTIONS)

@@ -1,0 +1,94 @@
+"""From what people call "the model" to the SavedModel directory in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import re
+
+from infra_validator.errors import AttemptFailed, InfrastructureError
+from infra_validator.reason_codes import ReasonCode
+
+GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")  # in the order in which TensorFlow looks for them
+
+_TFX_SERVING_DIRECTORY = "Format-Serving"  # inside a TFX Model artifact
+_LISTED_NAMES = 5  # of a directory's content, in messages
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundModel:
+    """Where the SavedModel is.
+
+    Attributes:
+      path: the SavedModel directory.
+      note: how it was found when it is not the path given, one sentence; else empty.
+    """
+
+    path: str
+    note: str = ""
+
+
+def find_saved_model(path: str) -> FoundModel:
+    """The SavedModel that ``path`` means.
+
+    ``path`` may be the SavedModel directory itself, a TFX Model artifact (``<uri>/Format-Serving``), or the base path of a model
+    server, which holds one directory per version: of these the highest number counts, as in TensorFlow Serving.
+
+    Raises:
+      InfrastructureError: there is nothing at the path (MODEL_NOT_FOUND), or it cannot be looked at (MODEL_NOT_READABLE).
+      AttemptFailed: there is no SavedModel in it (MODEL_NOT_A_SAVED_MODEL).
+    """
+    names = _list(path)
+    if any(name in names for name in GRAPH_FILES):
+        return FoundModel(path)
+    if _TFX_SERVING_DIRECTORY in names:
+        inside = find_saved_model(os.path.join(path, _TFX_SERVING_DIRECTORY))
+        return FoundModel(inside.path, f"{path} is a TFX Model artifact; {inside.path} is validated.")
+    versions = {int(name): name for name in sorted(names) if re.fullmatch(r"[0-9]{1,18}", name)}
+    if versions:
+        newest = os.path.join(path, versions[max(versions)])
+        if any(name in _list(newest) for name in GRAPH_FILES):
+            others = f" of {len(versions)} versions the highest" if len(versions) > 1 else " the only version in it"
+            return FoundModel(newest, f"{path} is a model base path; {newest},{others}, is validated.")
+        raise _not_a_saved_model(newest, f"(the highest version in {path}) holds no saved_model.pb")
+    if not names:
+        raise _not_a_saved_model(path, "is empty")
+    some = ", ".join(sorted(names)[:_LISTED_NAMES])
+    more = f" and {len(names) - _LISTED_NAMES} more" if len(names) > _LISTED_NAMES else ""
+    raise _not_a_saved_model(path, f"holds no saved_model.pb, only {some}{more}")
+
+
+def _list(path: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(path))
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+
+
+def _not_a_saved_model(path: str, problem: str) -> AttemptFailed:
+    return AttemptFailed(ReasonCode.MODEL_NOT_A_SAVED_MODEL, f"{path} {problem}.")
+
+
+def unreadable(path: str, error: OSError | ValueError) -> InfrastructureError | AttemptFailed:
+    """Our error for the operating system's, met while reading ``path`` of a model."""
+    code = error.errno if isinstance(error, OSError) else None
+    if code == errno.ENOENT:
+        if os.path.islink(path):
+            return InfrastructureError(
+                ReasonCode.MODEL_NOT_FOUND, f"{path} is a symbolic link to {os.readlink(path)}, which does not exist."
+            )
+        remote = re.match(r"[a-z][a-z0-9+.-]*://", path)
+        next_step = "Copy the model to this machine and give its local path." if remote else ""
+        return InfrastructureError(ReasonCode.MODEL_NOT_FOUND, f"{path} does not exist.", next_step=next_step)
+    if code == errno.ENOTDIR:
+        return _not_a_saved_model(path, "is a file, not a directory")
+    if code == errno.ELOOP:
+        return InfrastructureError(
+            ReasonCode.MODEL_NOT_READABLE,
+            f"{path} is a symbolic link that leads back to itself.",
+            next_step="Make the link point at the SavedModel directory.",
+        )
+    user = f" (as user {os.geteuid()})" if code in (errno.EACCES, errno.EPERM) else ""
+    problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return InfrastructureError(ReasonCode.MODEL_NOT_READABLE, f"{path} cannot be read{user}: {problem}.")
