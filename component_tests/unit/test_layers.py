@@ -16,6 +16,7 @@ LAYERS: dict[str, int] = {
     "errors": 0,
     "deadline": 0,
     "interruption": 0,
+    "shutdown_signals": 1,
     "states": 0,
     "specs": 1,
     "launch_plan": 1,

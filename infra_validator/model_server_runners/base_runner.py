@@ -65,6 +65,17 @@ class BaseModelServerRunner(abc.ABC):
         self._last_observation = Observation.pending()
         self._final_logs: str | None = None
 
+    @classmethod
+    def Pin(cls, serving_spec: ServingSpec) -> ServingSpec:
+        """The spec with names that may come to mean something else (an image's tag) made immutable, as far as is known now.
+
+        Called by the TFX driver, so that the answer enters the cache key. Platforms with images override it.
+
+        Raises:
+          InfrastructureError: the platform cannot be reached from here.
+        """
+        return serving_spec
+
     @property
     def state(self) -> JobState:
         """The job's state as the verbs have led to it."""

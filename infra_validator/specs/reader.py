@@ -101,6 +101,16 @@ def to_dict(spec: Any) -> dict[str, Any]:
     return result
 
 
+def to_json(spec: Any) -> str:
+    """A spec as one line of JSON, equal for equal specs, that template engines leave alone; :func:`read` reads it back.
+
+    Airflow renders the strings that it hands to a task with Jinja. The openings of its templates can only stand inside
+    JSON's strings, where their first brace can be written as an escape.
+    """
+    text = json.dumps(to_dict(spec), sort_keys=True, ensure_ascii=True)
+    return re.sub(r"\{(?=[{%#])", r"\\u007b", text)
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return to_dict(value)
