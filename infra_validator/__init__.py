@@ -1,0 +1,73 @@
+"""Does the model really serve? A gate in front of the Pusher.
+
+Importing this package imports nothing heavy: the names below are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from infra_validator._version import __version__
+
+if TYPE_CHECKING:
+    from infra_validator.api import make_plan, run_validation, validate
+    from infra_validator.errors import (
+        InfrastructureError,
+        InfraValidatorError,
+        ModelRejected,
+        SpecError,
+        UsageError,
+    )
+    from infra_validator.interruption import Interruption
+    from infra_validator.reason_codes import ReasonCode
+    from infra_validator.report.verdict import ValidationReport, Verdict
+    from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
+
+#: The public list: name -> the module that holds it.
+_PUBLIC = {
+    "InfraValidatorError": "infra_validator.errors",
+    "InfrastructureError": "infra_validator.errors",
+    "Interruption": "infra_validator.interruption",
+    "ModelRejected": "infra_validator.errors",
+    "ReasonCode": "infra_validator.reason_codes",
+    "RequestSpec": "infra_validator.specs",
+    "ServingSpec": "infra_validator.specs",
+    "SpecError": "infra_validator.errors",
+    "UsageError": "infra_validator.errors",
+    "ValidationReport": "infra_validator.report.verdict",
+    "ValidationSpec": "infra_validator.specs",
+    "Verdict": "infra_validator.report.verdict",
+    "make_plan": "infra_validator.api",
+    "run_validation": "infra_validator.api",
+    "validate": "infra_validator.api",
+}
+
+__all__ = [
+    "InfraValidatorError",
+    "InfrastructureError",
+    "Interruption",
+    "ModelRejected",
+    "ReasonCode",
+    "RequestSpec",
+    "ServingSpec",
+    "SpecError",
+    "UsageError",
+    "ValidationReport",
+    "ValidationSpec",
+    "Verdict",
+    "__version__",
+    "make_plan",
+    "run_validation",
+    "validate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,26 @@
+"""The public list is what it is said to be, and importing the package costs nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import infra_validator
+
+HEAVY = ("tensorflow", "tfx", "docker", "kubernetes", "grpc", "google.protobuf", "yaml", "numpy")
+
+
+def test_every_public_name_can_be_had_and_nothing_else_is_promised() -> None:
+    for name in infra_validator.__all__:
+        assert getattr(infra_validator, name) is not None
+    assert dir(infra_validator) == sorted(infra_validator.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    assert not hasattr(infra_validator, "no_such_name")
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = f"import sys, infra_validator; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

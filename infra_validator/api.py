@@ -1,0 +1,232 @@
+"""The Python API: one call from a model, a serving binary and a serving spec to a verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from infra_validator import wiring
+from infra_validator.errors import (
+    AttemptFailed,
+    InfrastructureError,
+    ModelRejected,
+    SpecError,
+    UsageError,
+)
+from infra_validator.interruption import Interruption
+from infra_validator.launch_plan import LaunchPlan
+from infra_validator.reason_codes import Blames, ReasonCode
+from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict
+from infra_validator.saved_model.find import FoundModel, find_saved_model
+from infra_validator.saved_model.model_files import check_model_files
+from infra_validator.specs import OnRejected, RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.validation import Candidate, RequestSource, Validation, now
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a validation would do: everything is read and checked, nothing is started.
+
+    Attributes:
+      model: the SavedModel directory that will be served.
+      note: how it was found, when it is not the path given.
+      serving_spec, validation_spec, request_spec: as read.
+      launch_plans: what would be started, one for each serving binary.
+    """
+
+    model: str
+    note: str
+    serving_spec: ServingSpec
+    validation_spec: ValidationSpec
+    request_spec: RequestSpec
+    launch_plans: tuple[LaunchPlan, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "note": self.note,
+            "model_name": self.serving_spec.model_name,
+            "platform": self.serving_spec.platform,
+            "serving_spec": self.serving_spec.to_dict(),
+            "validation_spec": dataclasses.asdict(self.validation_spec)
+            | {"on_rejected": self.validation_spec.on_rejected.value},
+            "request_spec": self.request_spec.to_dict(),
+            "serving_binaries": [
+                {
+                    "binary": plan.binary,
+                    "label": plan.label,
+                    "image": plan.image,
+                    "command": list(plan.command),
+                    "args": list(plan.args),
+                    "env": sorted(plan.env),
+                    "model_target": plan.model.target,
+                }
+                for plan in self.launch_plans
+            ],
+        }
+
+
+def make_plan(
+    model: str | os.PathLike[str], serving_spec: Any, validation_spec: Any = None, request_spec: Any = None
+) -> Plan:
+    """Read and check everything, start nothing.
+
+    Raises:
+      SpecError: a spec is wrong.
+      AttemptFailed: the model is no model that could be served (blames the model).
+      InfrastructureError: something that is needed is missing.
+    """
+    spec = ServingSpec.of(serving_spec)
+    limits = ValidationSpec.of(validation_spec)
+    asked = RequestSpec.of(request_spec)
+    found = _check_model(os.fspath(model), spec, asked)
+    binaries = wiring.serving_binaries_function(spec.binary)(spec)
+    wiring.runner_class(spec.platform)
+    plans = tuple(binary.MakeLaunchPlan(found.path, spec.platform) for binary in binaries)
+    return Plan(found.path, found.note, spec, limits, asked, plans)
+
+
+def run_validation(
+    model: str | os.PathLike[str],
+    serving_spec: Any,
+    validation_spec: Any = None,
+    request_spec: Any = None,
+    *,
+    requests: RequestSource | None = None,
+    on_progress: Callable[[str], None] = _LOG.info,
+    interruption: Interruption | None = None,
+) -> ValidationReport:
+    """Validate and report every outcome, INCONCLUSIVE included.
+
+    Args:
+      model: the SavedModel directory.
+      serving_spec: a ServingSpec, a TFX proto, a dict, JSON or YAML text, or the path of a file.
+      validation_spec, request_spec: the same; None means all defaults.
+      requests: makes the sample requests anew for each attempt; None only loads the model.
+      on_progress: called with one line for people at the end of each phase.
+      interruption: ends the validation early, cleaned up.
+
+    Raises:
+      SpecError: a spec is wrong; nothing was started.
+    """
+    spec = ServingSpec.of(serving_spec)
+    limits = ValidationSpec.of(validation_spec)
+    asked = RequestSpec.of(request_spec)
+    try:
+        plan = make_plan(model, spec, limits, asked)
+        if plan.note:
+            on_progress(plan.note)
+        if requests is not None:
+            _check_first_request(requests)
+    except SpecError:
+        raise
+    except (AttemptFailed, InfrastructureError, UsageError) as error:
+        return _report_without_a_server(os.fspath(model), spec, error)
+    runner = wiring.runner_class(spec.platform)
+    candidates = [
+        Candidate(
+            binary,
+            spec.platform,
+            functools.partial(runner, plan.model, binary, spec),
+            functools.partial(_make_client, binary.client, launch_plan),
+        )
+        for binary, launch_plan in zip(
+            wiring.serving_binaries_function(spec.binary)(spec), plan.launch_plans, strict=True
+        )
+    ]
+    validation = Validation(
+        candidates,
+        limits,
+        requests=requests,
+        concurrency=asked.concurrency,
+        on_progress=on_progress,
+        interruption=interruption,
+    )
+    return validation.run(os.fspath(model), spec.model_name)
+
+
+def validate(
+    model: str | os.PathLike[str],
+    serving_spec: Any,
+    validation_spec: Any = None,
+    request_spec: Any = None,
+    *,
+    requests: RequestSource | None = None,
+    on_progress: Callable[[str], None] = _LOG.info,
+    interruption: Interruption | None = None,
+) -> ValidationReport:
+    """Validate; see :func:`run_validation` for the arguments.
+
+    Returns:
+      A report whose verdict is BLESSED or NOT_BLESSED.
+
+    Raises:
+      SpecError: a spec is wrong; nothing was started.
+      InfrastructureError: the model could not be tested (INCONCLUSIVE). ``error.report`` is the report.
+      ModelRejected: the verdict is NOT_BLESSED and ``validation_spec.on_rejected`` is ``raise``. ``error.report`` is the report.
+    """
+    report = run_validation(
+        model,
+        serving_spec,
+        validation_spec,
+        request_spec,
+        requests=requests,
+        on_progress=on_progress,
+        interruption=interruption,
+    )
+    raise_for(report, ValidationSpec.of(validation_spec))
+    return report
+
+
+def raise_for(report: ValidationReport, spec: ValidationSpec) -> None:
+    """Raise what ``validate`` raises for this report, if anything."""
+    error: InfrastructureError | ModelRejected
+    finding = report.finding
+    if report.verdict is Verdict.INCONCLUSIVE:
+        error = InfrastructureError(finding.reason, finding.detail, next_step=finding.next_step)
+    elif report.verdict is Verdict.NOT_BLESSED and spec.on_rejected is OnRejected.RAISE:
+        error = ModelRejected(finding.reason, finding.detail, next_step=finding.next_step)
+    else:
+        return
+    error.report = report
+    raise error
+
+
+def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> FoundModel:
+    if "://" in model:
+        if spec.platform != "kubernetes":
+            raise InfrastructureError(
+                ReasonCode.MODEL_NOT_FOUND,
+                f"{model} is not a local path.",
+                next_step="Copy the model to a local directory first; only the kubernetes platform reads remote stores.",
+            )
+        return FoundModel(model)
+    found = find_saved_model(model)
+    if spec.tensorflow_serving is not None:
+        check_model_files(found.path, asked.tag_set)
+    return found
+
+
+def _check_first_request(requests: RequestSource) -> None:
+    """Have the mistakes that the first request shows before anything is started."""
+    for _ in requests():
+        return
+    raise InfrastructureError(ReasonCode.NO_EXAMPLES)
+
+
+def _make_client(name: str, plan: LaunchPlan, endpoint: str) -> Any:
+    return wiring.client_class(name)(endpoint, plan.model.name, plan.model.version)
+
+
+def _report_without_a_server(model: str, spec: ServingSpec, error: Any) -> ValidationReport:
+    """The report of a validation that ended before anything was started."""
+    verdict = Verdict.NOT_BLESSED if error.reason.blames is Blames.MODEL else Verdict.INCONCLUSIVE
+    finding = Finding(error.reason, error.detail, error.next_step)
+    binary = BinaryReport(spec.binary, spec.binary, spec.platform, False, verdict, finding)
+    return ValidationReport(verdict, finding, model, spec.model_name, (binary,), now(), 0.0)
