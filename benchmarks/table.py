@@ -1,0 +1,17 @@
+"""Prints measurements: each row a name, minimum, median and maximum, and what it is held against."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+
+def print_table(title: str, rows: Sequence[tuple[str, Sequence[float], str]], unit: str = "s") -> None:
+    """Print rows of (name, samples, remark)."""
+    print(f"\n{title}\n")
+    print(f"| {'what':<58} | {'min':>8} | {'median':>8} | {'max':>8} | remark |")
+    print(f"|{'-' * 60}|{'-' * 10}|{'-' * 10}|{'-' * 10}|--------|")
+    for name, samples, remark in rows:
+        low, middle, high = min(samples), statistics.median(samples), max(samples)
+        print(f"| {name:<58} | {low:>8.3f} | {middle:>8.3f} | {high:>8.3f} | {remark} |")
+    print(f"\nall in {unit}")

@@ -1,0 +1,220 @@
+"""What a verdict costs: the whole command beside its floor, the early ends, the imports, a 1 GiB model.
+
+    python -m benchmarks.validate [--rounds N]
+
+The floor of LOAD_AND_QUERY is the same server started by hand, asked until AVAILABLE, one Predict, killed; commands and floor
+alternate in one run. Everything is measured from outside, as whole processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import grpc
+
+from benchmarks.table import print_table
+from component_tests.fakes.saved_models import made_once
+from infra_validator.protos import tensorflow_pb2, tensorflow_serving_pb2
+
+SPEC = json.dumps({"tensorflow_serving": {}, "local_process": {}, "model_name": "m"})
+
+
+def seconds_of(arguments: list[str], expected: int) -> tuple[float, str]:
+    """Run a command; returns how long it took and what it printed."""
+    began = time.perf_counter()
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    took = time.perf_counter() - began
+    if done.returncode != expected:
+        sys.exit(f"{arguments} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return took, done.stdout
+
+
+def validate(model: pathlib.Path, expected: int, *more: str, spec: str = SPEC) -> tuple[float, str]:
+    command = [sys.executable, "-m", "infra_validator", "validate", "--model", str(model), "--quiet"]
+    return seconds_of([*command, "--serving-spec", spec, "--format", "json", *more], expected)
+
+
+def start_by_hand(model: pathlib.Path, folder: pathlib.Path) -> tuple[subprocess.Popen[bytes], float]:
+    """Start the embedded server; returns it and the moment of its exec."""
+    base = folder / "models" / "m"
+    base.mkdir(parents=True)
+    (base / "1").symlink_to(model)
+    flags = [f"--port_file={folder}/ports", "--bind_address=127.0.0.1", "--model_name=m", f"--model_base_path={base}"]
+    began = time.perf_counter()
+    log = (folder / "log").open("wb")
+    return subprocess.Popen(
+        [sys.executable, "-m", "infra_validator.embedded_server", *flags], stdout=log, stderr=log
+    ), began
+
+
+def by_hand(model: pathlib.Path) -> tuple[float, float]:
+    """(exec to AVAILABLE, the whole with one Predict and the kill) in seconds."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        server, began = start_by_hand(model, folder)
+        try:
+            while not (folder / "ports").exists():
+                time.sleep(0.001)
+            port = json.loads((folder / "ports").read_text())["grpc"]
+            options = [("grpc.initial_reconnect_backoff_ms", 5), ("grpc.max_reconnect_backoff_ms", 5)]
+            options += [("grpc.min_reconnect_backoff_ms", 5)]
+            with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+                wait_until_available(channel)
+                available = time.perf_counter() - began
+                predict(channel)
+        finally:
+            server.kill()
+            server.wait()
+        return available, time.perf_counter() - began
+
+
+def wait_until_available(channel: grpc.Channel) -> None:
+    ask = channel.unary_unary(
+        "/tensorflow.serving.ModelService/GetModelStatus",
+        request_serializer=tensorflow_serving_pb2.GetModelStatusRequest.SerializeToString,
+        response_deserializer=tensorflow_serving_pb2.GetModelStatusResponse.FromString,
+    )
+    request = tensorflow_serving_pb2.GetModelStatusRequest()
+    request.model_spec.name = "m"
+    give_up = time.monotonic() + 60
+    while time.monotonic() < give_up:
+        try:
+            if any(version.state == 30 for version in ask(request, timeout=5).model_version_status):
+                return
+        except grpc.RpcError:
+            time.sleep(0.002)
+    sys.exit("the server by hand never became AVAILABLE")
+
+
+def predict(channel: grpc.Channel) -> None:
+    call = channel.unary_unary(
+        "/tensorflow.serving.PredictionService/Predict",
+        request_serializer=tensorflow_serving_pb2.PredictRequest.SerializeToString,
+        response_deserializer=tensorflow_serving_pb2.PredictResponse.FromString,
+    )
+    request = tensorflow_serving_pb2.PredictRequest()
+    request.model_spec.name = "m"
+    tensor = request.inputs["x"]
+    tensor.dtype = tensorflow_pb2.DT_FLOAT
+    tensor.tensor_shape.dim.add(size=1)
+    tensor.float_val.append(1.0)
+    call(request, timeout=30)
+
+
+def phase_of(report: str, name: str) -> float:
+    phases = json.loads(report)["serving_binaries"][0]["phases"]
+    return float(sum(phase["seconds"] for phase in phases if phase["name"] == name))
+
+
+def from_start_to_verdict(report: str) -> float:
+    """Seconds of all attempts without their preparation, from the first Start."""
+    attempts = json.loads(report)["serving_binaries"][0]["attempts"]
+    return float(sum(p["seconds"] for a in attempts for p in a["phases"] if p["name"] not in ("prepare",)))
+
+
+def figure_1_and_3(rounds: int, model: pathlib.Path, folder: pathlib.Path) -> None:
+    requests = folder / "requests.json"
+    requests.write_text('{"instances": [1.0]}')
+    ours, floor, available = [], [], []
+    for _ in range(rounds):
+        ours.append(validate(model, 0, "--requests", str(requests))[0])
+        ready, whole = by_hand(model)
+        available.append(ready)
+        floor.append(whole)
+    over = [a - b for a, b in zip(ours, floor, strict=True)]
+    importing = [seconds_of([sys.executable, "-c", "import tensorflow"], 0)[0] for _ in range(min(rounds, 3))]
+    ratio = statistics.median(importing) / statistics.median(available)
+    print_table(
+        "1 and 3. half-plus-two, LOAD_AND_QUERY, embedded server, from shell to shell",
+        [
+            ("infra-validator validate", ours, "aim 1.5"),
+            ("the same by hand (floor)", floor, ""),
+            ("overhead, pair by pair", over, "aim at most 0.5"),
+            ("embedded server, exec to AVAILABLE", available, "aim 1.0"),
+            ("import tensorflow", importing, f"{ratio:.1f} times exec to AVAILABLE"),
+        ],
+    )
+
+
+def figure_2(rounds: int, model: pathlib.Path) -> None:
+    exiting, hanging = [], []
+    at_once = json.dumps({"tensorflow_serving": {}, "local_process": {"binary_path": "/bin/false"}})
+    with tempfile.TemporaryDirectory() as folder:
+        sleeper = pathlib.Path(folder) / "hang.sh"
+        sleeper.write_text("#!/bin/sh\nexec sleep 600\n")
+        sleeper.chmod(0o755)
+        hang = json.dumps({"tensorflow_serving": {}, "local_process": {"binary_path": str(sleeper)}})
+        limits = json.dumps({"max_loading_time_seconds": 2, "num_tries": 1})
+        for _ in range(rounds):
+            exiting.append(from_start_to_verdict(validate(model, 1, spec=at_once)[1]))
+            hanging.append(from_start_to_verdict(validate(model, 1, "--validation-spec", limits, spec=hang)[1]) - 2)
+    print_table(
+        "2. early ends, from Start to the verdict, with everything stopped",
+        [
+            ("server exits at once (two tries, the second confirms)", exiting, "aim 0.5"),
+            ("server hangs, 2 s limit: beyond the limit", hanging, "aim 0.2"),
+        ],
+    )
+
+
+def figure_4(rounds: int) -> None:
+    code = "import time; a = time.perf_counter(); import infra_validator; print(time.perf_counter() - a)"
+    heavy = ["tensorflow", "tfx", "docker", "kubernetes", "grpc"]
+    check = f"import sys, infra_validator; print([name for name in {heavy} if name in sys.modules])"
+    samples = [float(seconds_of([sys.executable, "-c", code], 0)[1]) for _ in range(rounds)]
+    imported = seconds_of([sys.executable, "-c", check], 0)[1].strip()
+    print_table("4. import infra_validator", [("import infra_validator", samples, f"aim 0.050; heavy: {imported}")])
+
+
+def figure_6(rounds: int, model: pathlib.Path, folder: pathlib.Path) -> None:
+    large = folder / "large"
+    shutil.copytree(model, large)
+    (large / "assets.extra").mkdir(exist_ok=True)
+    with (large / "assets.extra" / "ballast").open("wb") as ballast:
+        block = os.urandom(1 << 20)
+        for _ in range(1024):
+            ballast.write(block)
+    before = shutil.disk_usage(tempfile.gettempdir()).used
+    small_times, large_times, growth = [], [], 0
+    for _ in range(rounds):
+        for path, times in ((model, small_times), (large, large_times)):
+            report = validate(path, 0)[1]
+            times.append(phase_of(report, "prepare") + phase_of(report, "start"))
+            growth = max(growth, shutil.disk_usage(tempfile.gettempdir()).used - before)
+    print_table(
+        "6. a 1 GiB model beside a small one: from nothing to Scheduled",
+        [
+            ("small model", small_times, ""),
+            (
+                "1 GiB model",
+                large_times,
+                f"disk grew by {max(growth, 0) / 2**20:.1f} MiB (the model is linked, not copied)",
+            ),
+        ],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, help="how often each thing is measured")
+    rounds = parser.parse_args().rounds
+    model = made_once().path("half_plus_two")
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        figure_1_and_3(rounds, model, folder)
+        figure_2(rounds, model)
+        figure_4(rounds)
+        figure_6(rounds, model, folder)
+
+
+if __name__ == "__main__":
+    main()
