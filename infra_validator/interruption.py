@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import threading
-from collections.abc import Iterator
-from types import FrameType
 
 from infra_validator.deadline import News
 from infra_validator.errors import InfrastructureError
@@ -52,31 +47,3 @@ class Interruption:
         with self._lock:
             if news in self._listeners:
                 self._listeners.remove(news)
-
-
-@contextlib.contextmanager
-def interrupted_by_signals(interruption: Interruption, *, deliver: bool = True) -> Iterator[None]:
-    """While inside, SIGTERM and SIGINT set ``interruption`` instead of ending the process; more of them change nothing.
-
-    The handlers that were there before are put back at the end and, with ``deliver``, then get the signal that came, so that an
-    orchestrator's own handler (or Python's KeyboardInterrupt) still has its turn, after the clean-up. Off the main thread, where
-    Python allows no handlers, this does nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        interruption.set(signal.Signals(number).name)
-
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, note) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        if came and deliver:
-            os.kill(os.getpid(), came[0])
