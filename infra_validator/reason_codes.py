@@ -267,6 +267,103 @@ class ReasonCode(enum.Enum):
         "The platform could not start the model server.",
         "Read the platform's message.",
     )
+    # --- the infrastructure: containers and their images
+    DOCKER_NOT_RUNNING = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "There is no Docker daemon at the address.",
+        "Start Docker, or set DOCKER_HOST or serving_spec.local_docker.client_base_url.",
+    )
+    DOCKER_NOT_ANSWERING = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "The Docker daemon does not answer in time.",
+        "Check the daemon's address and load; raise serving_spec.local_docker.client_timeout_seconds if it is only slow.",
+    )
+    DOCKER_PERMISSION_DENIED = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "This user may not talk to the Docker daemon.",
+        "Add the user to the group that owns the daemon's socket (usually: docker), then log in again.",
+    )
+    DOCKER_TLS_FAILED = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The Docker daemon and this client do not trust each other.",
+        "Check DOCKER_TLS_VERIFY and the certificates in DOCKER_CERT_PATH.",
+    )
+    DOCKER_API_VERSION = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The Docker daemon does not speak the API version that was asked for.",
+        "Leave serving_spec.local_docker.client_api_version empty, or name a version that the daemon has.",
+    )
+    IMAGE_NOT_FOUND = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "There is no such image.",
+        "Check the image's name and its tag or digest in serving_spec.tensorflow_serving.",
+    )
+    IMAGE_PULL_DENIED = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The registry refuses to hand out the image.",
+        "Check the image's name; log in to its registry (docker login) as the user that runs the validation.",
+    )
+    IMAGE_PULL_FAILED = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "The image could not be pulled.",
+        "Check that the platform reaches the image's registry; read its message.",
+    )
+    IMAGE_PULL_TIMEOUT = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "The image was not pulled in time.",
+        "Pull it beforehand, or raise the limit of the pull in the serving spec.",
+    )
+    IMAGE_WRONG_ARCHITECTURE = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The image is for another kind of processor.",
+        "Use an image for the processor of the machine that runs the container.",
+    )
+    IMAGE_COMMAND_NOT_FOUND = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The image's entry point cannot be executed.",
+        "Check the image's ENTRYPOINT: the file must exist in the image and be executable for the container's user.",
+    )
+    IMAGE_NEEDS_WRITABLE_ROOT = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The server writes to its root file system, which is mounted read-only.",
+        "Set serving_spec.local_docker.read_only_root to false.",
+    )
+    ADDRESS_NOT_AVAILABLE = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The server's port cannot be published on the address that was chosen.",
+        "Name an address of the daemon's machine in serving_spec.local_docker.publish_address.",
+    )
+    GPU_NOT_AVAILABLE = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The platform has no such GPU for the server.",
+        "Install the GPU's container toolkit on that machine, or leave serving_spec.local_docker.gpus empty.",
+    )
+    MODEL_NOT_VISIBLE = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The platform does not see the model's files where the validator sees them.",
+        "Set serving_spec.local_docker.model_delivery to upload, or put the model where both see it.",
+    )
+    MODEL_LINKS_OUTSIDE = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The model's directory holds a symbolic link that leads out of it; the server would not find the file.",
+        "Copy the model with its links resolved (cp -rL) and validate the copy.",
+    )
     INTERRUPTED = (
         Blames.INFRASTRUCTURE,
         False,
