@@ -49,11 +49,15 @@ class LaunchPlan:
         ``PLACEHOLDERS``. A literal dollar sign is written ``$$``.
       env: environment variables.
       ports: the ports that the server listens on inside a container, by protocol (``grpc``, ``rest``).
+      files: small text files that the server must see, by name without a directory; placeholders in them are filled in as in
+        ``args``. The platform puts them into one directory, ``${files_dir}``.
+      port_taken: a regular expression for what the server prints when it ends because its port is in use. A platform that
+        chose the port starts it again with another one.
     """
 
-    #: What a platform fills in: the chosen ports, the file to write self-chosen ports to, the address to listen on, and the
-    #: directory that holds the version directories.
-    PLACEHOLDERS = ("grpc_port", "rest_port", "port_file", "bind_address", "model_base_path")
+    #: What a platform fills in: the chosen ports, the file to write self-chosen ports to, the address to listen on, the
+    #: directory that holds the version directories, and the one that holds ``files``.
+    PLACEHOLDERS = ("grpc_port", "rest_port", "port_file", "bind_address", "model_base_path", "files_dir")
 
     binary: str
     label: str
@@ -63,6 +67,8 @@ class LaunchPlan:
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ports: Mapping[str, int] = dataclasses.field(default_factory=lambda: {"grpc": 8500, "rest": 8501})
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    port_taken: str = r"(?i)address already in use"
 
     def uses(self, placeholder: str) -> bool:
         """Whether an argument asks for ``placeholder``."""
@@ -71,6 +77,10 @@ class LaunchPlan:
     def arguments(self, **values: str | int) -> list[str]:
         """The arguments with the placeholders filled in; a KeyError names one that was not given."""
         return [string.Template(argument).substitute(values) for argument in self.args]
+
+    def file_texts(self, **values: str | int) -> dict[str, str]:
+        """The files' texts with the placeholders filled in; a KeyError names one that was not given."""
+        return {name: string.Template(text).substitute(values) for name, text in self.files.items()}
 
 
 def literal(argument: str) -> str:

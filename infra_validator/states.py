@@ -67,7 +67,8 @@ class Observation:
 
     Attributes:
       life: pending, running or gone.
-      reason: set when gone; the code decides who is to blame (``ReasonCode.blames``).
+      reason: when gone, why; the code decides who is to blame (``ReasonCode.blames``). When pending, why if it stays so to the
+        deadline; None: the platform could not start it.
       detail: one sentence in the platform's own words, e.g. ``exit code 1``.
       fingerprint: what makes two ends "the same end" (exit code, signal); two equal ones in a row are not retried.
     """
@@ -78,8 +79,8 @@ class Observation:
     fingerprint: str = ""
 
     @classmethod
-    def pending(cls, detail: str = "") -> Observation:
-        return cls(Life.PENDING, detail=detail)
+    def pending(cls, detail: str = "", reason: ReasonCode | None = None) -> Observation:
+        return cls(Life.PENDING, reason, detail)
 
     @classmethod
     def running(cls, detail: str = "") -> Observation:

@@ -98,10 +98,9 @@ class BaseModelServerClient(abc.ABC):
             if seen.status is ModelStatus.UNAVAILABLE:
                 raise AttemptFailed(ReasonCode.MODEL_UNAVAILABLE, f"It says: {seen.detail}.")
             if seen.status is ModelStatus.READY:
+                raise_if_gone(job())  # the one who answered may be somebody else's server
                 return True
-            if (
-                seen.answered or not last.answered
-            ):  # a call that the deadline cut off does not hide what the server said
+            if seen.answered or not last.answered:  # a call that the deadline cut off does not hide what was said
                 last = seen
             raise_if_gone(job())
             return None

@@ -128,9 +128,12 @@ class BaseModelServerRunner(abc.ABC):
         try:
             seen = wait_until(self._settled, Deadline.of(deadline), news=self.news)
         except DeadlineExceeded as error:
-            last = self._last_observation.detail or "nothing was seen of it"
-            raise InfrastructureError(
-                ReasonCode.SERVER_NOT_STARTED, f"The job did not reach the state Running in time: {last}."
+            last = self._last_observation
+            raise failure_of(
+                Observation.gone(
+                    last.reason or ReasonCode.SERVER_NOT_STARTED,
+                    f"The job did not reach the state Running in time: {last.detail or 'nothing was seen of it'}.",
+                )
             ) from error
         if seen.life is Life.GONE:
             raise failure_of(seen)

@@ -1,0 +1,85 @@
+"""TCP ports for servers that cannot choose one themselves: held until the server listens, never shared with anybody.
+
+A port found by bind, close and reuse can be taken in between. Here the socket stays bound, without listening and with
+SO_REUSEADDR: Linux then gives the port to nobody who asks for any free one, while a server that sets SO_REUSEADDR, as gRPC's
+and libevent's listeners do, can bind and listen.
+"""
+
+from __future__ import annotations
+
+import enum
+import socket
+
+from infra_validator.errors import InfrastructureError
+from infra_validator.model_server_runners.processes import socket_inodes
+from infra_validator.reason_codes import ReasonCode
+
+_LISTENING = "0A"
+
+
+class HeldPort:
+    """A port that nobody listens on, held until ``release``.
+
+    Args:
+      port: the port wanted; 0: any free one.
+
+    Raises:
+      InfrastructureError: PORT_NOT_AVAILABLE.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind(("", port))
+        except OSError as error:
+            self._socket.close()
+            raise InfrastructureError(
+                ReasonCode.PORT_NOT_AVAILABLE, f"Port {port or '(any)'} cannot be used: {error.strerror}."
+            ) from error
+        self.port: int = self._socket.getsockname()[1]
+        if listeners(self.port):  # an IPv6-only listener does not keep us from binding
+            self.release()
+            raise InfrastructureError(ReasonCode.PORT_NOT_AVAILABLE, f"Somebody listens on port {self.port}.")
+
+    def release(self) -> None:
+        """Give the port back. May be called twice."""
+        self._socket.close()
+
+
+class Listener(enum.Enum):
+    """Who listens on a port."""
+
+    NOBODY = "nobody"
+    OURS = "ours"
+    SOMEBODY_ELSE = "somebody else"
+    UNKNOWN = "unknown"  # the kernel does not tell us
+
+
+def listeners(port: int) -> set[int]:
+    """The inode numbers of the sockets that listen on a TCP port, on any address. Without /proc: none."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        try:
+            with open(f"/proc/net/{name}") as file:
+                lines = file.readlines()[1:]
+        except OSError:
+            continue
+        wanted = f":{port:04X} "
+        for line in lines:
+            if wanted in line:
+                fields = line.split()
+                if fields[3] == _LISTENING and fields[1].endswith(wanted.strip()):
+                    found.add(int(fields[9]))
+    return found
+
+
+def who_listens(port: int, pids: list[int]) -> Listener:
+    """Who listens on ``port``, seen from the processes ``pids``. One foreign listener among ours is somebody else."""
+    inodes = listeners(port)
+    if not inodes:
+        return Listener.NOBODY
+    own = socket_inodes(pids)
+    if own is None:
+        return Listener.UNKNOWN
+    return Listener.OURS if inodes <= own else Listener.SOMEBODY_ELSE

@@ -1,0 +1,230 @@
+"""A small process that outlives its maker and then undoes what the maker had started.
+
+A runner that is ended by SIGKILL cannot clean up. So it makes a :class:`Watchdog` first, and tells it how to undo each effect
+*before* the effect; what was undone in the ordinary way is forgotten again. When the maker dies, or closes the watchdog,
+whatever was told and not forgotten is undone, last told first. There are four ways to undo::
+
+    watchdog = Watchdog()
+    directory = watchdog.remove_tree("/tmp/infra-validator-5f")      # a directory and all in it
+    server = watchdog.kill_marked("INFRA_VALIDATOR_RUN=5f")          # every process with this in its environment
+    container = watchdog.run(["docker", "rm", "--force", "iv-5f"])   # a command of at most ten seconds
+    group = watchdog.remove_directory("/sys/fs/cgroup/iv-5f")        # an empty directory
+    ...
+    watchdog.forget(server)                                          # it was stopped in the ordinary way
+    watchdog.close()
+
+``kill_marked`` can be told before the process exists (nobody knows its id then), and finds children that left its process
+group or session: the environment that a process was started with is inherited and can be read in ``/proc``.
+
+The other half is this file run as a program (``python -I -S watchdog.py PARENT``): standard library only, in a session of its own,
+so that what ends its maker's process group does not end it. It reads one JSON object a line: ``{"tell": 1, "undo": "run", "what": [...]}``
+or ``{"forget": 1}``. The end of the pipe, or another parent than PARENT (a forked child of the maker may hold the pipe
+open), is the maker's death.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+_ASK_PARENT_EVERY = 0.25  # seconds; only matters while somebody else holds the pipe open
+_KILL_SECONDS = 5.0
+_SWEEPS_WITHOUT_FIND = 3  # a process between fork and exec does not bear its mark yet
+_COMMAND_SECONDS = 10.0
+
+
+class Watchdog:
+    """The maker's half. Starting it takes a few milliseconds; nobody waits for the other half to be up.
+
+    Raises:
+      OSError: the process cannot be started.
+    """
+
+    def __init__(self) -> None:
+        import subprocess
+
+        reader, writer = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", __file__, str(os.getpid())],
+                stdin=reader,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd="/",
+            )
+        except BaseException:
+            os.close(writer)
+            raise
+        finally:
+            os.close(reader)
+        self._writer: int | None = writer
+        self._told: set[int] = set()
+        self._last = 0
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def remove_tree(self, path: str) -> int:
+        """Remove a directory with all that is in it; symbolic links are removed, not followed."""
+        return self._tell("remove_tree", path)
+
+    def remove_directory(self, path: str) -> int:
+        """Remove an empty directory, which may take a moment to become empty (a control group)."""
+        return self._tell("remove_directory", path)
+
+    def kill_marked(self, mark: str) -> int:
+        """SIGKILL every process whose environment holds ``mark``, a whole ``NAME=VALUE``."""
+        return self._tell("kill_marked", mark)
+
+    def run(self, command: list[str]) -> int:
+        """Run a command, for at most ten seconds; it gets the maker's environment and no input."""
+        return self._tell("run", command)
+
+    def forget(self, number: int) -> None:
+        """It was undone in the ordinary way."""
+        self._send({"forget": number})
+        self._told.discard(number)
+
+    def close(self, seconds: float = 10.0) -> None:
+        """End the watchdog; what was not forgotten is undone now, and waited for at most ``seconds``. May be called twice.
+
+        Raises:
+          subprocess.TimeoutExpired: it is still at work, and goes on.
+        """
+        if self._writer is not None:
+            os.close(self._writer)
+            self._writer = None
+            if not self._told:
+                self._process.kill()  # nothing to undo: faster than waiting for its orderly end
+        self._process.wait(timeout=seconds)
+
+    def _tell(self, undo: str, what: str | list[str]) -> int:
+        self._last += 1
+        self._told.add(self._last)
+        self._send({"tell": self._last, "undo": undo, "what": what})
+        return self._last
+
+    def _send(self, message: dict[str, object]) -> None:
+        if self._writer is None:
+            return
+        try:
+            os.write(self._writer, json.dumps(message).encode() + b"\n")  # below PIPE_BUF: whole or not at all
+        except BrokenPipeError:
+            pass  # somebody killed the watchdog; the ordinary clean-up goes on without it
+
+
+# -------------------------------------------------------------------- what both halves and the runner use
+
+
+def marked_processes(mark: str) -> list[int]:
+    """Ids of the living processes whose environment, as they were started with it, holds ``mark``. Without /proc: none."""
+    wanted = mark.encode()
+    found = []
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return []
+    for name in names:
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:
+                environment = file.read()
+        except OSError:
+            continue  # it is gone, or not ours
+        if wanted in environment and wanted in environment.split(b"\0"):
+            found.append(int(name))
+    return found
+
+
+def kill_marked(mark: str) -> None:
+    """SIGKILL all marked processes, and those that they start meanwhile."""
+    limit = time.monotonic() + _KILL_SECONDS
+    quiet = 0
+    while quiet < _SWEEPS_WITHOUT_FIND and time.monotonic() < limit:
+        found = marked_processes(mark)
+        quiet = 0 if found else quiet + 1
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        time.sleep(0.02)
+
+
+# -------------------------------------------------------------------- the other half
+
+
+def _remove_tree(path: str) -> None:
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_directory(path: str) -> None:
+    for _ in range(50):
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(0.02)
+
+
+def _run(command: list[str]) -> None:
+    import subprocess
+
+    subprocess.run(command, stdin=subprocess.DEVNULL, timeout=_COMMAND_SECONDS, check=False)
+
+
+_UNDO: dict[str, Callable[..., None]] = {
+    "remove_tree": _remove_tree,
+    "remove_directory": _remove_directory,
+    "kill_marked": kill_marked,
+    "run": _run,
+}
+
+
+def _told_until_death(parent: int) -> list[tuple[str, object]]:
+    """Read what the maker tells, until it dies; returns what is to be undone, in the order told."""
+    told: dict[int, tuple[str, object]] = {}
+    rest = b""
+    poll = select.poll()
+    poll.register(0, select.POLLIN | select.POLLHUP)
+    while True:
+        alive = os.getppid() == parent
+        if poll.poll(_ASK_PARENT_EVERY * 1000 if alive else 0):
+            data = os.read(0, 65536)
+            if not data:
+                break
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                message = json.loads(line)
+                if "forget" in message:
+                    told.pop(message["forget"], None)
+                else:
+                    told[message["tell"]] = (message["undo"], message["what"])
+        elif not alive:
+            break
+    return list(told.values())
+
+
+def main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    for undo, what in reversed(_told_until_death(int(sys.argv[1]))):
+        try:
+            _UNDO[undo](what)
+        except Exception:  # noqa: S110 - nobody is left to be told; the next one must be undone all the same
+            pass
+
+
+if __name__ == "__main__":
+    main()
