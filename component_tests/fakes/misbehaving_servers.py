@@ -94,7 +94,7 @@ class Answers:
     """
 
     def __init__(self) -> None:
-        self.state = 30  # AVAILABLE
+        self.state: Any = 30  # AVAILABLE
         self.error = (0, "")
         self.before_status: Callable[[Any], None] = lambda context: None
         self.before_predict: Callable[[Any], None] = lambda context: None
