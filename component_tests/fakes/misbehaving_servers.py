@@ -105,7 +105,8 @@ class Answers:
         self.before_status(context)
         response = pb.GetModelStatusResponse()
         version = response.model_version_status.add(version=1, state=self.state)
-        version.status.error_code, version.status.error_message = self.error
+        status: Any = version.status
+        status.error_code, status.error_message = self.error
         return response
 
     def predict(self, request: bytes, context: Any) -> bytes:
