@@ -1,0 +1,75 @@
+"""Sample requests from a file that the caller names (--requests): JSON, or a TFRecord of PredictionLog; either may be gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+
+from infra_validator.sample_request import SampleRequest
+from infra_validator.sample_requests.early import begun
+from infra_validator.sample_requests.from_examples import Signatures
+from infra_validator.sample_requests.json_requests import bad_requests, requests_from_json
+from infra_validator.sample_requests.prediction_log import requests_from_prediction_logs
+from infra_validator.sample_requests.tfrecord import HEADER_BYTES, decompressed, length_of, open_local
+
+_TFRECORD_NAMES = ("tfrecord", "tf_serving_warmup_requests")
+_BEGINNINGS_OF_JSON = b'{["-0123456789tfnNI'
+
+
+def requests_from_file(
+    path: str, signatures: Signatures, model_name: str, default_signature: str = "serving_default"
+) -> Iterator[SampleRequest]:
+    """The requests in a file, in its order, read as they are sent.
+
+    The call itself looks at the file and makes the first request; a later line or record that is wrong is told when it is reached.
+
+    Args:
+      signatures: all signatures of the model; a request may name any.
+      model_name: the model's name on the server.
+      default_signature: the one for JSON requests that name none.
+
+    Raises:
+      UsageError: BAD_REQUESTS; names the line or record. While iterating, too.
+      AttemptFailed: a request asks for a signature that the model lacks (SIGNATURE_NOT_FOUND).
+    """
+    requests = begun(_readable(path, _requests(path, signatures, model_name, default_signature)))
+    if requests is None:
+        raise bad_requests(path, "", "holds no request")
+    return requests
+
+
+def _requests(path: str, signatures: Signatures, model_name: str, default_signature: str) -> Iterator[SampleRequest]:
+    if _is_tfrecord(path):
+        yield from requests_from_prediction_logs(path, signatures, model_name)
+    else:
+        yield from requests_from_json(path, signatures, model_name, default_signature)
+
+
+def _readable(path: str, requests: Iterator[SampleRequest]) -> Iterator[SampleRequest]:
+    """``requests``, with the operating system's and gzip's errors made into ours."""
+    try:
+        yield from requests
+    except EOFError as error:
+        raise bad_requests(path, "", "the gzip data is cut off") from error
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise bad_requests(path, "", f"the gzip data is damaged: {error}") from error
+    except (OSError, ValueError) as error:
+        raise bad_requests(path, "", getattr(error, "strerror", None) or str(error)) from error
+
+
+def _is_tfrecord(path: str) -> bool:
+    with open_local(path) as opened:
+        beginning = decompressed(opened).read(HEADER_BYTES)
+    if not beginning:
+        raise bad_requests(path, "", "is empty")
+    if len(beginning) == HEADER_BYTES and length_of(beginning) is not None:
+        return True
+    if any(name in os.path.basename(path) for name in _TFRECORD_NAMES):
+        return True
+    if beginning.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in [bytes([byte]) for byte in _BEGINNINGS_OF_JSON]:
+        return False
+    if not beginning.strip():
+        return False  # blank lines, perhaps with JSON after them
+    raise bad_requests(path, "", "is neither JSON nor a TFRecord (the checksum of the first record's length is wrong)")

@@ -1,0 +1,106 @@
+"""From one serialized record to one request, by what a signature expects. The rules are TFX's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from google.protobuf import message
+
+from infra_validator.errors import UsageError
+from infra_validator.protos import tensorflow_pb2
+from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
+from infra_validator.reason_codes import ReasonCode
+from infra_validator.sample_request import SampleRequest
+from infra_validator.sample_requests import methods
+
+#: Makes a request of a record; the second argument is its label.
+RequestMaker = Callable[[bytes, str], SampleRequest]
+
+
+def request_maker(name: str, signature: tensorflow_pb2.SignatureDef, model_name: str) -> RequestMaker:
+    """What makes requests for the signature called ``name`` of serialized records.
+
+    Predict signatures of one string input get the record itself as a batch of one; classify and regress signatures get a list
+    of one tf.Example.
+
+    Raises:
+      UsageError: records cannot be sent to this signature (SIGNATURE_NOT_SUPPORTED).
+    """
+    if signature.method_name == methods.PREDICT_METHOD_NAME:
+        key = _serialized_input(name, signature)
+        return lambda record, label: SampleRequest(
+            methods.PREDICT, name, _predict(model_name, name, key, record), label
+        )
+    if signature.method_name == methods.CLASSIFY_METHOD_NAME:
+        return lambda record, label: SampleRequest(
+            methods.CLASSIFY, name, _of_example(serving_pb2.ClassificationRequest(), model_name, name, record), label
+        )
+    if signature.method_name == methods.REGRESS_METHOD_NAME:
+        return lambda record, label: SampleRequest(
+            methods.REGRESS, name, _of_example(serving_pb2.RegressionRequest(), model_name, name, record), label
+        )
+    raise UsageError(
+        f"Signature {name!r} has the method name {signature.method_name!r}, which is none of predict, classify, regress.",
+        reason=ReasonCode.SIGNATURE_NOT_SUPPORTED,
+    )
+
+
+def _serialized_input(name: str, signature: tensorflow_pb2.SignatureDef) -> str:
+    """The one input that takes a batch of serialized records."""
+    if len(signature.inputs) == 1:
+        ((key, info),) = signature.inputs.items()
+        shape = info.tensor_shape
+        a_batch = shape.unknown_rank or (len(shape.dim) == 1 and shape.dim[0].size in (-1, 1))
+        if info.dtype == tensorflow_pb2.DT_STRING and a_batch:
+            return key
+    inputs = ", ".join(described_input(key, signature.inputs[key]) for key in sorted(signature.inputs)) or "no input"
+    raise UsageError(
+        f"Signature {name!r} takes {inputs}; examples can be sent to one input of serialized examples (string, shape [-1]).",
+        reason=ReasonCode.SIGNATURE_NOT_SUPPORTED,
+    )
+
+
+def described_input(key: str, info: tensorflow_pb2.TensorInfo) -> str:
+    """An input for people, e.g. ``x (float, shape [-1, 2])``."""
+    dtype = tensorflow_pb2.DataType.Name(info.dtype).removeprefix("DT_").lower()
+    shape = "unknown" if info.tensor_shape.unknown_rank else str([dim.size for dim in info.tensor_shape.dim])
+    return f"{key} ({dtype}, shape {shape})"
+
+
+def _predict(model_name: str, signature: str, key: str, record: bytes) -> bytes:
+    request = serving_pb2.PredictRequest()
+    request.model_spec.name = model_name
+    request.model_spec.signature_name = signature
+    tensor = request.inputs[key]
+    tensor.dtype = tensorflow_pb2.DT_STRING
+    tensor.tensor_shape.dim.add().size = 1
+    tensor.string_val.append(record)
+    return request.SerializeToString()
+
+
+def _of_example(
+    request: serving_pb2.ClassificationRequest | serving_pb2.RegressionRequest,
+    model_name: str,
+    signature: str,
+    record: bytes,
+) -> bytes:
+    request.model_spec.name = model_name
+    request.model_spec.signature_name = signature
+    request.input.example_list.examples.add().ParseFromString(record)
+    return request.SerializeToString()
+
+
+def why_no_example(record: bytes) -> str:
+    """Why a record is no serialized tf.Example; empty if it is one."""
+    example = tensorflow_pb2.Example()
+    try:
+        example.ParseFromString(record)
+    except message.DecodeError:
+        return "it is no serialized tf.Example"
+    if record and not example.HasField("features"):
+        return "it is no serialized tf.Example: it holds another message"
+    size = example.ByteSize()
+    example.DiscardUnknownFields()
+    if example.ByteSize() != size:
+        return "it is no serialized tf.Example: it has fields of another message, perhaps a tf.SequenceExample"
+    return ""
