@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import subprocess
+import warnings
 
 import pytest
 
@@ -34,7 +36,17 @@ def why_no_docker() -> str:
     return "" if result.returncode == 0 else result.stderr.strip().splitlines()[-1]
 
 
+@functools.cache
+def import_tfx() -> None:
+    """Import TFX once, with the warnings that its libraries give each other about versions."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("tfx.v1")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("tfx") is not None:
+        import_tfx()
     if item.get_closest_marker("docker") is None:
         return
     problem = why_no_docker()

@@ -1,0 +1,98 @@
+"""The TFX component. In a pipeline that uses TFX's own InfraValidator, the import is the one line that changes:
+
+from infra_validator.component import InfraValidator
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.placeholder.placeholder import Placeholder
+from tfx.orchestration.data_types import RuntimeParameter
+from tfx.types import standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from infra_validator.driver import Driver
+from infra_validator.errors import SpecError
+from infra_validator.executor import Executor
+from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs.reader import to_json
+
+
+class InfraValidatorSpec(ComponentSpec):  # type: ignore[misc]
+    """Inputs, outputs and execution properties, under the names that TFX's component gives them.
+
+    The three specs are JSON texts: every orchestrator carries strings unchanged.
+    """
+
+    PARAMETERS = {
+        "serving_spec": ExecutionParameter(type=str),
+        "validation_spec": ExecutionParameter(type=str, optional=True),
+        "request_spec": ExecutionParameter(type=str, optional=True),
+    }
+    INPUTS = {
+        "model": ChannelParameter(type=standard_artifacts.Model),
+        "examples": ChannelParameter(type=standard_artifacts.Examples, optional=True),
+    }
+    OUTPUTS = {"blessing": ChannelParameter(type=standard_artifacts.InfraBlessing)}
+
+
+class InfraValidator(base_component.BaseComponent):  # type: ignore[misc]
+    """Starts a throw-away model server on the model and blesses the model if it really serves.
+
+    The component succeeds whether the model is blessed or not (the Pusher reads the blessing), unless
+    ``validation_spec.on_rejected`` is ``raise``. It fails, and is never cached, when the model could not be tested.
+
+    Args:
+      model: a channel of ``Model``, usually ``trainer.outputs['model']``.
+      serving_spec: what to run and where: TFX's ``ServingSpec`` proto, our :class:`ServingSpec`, a dict, JSON or YAML text, or
+        the path of a file.
+      examples: a channel of ``Examples`` to make sample requests of. Without it, or without ``request_spec``, the model is
+        loaded and not asked, as with TFX's component.
+      request_spec: which examples become requests; the same forms.
+      validation_spec: limits and tries; the same forms.
+
+    Outputs:
+      blessing: a channel of ``InfraBlessing``, as the Pusher's ``infra_blessing`` wants it.
+
+    Raises:
+      SpecError: a spec is wrong. Runtime parameters and placeholders have no value yet; the driver checks them.
+    """
+
+    SPEC_CLASS = InfraValidatorSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+    DRIVER_CLASS = Driver
+
+    def __init__(
+        self,
+        model: types.BaseChannel,
+        serving_spec: Any,
+        examples: types.BaseChannel | None = None,
+        request_spec: Any = None,
+        validation_spec: Any = None,
+    ) -> None:
+        asked = RequestSpec.of(request_spec) if request_spec is not None and not _is_late(request_spec) else None
+        if asked is not None and asked.make_warmup and examples is None:
+            raise SpecError(
+                "request_spec.make_warmup", "needs examples", next_step="Give the component an Examples channel."
+            )
+        spec = InfraValidatorSpec(
+            model=model,
+            examples=examples,
+            blessing=types.Channel(type=standard_artifacts.InfraBlessing),
+            serving_spec=_as_property(ServingSpec, serving_spec),
+            validation_spec=None if validation_spec is None else _as_property(ValidationSpec, validation_spec),
+            request_spec=None if request_spec is None else _as_property(RequestSpec, request_spec),
+        )
+        super().__init__(spec=spec)
+
+
+def _is_late(value: Any) -> bool:
+    """Whether the value is known only when the pipeline runs."""
+    return isinstance(value, (RuntimeParameter, Placeholder))
+
+
+def _as_property(kind: Any, given: Any) -> Any:
+    return given if _is_late(given) else to_json(kind.of(given))

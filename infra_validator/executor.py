@@ -1,0 +1,183 @@
+"""The TFX executor: from artifacts and execution properties to a blessing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from infra_validator import api, blessing
+from infra_validator.errors import InfrastructureError
+from infra_validator.interruption import Interruption
+from infra_validator.reason_codes import ReasonCode
+from infra_validator.report.verdict import Verdict
+from infra_validator.sample_request import SampleRequest
+from infra_validator.sample_requests.examples_artifact import requests_from_examples_artifact
+from infra_validator.sample_requests.prediction_log import write_warmup_file
+from infra_validator.saved_model.find import find_saved_model
+from infra_validator.saved_model.graph import read_graph
+from infra_validator.shutdown_signals import shutdown_signals
+from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.validation import RequestSource
+
+_LOG = logging.getLogger(__name__)
+
+
+class Executor(base_executor.BaseExecutor):  # type: ignore[misc]
+    """Validates a ``Model`` artifact and writes an ``InfraBlessing`` artifact."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Run one validation.
+
+        Args:
+          input_dict: ``model``: one Model artifact; ``examples``: one Examples artifact, optional.
+          output_dict: ``blessing``: one InfraBlessing artifact.
+          exec_properties: ``serving_spec``, and optionally ``validation_spec`` and ``request_spec``, as JSON texts.
+
+        Raises:
+          SpecError: a spec is wrong.
+          InfrastructureError: the model could not be tested. The execution fails, so nothing is cached.
+          ModelRejected: the model is not blessed and ``validation_spec.on_rejected`` is ``raise``.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        serving_spec = ServingSpec.of(exec_properties["serving_spec"])
+        validation_spec = ValidationSpec.of(exec_properties.get("validation_spec"))
+        asked = exec_properties.get("request_spec")
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        output = artifact_utils.get_single_instance(output_dict["blessing"])
+        examples = artifact_utils.get_single_instance(input_dict["examples"]) if input_dict.get("examples") else None
+        interruption = Interruption()
+        with shutdown_signals(interruption), _scratch_directory() as scratch:
+            _validate(
+                _Task(
+                    model_uri=path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model)),
+                    examples=examples,
+                    output=output,
+                    serving_spec=serving_spec,
+                    validation_spec=validation_spec,
+                    request_spec=RequestSpec.of(asked) if asked else None,
+                    scratch=scratch,
+                    interruption=interruption,
+                )
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """One call of the executor, with everything read."""
+
+    model_uri: str
+    examples: types.Artifact | None
+    output: types.Artifact
+    serving_spec: ServingSpec
+    validation_spec: ValidationSpec
+    request_spec: RequestSpec | None
+    scratch: str
+    interruption: Interruption
+
+
+def _validate(task: _Task) -> None:
+    model = _local_model(task)
+    requests = _request_source(task, model)
+    report = api.run_validation(
+        model,
+        task.serving_spec,
+        task.validation_spec,
+        task.request_spec,
+        requests=requests,
+        on_progress=_LOG.info,
+        interruption=task.interruption,
+    )
+    report = dataclasses.replace(report, model=task.model_uri)
+    blessing.write_report(task.output, report)
+    if report.blessed and requests is not None and task.request_spec is not None and task.request_spec.make_warmup:
+        write = functools.partial(_write_warmup_file, requests)
+        blessing.write_warmup_model(task.output, model, write, task.scratch)
+    task.interruption.check()
+    if report.verdict is not Verdict.INCONCLUSIVE:
+        blessing.mark(task.output, report.blessed)
+    api.raise_for(report, task.validation_spec)
+    _LOG.info("%s: %s", report.verdict.value, report.finding.sentence)
+
+
+def _request_source(task: _Task, model: str) -> RequestSource | None:
+    """Makes the sample requests of the examples; None (load only) unless there are examples and a request spec, as in TFX."""
+    spec, examples = task.request_spec, task.examples
+    if spec is None or examples is None:
+        return None
+
+    def requests() -> Iterator[SampleRequest]:
+        graph = read_graph(find_saved_model(_local_graph(task, model)).path, spec.tag_set)
+        signatures = graph.signatures_named(spec.signature_names)
+        return requests_from_examples_artifact(examples, signatures, task.serving_spec.model_name, spec)
+
+    return requests
+
+
+def _write_warmup_file(requests: RequestSource, path: str) -> None:
+    write_warmup_file(requests(), path)
+
+
+def _local_graph(task: _Task, model: str) -> str:
+    """A local directory with the model's graph: the model itself, or a copy of that one file of a remote model."""
+    if "://" not in model:
+        return model
+    local = os.path.join(task.scratch, "graph")
+    os.makedirs(local, exist_ok=True)
+    target = os.path.join(local, "saved_model.pb")
+    if not os.path.exists(target):
+        _copy(f"{model}/saved_model.pb", target)
+    return local
+
+
+def _local_model(task: _Task) -> str:
+    """The model where a server can see it: as it is, or copied from a remote store (Kubernetes reads those itself)."""
+    uri = task.model_uri.removeprefix("file://")
+    if "://" not in uri or task.serving_spec.platform == "kubernetes":
+        return uri
+    _LOG.info("Copying the model from %s, since the serving platform reads local directories only.", uri)
+    target = os.path.join(task.scratch, "model")
+    for directory, _, files in fileio.walk(uri):
+        inside = os.path.join(target, os.path.relpath(directory, uri))
+        os.makedirs(inside, exist_ok=True)
+        for name in files:
+            task.interruption.check()
+            _copy(os.path.join(directory, name), os.path.join(inside, name))
+    return target
+
+
+def _copy(source: str, target: str) -> None:
+    try:
+        fileio.copy(source, target, overwrite=True)
+    except Exception as error:  # every file system behind fileio has its own
+        raise InfrastructureError(ReasonCode.MODEL_NOT_FOUND, f"{source} cannot be copied: {error}") from error
+
+
+@contextlib.contextmanager
+def _scratch_directory() -> Iterator[str]:
+    """A directory on a local disk. The task's own temporary directory is not one: it may be in a remote store."""
+    try:
+        path = tempfile.mkdtemp(prefix="infra-validator-")
+    except OSError as error:
+        raise InfrastructureError(ReasonCode.NO_SPACE, f"No temporary directory can be made: {error}") from error
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

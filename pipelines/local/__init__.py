@@ -1,0 +1,1 @@
+"""The demo pipeline with TFX's LocalDagRunner; no Docker, no Kubernetes."""
