@@ -1,0 +1,215 @@
+"""Ask a server for the models' status once, and turn what comes into exit codes and log lines."""
+
+from __future__ import annotations
+
+import time
+
+from infra_validator.probe import dial, exit_codes, rpc_status
+from infra_validator.probe.model_status import (
+    METADATA_METHOD,
+    PREDICT_METHOD,
+    STATUS_METHOD,
+    VersionStatus,
+    judge,
+    metadata_request,
+    metadata_version,
+    model_spec,
+    parse_status_response,
+    status_request,
+)
+from infra_validator.probe.protobuf_wire import WireError, encode_bytes
+from infra_validator.probe.proxy import proxy_for
+from infra_validator.probe.rpc_status import RpcError, code_name
+from infra_validator.probe.settings import Settings, WantedModel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from infra_validator.probe.grpcio_transport import GrpcioConnection
+    from infra_validator.probe.http2 import Connection
+
+    Transport = Connection | GrpcioConnection
+
+
+class Answer:
+    """What came of one model.
+
+    Attributes:
+      model: what was asked for.
+      code: the exit code.
+      line: the line that says why.
+      lines: all lines for the log, that one included.
+      versions: what the server said of each version.
+      hopeless: asking again will not change it.
+    """
+
+    def __init__(self, model: WantedModel) -> None:
+        self.model = model
+        self.code = exit_codes.NOT_CONNECTED
+        self.line = ""
+        self.lines: list[str] = []
+        self.versions: list[VersionStatus] = []
+        self.hopeless = False
+
+    def end(self, code: int, line: str) -> None:
+        self.code = code
+        self.line = line
+        self.lines.append(line)
+
+
+class Server:
+    """A server that is dialled when it is first called, and once more if it went away without having touched a call."""
+
+    def __init__(self, settings: Settings, wait_until: float | None) -> None:
+        self._settings = settings
+        self._wait_until = wait_until
+        self._connection: Transport | None = None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def dial(self) -> None:
+        """Connect. Raises DialError."""
+        self._connection = _dial(self._settings, self._until(self._settings.connect_timeout))
+
+    def call(self, method: str, request: bytes) -> bytes:
+        """One call, within the RPC timeout. Raises RpcError."""
+        until = self._until(self._settings.rpc_timeout)
+        try:
+            return self._call(method, request, until)
+        except RpcError as error:
+            if not error.unprocessed or time.monotonic() >= until:
+                raise
+            self.close()
+        try:
+            self._connection = _dial(self._settings, until)
+        except dial.DialError as error:
+            raise RpcError(rpc_status.UNAVAILABLE, f"the server went away: {error}") from None
+        return self._call(method, request, until)
+
+    def _call(self, method: str, request: bytes, until: float) -> bytes:
+        if time.monotonic() >= until:
+            raise RpcError(rpc_status.DEADLINE_EXCEEDED, "context deadline exceeded")
+        if self._connection is None:  # a call before this one broke the connection
+            self.dial()
+        assert self._connection is not None
+        try:
+            return self._connection.call(method, request, until)
+        except RpcError as error:
+            if error.code in _BREAKING:
+                self.close()  # the next call must not read what is left of this one
+            raise
+
+    def _until(self, seconds: float) -> float:
+        until = time.monotonic() + seconds
+        return until if self._wait_until is None else min(until, self._wait_until)
+
+
+# After these the connection may be in the middle of something.
+_BREAKING = (
+    rpc_status.CANCELLED,
+    rpc_status.UNKNOWN,
+    rpc_status.DEADLINE_EXCEEDED,
+    rpc_status.RESOURCE_EXHAUSTED,
+    rpc_status.INTERNAL,
+    rpc_status.UNAVAILABLE,
+)
+
+
+def _dial(settings: Settings, until: float) -> Transport:
+    if settings.transport == "own" or (settings.transport == "auto" and not proxy_for(settings.address)):
+        return dial.dial(settings.address, settings, until)
+    try:
+        from infra_validator.probe import grpcio_transport
+    except ImportError as error:
+        raise dial.DialError(
+            f"{settings.address} is behind a proxy or -transport grpcio was given, and grpcio cannot be imported ({error}); "
+            "install grpcio, or name the host in NO_PROXY"
+        ) from None
+    return grpcio_transport.dial(settings.address, settings, until)
+
+
+def ask_once(settings: Settings, wait_until: float | None = None) -> list[Answer]:
+    """Dial, and ask for every model: an answer for each, in the order of the settings.
+
+    Args:
+      wait_until: the moment (``time.monotonic``) that cuts every timeout short; None for none.
+    """
+    answers = [Answer(model) for model in settings.models]
+    server = Server(settings, wait_until)
+    try:
+        server.dial()
+    except dial.DialError as error:
+        for answer in answers:
+            answer.end(exit_codes.NOT_CONNECTED, f"Error dialing grpc service: {error}")
+        for answer in answers[1:]:
+            answer.lines = []  # it is said once
+        return answers
+    try:
+        for answer in answers:
+            if len(answers) > 1:
+                answer.lines.append(f"Model {answer.model}:")
+            _ask(server, settings, answer)
+    finally:
+        server.close()
+    return answers
+
+
+def _ask(server: Server, settings: Settings, answer: Answer) -> None:
+    """Find out about one model."""
+    model = answer.model
+    try:
+        answer.versions = parse_status_response(server.call(STATUS_METHOD, status_request(model.name)))
+    except (RpcError, WireError, dial.DialError) as error:
+        answer.lines.append("ModelStatusResponse: <nil>")
+        answer.hopeless = isinstance(error, RpcError) and error.code == rpc_status.UNIMPLEMENTED
+        if isinstance(error, RpcError) and error.code == rpc_status.NOT_FOUND:
+            answer.end(exit_codes.NOT_FOUND, f"Model not found: {error}")
+        else:
+            answer.end(exit_codes.CALL_FAILED, f"Error calling tfs: {_as_rpc_error(error)}")
+        return
+    answer.lines.append("ModelStatusResponse: " + " ".join(map(str, answer.versions)))
+    version = model.version
+    if model.label:
+        version = _version_of_label(server, answer)
+        if version is None:
+            return
+    code, line = judge(answer.versions, version, settings.policy, distinguish_failed=settings.distinguish_failed)
+    for status in answer.versions:
+        if status.error_code or status.error_message:
+            answer.lines.append(f"Version {status.version}: {code_name(status.error_code)}: {status.error_message}")
+    answer.end(code, line)
+    answer.hopeless = code in (exit_codes.STATE_END, exit_codes.FAILED) and any(s.failed for s in answer.versions)
+    if code == exit_codes.AVAILABLE and settings.sample is not None:
+        _infer(server, settings.sample, answer, version)
+
+
+def _as_rpc_error(error: Exception) -> Exception:
+    if isinstance(error, WireError):
+        return RpcError(rpc_status.INTERNAL, f"the answer is no GetModelStatusResponse: {error}")
+    return error
+
+
+def _version_of_label(server: Server, answer: Answer) -> int | None:
+    """The version that the model's label stands for; None, with the answer ended, if there is none."""
+    model = answer.model
+    try:
+        return metadata_version(server.call(METADATA_METHOD, metadata_request(model.name, model.label)))
+    except (RpcError, WireError, dial.DialError) as error:
+        if isinstance(error, RpcError) and error.code in (rpc_status.INVALID_ARGUMENT, rpc_status.NOT_FOUND):
+            answer.end(exit_codes.VERSION_NOT_FOUND, f"No version is served under label {model.label}: {error}")
+        else:
+            answer.end(exit_codes.CALL_FAILED, f"Error resolving label {model.label}: {_as_rpc_error(error)}")
+    return None
+
+
+def _infer(server: Server, sample: bytes, answer: Answer, version: int | None) -> None:
+    """Send the sample request. In protobuf a field that comes again is merged: our model_spec overrules the file's."""
+    request = sample + encode_bytes(1, model_spec(answer.model.name, version))
+    try:
+        server.call(PREDICT_METHOD, request)
+    except (RpcError, dial.DialError) as error:
+        answer.end(exit_codes.SAMPLE_REQUEST_FAILED, f"Sample request failed: {error}")
+    else:
+        answer.end(exit_codes.AVAILABLE, "Sample request succeeded")

@@ -1,0 +1,89 @@
+"""The probe's calls through grpcio: for proxies, which the own client does not do, or because ``-transport grpcio`` says so.
+
+It gives the same answers as ``dial.py`` and ``http2.py``; one test body runs over both.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import grpc
+
+from infra_validator.probe import rpc_status
+from infra_validator.probe.address import Address
+from infra_validator.probe.dial import DialError
+from infra_validator.probe.proxy import proxy_for
+from infra_validator.probe.rpc_status import RpcError
+from infra_validator.probe.settings import Settings
+
+
+class GrpcioConnection:
+    """A channel that was ready once; ``call`` as http2.Connection has it."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._channel = channel
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def call(self, path: str, request: bytes, until: float) -> bytes:
+        """One unary call: the response message's octets. Raises RpcError."""
+        try:
+            timeout = until - time.monotonic()
+            if timeout <= 0:
+                raise RpcError(rpc_status.DEADLINE_EXCEEDED, "context deadline exceeded")
+            response: bytes = self._channel.unary_unary(path, None, None)(request, timeout=timeout)
+        except grpc.RpcError as error:
+            code = error.code().value[0]
+            message = "context deadline exceeded" if code == rpc_status.DEADLINE_EXCEEDED else error.details() or ""
+            raise RpcError(code, message) from None
+        return response
+
+
+def dial(address: Address, settings: Settings, until: float) -> GrpcioConnection:
+    """A channel that is ready. Raises DialError when it is not so by ``until``."""
+    channel = open_channel(address, settings)
+    try:
+        grpc.channel_ready_future(channel).result(timeout=max(0.0, until - time.monotonic()))
+    except grpc.FutureTimeoutError:
+        channel.close()
+        raise DialError(f"context deadline exceeded (grpcio could not connect to {address})") from None
+    except BaseException:
+        channel.close()
+        raise
+    return GrpcioConnection(channel)
+
+
+def open_channel(address: Address, settings: Settings) -> grpc.Channel:
+    """A channel that begins to connect when it is used. The caller closes it.
+
+    Raises:
+      OSError: a TLS file cannot be read.
+    """
+    proxy = proxy_for(address)
+    if proxy:
+        os.environ["grpc_proxy"] = proxy  # noqa: SIM112  grpcio reads other variables than Go does
+    options: list[tuple[str, str | int]] = [
+        ("grpc.primary_user_agent", settings.user_agent),
+        ("grpc.enable_http_proxy", int(bool(proxy))),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.use_local_subchannel_pool", 1),  # grpcio shares connections, and their backoff, between channels
+    ]
+    if not settings.tls:
+        return grpc.insecure_channel(address.target, options)
+    if settings.tls_server_name:
+        options.append(("grpc.ssl_target_name_override", settings.tls_server_name))
+    credentials = grpc.ssl_channel_credentials(
+        _content(settings.tls_ca_cert), _content(settings.tls_client_key), _content(settings.tls_client_cert)
+    )
+    return grpc.secure_channel(address.target, credentials, options)
+
+
+def _content(path: str) -> bytes | None:
+    if not path:
+        return None
+    with open(path, "rb") as file:
+        return file.read()

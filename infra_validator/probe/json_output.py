@@ -1,0 +1,48 @@
+"""``--output json``: one object on stdout. Imported only then, as the json module is slow to import."""
+
+from __future__ import annotations
+
+import json
+
+from infra_validator.probe import exit_codes
+from infra_validator.probe.asking import Answer
+from infra_validator.probe.model_status import END, VersionStatus
+from infra_validator.probe.rpc_status import code_name
+from infra_validator.probe.settings import Settings
+
+
+def as_json(settings: Settings, code: int, answers: list[Answer]) -> str:
+    """One line of JSON: the run's exit code, and for each model its own with what the server said of the versions."""
+    return json.dumps(
+        {
+            "addr": str(settings.address),
+            "exit_code": code,
+            "result": exit_codes.TABLE[code][0],
+            "models": [_model(answer) for answer in answers],
+        }
+    )
+
+
+def _model(answer: Answer) -> dict[str, object]:
+    return {
+        "model": answer.model.name,
+        "version": answer.model.version,
+        "label": answer.model.label or None,
+        "exit_code": answer.code,
+        "result": exit_codes.TABLE[answer.code][0],
+        "message": answer.line,
+        "versions": [_version(status) for status in answer.versions],
+    }
+
+
+def _version(status: VersionStatus) -> dict[str, object]:
+    ended = None
+    if status.state == END:
+        ended = "failed" if status.failed else "retired"
+    return {
+        "version": status.version,
+        "state": status.state_name,
+        "ended": ended,
+        "error_code": code_name(status.error_code),
+        "error_message": status.error_message,
+    }
