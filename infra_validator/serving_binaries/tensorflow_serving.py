@@ -1,0 +1,270 @@
+"""TensorFlow Serving as the serving binary: the image's tags and digests, a server of this machine, or the embedded one.
+
+What the server's flags, its image and its log lines mean is TensorFlow Serving's (``model_servers/main.cc``, ``tools/docker``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import pathlib
+import posixpath
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+
+from infra_validator._version import __version__
+from infra_validator.errors import InfrastructureError, SpecError
+from infra_validator.launch_plan import LaunchPlan, ModelMount, literal
+from infra_validator.reason_codes import ReasonCode
+from infra_validator.serving_binaries.base_binary import BaseServingBinary
+from infra_validator.serving_binaries.model_config_file import read_model_config
+from infra_validator.serving_binaries.tensorflow_serving_log import PORT_TAKEN, explain
+from infra_validator.specs import ServingSpec
+
+_PROGRAM = "tensorflow_model_server"
+_IMAGE_BASE_PATH = "/models"  # MODEL_BASE_PATH of the image
+_CONFIG_FILE = "models.config"
+
+#: Flags whose value is the validator's business: with another one it would test something else, or nothing.
+_OURS = (
+    "port",
+    "rest_api_port",
+    "grpc_socket_path",
+    "model_name",
+    "model_base_path",
+    "model_config_file",
+    "port_file",
+    "bind_address",
+    "version",
+    "help",
+)
+_BETTER_SAID = {
+    "model_config_file": "Name the file in serving_spec.tensorflow_serving.model_config_file.",
+    "port": "Leave the ports to the validator; local_process.grpc_port sets a fixed one.",
+    "model_name": "Set serving_spec.model_name.",
+}
+_SHARED_PORTS_OFF = "grpc.so_reuseport=0"  # else a second server on the port shares its connections
+_LAST = ("--max_num_load_retries=0",)  # the last one wins; with retries a failed load would take minutes to show
+
+
+def binaries_of(spec: ServingSpec) -> list[BaseServingBinary]:
+    """The serving binaries of a serving spec: one for each tag and digest; for local processes exactly one.
+
+    Raises:
+      SpecError: an argument that collides with ours, or a model config file that does not fit.
+      InfrastructureError: the embedded server would be needed and TensorFlow's wheel is not installed.
+    """
+    assert spec.tensorflow_serving is not None
+    arguments = _extra_arguments(spec)
+    config = _config_files(spec)
+    if spec.platform == "local_process":
+        return [_local_binary(spec, arguments, config)]
+    name = spec.tensorflow_serving.image_name
+    images = [f"{name}:{tag}" for tag in spec.tensorflow_serving.tags]
+    images += [f"{name}@{digest}" for digest in spec.tensorflow_serving.digests]
+    return [ImageBinary(spec.model_name, arguments, config, image) for image in images]
+
+
+@dataclasses.dataclass(frozen=True)
+class _TensorFlowServing(BaseServingBinary):
+    """What every way to run TensorFlow Serving has in common.
+
+    Attributes:
+      model_name: the model's name on the server.
+      extra_args: the user's arguments, as they must stand in a launch plan.
+      files: the model config file, if there is one.
+    """
+
+    model_name: str
+    extra_args: tuple[str, ...]
+    files: Mapping[str, str]
+
+    name = "tensorflow_serving"
+    client = "tensorflow_serving"
+
+    def Explain(self, log: str) -> tuple[ReasonCode, str] | None:
+        return explain(log)
+
+    def _mount(self, model_path: str) -> ModelMount:
+        return ModelMount(model_path, _IMAGE_BASE_PATH, self.model_name, version_of(model_path))
+
+    def _config_args(self) -> tuple[str, ...]:
+        return (f"--model_config_file=${{files_dir}}/{_CONFIG_FILE}",) if self.files else ()
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageBinary(_TensorFlowServing):
+    """A container image whose entry point is that of ``tensorflow/serving``: it sets ports and paths and takes more flags.
+
+    Attributes:
+      image: ``name:tag`` or ``name@digest``.
+    """
+
+    image: str
+
+    @property
+    def label(self) -> str:
+        return self.image
+
+    def MakeLaunchPlan(self, model_path: str, platform: str) -> LaunchPlan:
+        return LaunchPlan(
+            binary=self.name,
+            label=self.label,
+            model=self._mount(model_path),
+            image=self.image,
+            args=(*self.extra_args, *self._config_args(), *_LAST),
+            env={"MODEL_NAME": self.model_name, "MODEL_BASE_PATH": _IMAGE_BASE_PATH},
+            files=self.files,
+            port_taken=PORT_TAKEN,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ProgramBinary(_TensorFlowServing):
+    """A ``tensorflow_model_server`` of this machine. It listens on all addresses: it has no flag that says otherwise.
+
+    Attributes:
+      program: its path.
+    """
+
+    program: str
+
+    @property
+    def label(self) -> str:
+        return self.program
+
+    def MakeLaunchPlan(self, model_path: str, platform: str) -> LaunchPlan:
+        return LaunchPlan(
+            binary=self.name,
+            label=self.label,
+            model=self._mount(model_path),
+            command=(self.program,),
+            args=(
+                "--port=${grpc_port}",
+                "--rest_api_port=${rest_port}",
+                f"--model_name={self.model_name}",
+                "--model_base_path=${model_base_path}",
+                *_channel_arguments(self.extra_args),
+                *self._config_args(),
+                *_LAST,
+            ),
+            env={"TF_CPP_MIN_LOG_LEVEL": "0"},  # the lines that tell why a load failed
+            files=self.files,
+            port_taken=PORT_TAKEN,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddedBinary(_TensorFlowServing):
+    """Our own TensorFlow-Serving-compatible server (infra_validator/embedded_server).
+
+    Attributes:
+      fixed_port: whether the spec names the gRPC port; else the server chooses free ports itself and tells them.
+    """
+
+    fixed_port: bool
+
+    @property
+    def label(self) -> str:
+        return f"embedded model server {__version__}"
+
+    def MakeLaunchPlan(self, model_path: str, platform: str) -> LaunchPlan:
+        ports = (
+            ("--port=${grpc_port}", "--rest_api_port=${rest_port}")
+            if self.fixed_port
+            else ("--port_file=${port_file}",)
+        )
+        package = pathlib.Path(__file__).parents[2]
+        return LaunchPlan(
+            binary=self.name,
+            label=self.label,
+            model=self._mount(model_path),
+            command=(sys.executable, "-m", "infra_validator.embedded_server"),
+            args=(
+                *ports,
+                "--bind_address=${bind_address}",
+                f"--model_name={self.model_name}",
+                "--model_base_path=${model_base_path}",
+                *self.extra_args,
+                *self._config_args(),
+                *_LAST,
+            ),
+            env={
+                "TF_CPP_MIN_LOG_LEVEL": "0",
+                "PYTHONPATH": os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH", "")))),
+                "PYTHONSAFEPATH": "1",  # a numpy.py in the directory we were called from is not meant
+            },
+            files=self.files,
+            port_taken=PORT_TAKEN,
+        )
+
+
+def version_of(model_path: str) -> int:
+    """The version to serve a model as: its directory's name if that is a number above 0, as in a model base path; else 1."""
+    name = posixpath.basename(model_path.rstrip("/"))
+    return int(name) if re.fullmatch(r"0*[1-9][0-9]{0,17}", name) else 1
+
+
+def _local_binary(spec: ServingSpec, arguments: tuple[str, ...], files: Mapping[str, str]) -> BaseServingBinary:
+    assert spec.local_process is not None
+    given = spec.local_process.binary_path
+    program = os.path.abspath(given) if "/" in given else shutil.which(given or _PROGRAM)
+    if program:
+        return ProgramBinary(spec.model_name, arguments, files, program)
+    if given:
+        here = f"Write ./{given} for the file in this directory." if os.path.exists(given) else ""
+        raise InfrastructureError(ReasonCode.BINARY_NOT_FOUND, f"{given} is not on the PATH.", next_step=here)
+    _check_embedded_server()
+    return EmbeddedBinary(spec.model_name, arguments, files, spec.local_process.grpc_port != 0)
+
+
+def _check_embedded_server() -> None:
+    """That TensorFlow's wheel is installed, without importing it.
+
+    Raises:
+      InfrastructureError: it is not.
+    """
+    found = importlib.util.find_spec("tensorflow")
+    places = list(found.submodule_search_locations or ()) if found else []
+    if not any(os.path.exists(os.path.join(place, "libtensorflow_cc.so.2")) for place in places):
+        raise InfrastructureError(
+            ReasonCode.EMBEDDED_SERVER_NOT_INSTALLED,
+            f"There is no {_PROGRAM} on the PATH and no TensorFlow in {sys.prefix}.",
+        )
+
+
+def _extra_arguments(spec: ServingSpec) -> tuple[str, ...]:
+    """The user's arguments, for every platform and for this one."""
+    given = {
+        "serving_spec.tensorflow_serving.extra_args": getattr(spec.tensorflow_serving, "extra_args", ()),
+        f"serving_spec.{spec.platform}.extra_args": getattr(getattr(spec, spec.platform), "extra_args", ()),
+    }
+    for field, arguments in given.items():
+        for index, argument in enumerate(arguments):
+            flag = re.match(r"--(\w+)", argument)
+            if flag and flag[1] in _OURS:
+                raise SpecError(
+                    f"{field}[{index}]",
+                    f"{argument!r} collides with what the validator sets itself",
+                    next_step=_BETTER_SAID.get(flag[1], "Remove the argument."),
+                )
+            if "\0" in argument:
+                raise SpecError(f"{field}[{index}]", "holds a NUL character")
+    return tuple(literal(argument) for arguments in given.values() for argument in arguments)
+
+
+def _channel_arguments(extra: tuple[str, ...]) -> tuple[str, ...]:
+    """The user's arguments, with ports never shared."""
+    flag = "--grpc_channel_arguments="
+    settings = [argument.removeprefix(flag) for argument in extra if argument.startswith(flag)]
+    others = [argument for argument in extra if not argument.startswith(flag)]
+    return (*others, flag + ",".join([*settings[-1:], _SHARED_PORTS_OFF]))
+
+
+def _config_files(spec: ServingSpec) -> Mapping[str, str]:
+    assert spec.tensorflow_serving is not None
+    path = spec.tensorflow_serving.model_config_file
+    return {_CONFIG_FILE: read_model_config(path, spec.model_name)} if path else {}

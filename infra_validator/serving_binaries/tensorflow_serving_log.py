@@ -1,0 +1,116 @@
+"""What the last lines of a TensorFlow Serving's log say about why it failed.
+
+The process itself only says "exit code 255", whatever happened. What stands before the texts (time, file, line) differs between releases
+and is not looked at; the texts are TensorFlow Serving's and TensorFlow's own.
+"""
+
+from __future__ import annotations
+
+import re
+
+from infra_validator.reason_codes import ReasonCode
+
+#: What the server prints when it ends because its port is in use.
+PORT_TAKEN = r"Failed to BuildAndStart gRPC server|(?i:address already in use)"
+
+_LONGEST_DETAIL = 600  # characters
+
+_SERVABLE = r"\{+name: (?P<name>.*?) version: (?P<version>-?\d+)"
+
+#: Where the text of a failed load stands, the most telling first.
+_LOAD_FAILURES = (
+    re.compile(rf"Loading servable: {_SERVABLE}\}} failed: (?P<text>.*)"),
+    re.compile(rf"Error while attempting to reserve resources to load servable {_SERVABLE}\}}: (?P<text>.*)"),
+    re.compile(rf"Servable {_SERVABLE}\}} cannot be loaded: (?P<text>.*)"),
+    re.compile(rf"Encountered an error for servable version {_SERVABLE}\}}: (?P<text>.*)"),
+    re.compile(rf"did not become available: {_SERVABLE} due to error: (?P<text>.*?)\}}, \}}"),
+    re.compile(rf"did not become available: {_SERVABLE} due to error: (?P<text>.*)"),
+)
+
+#: What the text of a failed load may turn out to be.
+_LOAD_CAUSES = (
+    (
+        re.compile(r"Op type not registered '[^']*' in binary(?: running on \S+?(?=\.?(?:\s|$)))?"),
+        ReasonCode.OP_NOT_REGISTERED,
+    ),
+    (
+        re.compile(r"OOM when allocating.*|.*[Ff]ailed to allocate memory.*|.*std::bad_alloc.*"),
+        ReasonCode.SERVER_OUT_OF_MEMORY,
+    ),
+    (re.compile(r".*warmup record.*|.*verify your warmup data.*|.*log_type for warmup.*"), ReasonCode.WARMUP_FAILED),
+)
+
+_OUT_OF_MEMORY = re.compile(r"std::bad_alloc|OOM when allocating .*|Cannot allocate memory")
+_PORT_TAKEN = re.compile(PORT_TAKEN)
+_NOTHING_TO_LOAD = re.compile(
+    r"No versions of servable .* found under base path .*"
+    r"|Could not find base path .* for servable .*"
+    r"|FileSystemStoragePathSource encountered a filesystem access error: .*"
+)
+_WRONG_FLAG = re.compile(r"Couldn't interpret value .* for flag .*")
+_USAGE_LINE = re.compile(r"^\t--\w+=\S*\s+(?:bool|string|int32|int64|float)\t")
+_WRONG_OPTIONS = re.compile(r"Failed to start server\. Error: (?P<text>.*)")
+_WARMUP_BEGINS = "Starting to read warmup data for model at"
+_WARMUP_ENDS = "Finished reading warmup data for model at"
+
+
+def explain(log: str) -> tuple[ReasonCode, str] | None:
+    """The cause that the end of a server's log names: its reason code, and the log's words. None if it names none.
+
+    Args:
+      log: the last lines of the server's output and error output, as they came.
+    """
+    for cause in (_failed_load, _out_of_memory, _taken_port, _missing_files, _wrong_arguments):
+        found = cause(log)
+        if found:
+            reason, text = found
+            return reason, text if len(text) <= _LONGEST_DETAIL else f"{text[:_LONGEST_DETAIL]} ..."
+    return None
+
+
+def _failed_load(log: str) -> tuple[ReasonCode, str] | None:
+    for pattern in _LOAD_FAILURES:
+        failures = list(pattern.finditer(log))
+        if failures:
+            break
+    else:
+        return None
+    failure = failures[-1]
+    text = failure["text"].strip()
+    for cause, reason in _LOAD_CAUSES:
+        match = cause.search(text)
+        if match:
+            return reason, f"{match[0].rstrip('.')}."
+    before = log[: failure.start()]
+    if before.rfind(_WARMUP_BEGINS) > before.rfind(_WARMUP_ENDS):
+        return ReasonCode.WARMUP_FAILED, text
+    return ReasonCode.MODEL_LOAD_FAILED, text
+
+
+def _out_of_memory(log: str) -> tuple[ReasonCode, str] | None:
+    match = _OUT_OF_MEMORY.search(log)
+    return (ReasonCode.SERVER_OUT_OF_MEMORY, match[0]) if match else None
+
+
+def _taken_port(log: str) -> tuple[ReasonCode, str] | None:
+    match = _PORT_TAKEN.search(log)
+    return (ReasonCode.PORT_NOT_AVAILABLE, match[0]) if match else None
+
+
+def _missing_files(log: str) -> tuple[ReasonCode, str] | None:
+    match = _NOTHING_TO_LOAD.search(log)
+    return (ReasonCode.MODEL_NOT_READABLE, f"The server says: {match[0]}") if match else None
+
+
+def _wrong_arguments(log: str) -> tuple[ReasonCode, str] | None:
+    for pattern in (_WRONG_OPTIONS, _WRONG_FLAG):
+        match = pattern.search(log)
+        if match:
+            return ReasonCode.BAD_SPEC, f"The server refuses its arguments: {match[match.lastgroup or 0]}"
+    lines = log.splitlines()
+    if lines and _USAGE_LINE.match(lines[-1]):
+        return (
+            ReasonCode.BAD_SPEC,
+            "The server printed its usage and ended: it does not understand one of its arguments.",
+        )
+    return None
