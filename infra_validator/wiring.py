@@ -32,6 +32,11 @@ CLIENTS: dict[str, tuple[str, str]] = {
     "model_runtime": ("infra_validator.model_server_clients.model_runtime:ModelRuntimeClient", ""),
 }
 
+#: serving platform -> function ``(remove: bool) -> list`` of what expired runs left there; each has ``path``, ``why`` and ``problem``
+GARBAGE_COLLECTORS: dict[str, tuple[str, str]] = {
+    "local_process": ("infra_validator.model_server_runners.leftovers:collect_garbage", ""),
+}
+
 
 def load(table: dict[str, tuple[str, str]], group: str, name: str) -> Any:
     """The class or function called ``name``, imported now.
@@ -71,3 +76,8 @@ def serving_binaries_function(binary: str) -> Any:
 def client_class(client: str) -> Any:
     """The model server client called ``client``."""
     return load(CLIENTS, "infra_validator.clients", client)
+
+
+def garbage_collector(platform: str) -> Any:
+    """What finds, and removes, the leftovers of a serving platform."""
+    return load(GARBAGE_COLLECTORS, "infra_validator.garbage_collectors", platform)

@@ -24,3 +24,10 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     code = f"import sys, infra_validator; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_command_line_imports_no_platform() -> None:
+    platforms = ("tensorflow", "tfx", "docker", "kubernetes")
+    code = f"import sys, infra_validator.cli.validate; print([n for n in {platforms!r} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -12,7 +12,7 @@ from infra_validator._version import __version__
 #: subcommand -> (module with ``main(argv) -> exit code``, what it does). Imported when used: a command pays for itself only.
 COMMANDS = {
     "validate": ("infra_validator.cli.validate", "validate a model: start a server, ask it, give a verdict"),
-    "serve": ("infra_validator.cli.serve", "run the embedded, TensorFlow-Serving-compatible model server"),
+    "serve": ("infra_validator.embedded_server.main", "run the embedded, TensorFlow-Serving-compatible model server"),
     "gc": ("infra_validator.cli.gc", "remove what killed validations left behind"),
 }
 

@@ -1,0 +1,219 @@
+"""``infra-validator validate``: a verdict without any pipeline. Result on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import pathlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from infra_validator import api
+from infra_validator.errors import AttemptFailed, InfrastructureError, UsageError
+from infra_validator.interruption import Interruption
+from infra_validator.reason_codes import Blames, ReasonCode
+from infra_validator.report.verdict import SCHEMA_VERSION, Finding, ValidationReport, Verdict
+from infra_validator.sample_request import SampleRequest
+from infra_validator.sample_requests.from_file import requests_from_file
+from infra_validator.saved_model.find import find_saved_model
+from infra_validator.saved_model.graph import SavedModelGraph, read_graph
+from infra_validator.shutdown_signals import shutdown_signals
+from infra_validator.specs import RequestSpec, ServingSpec
+from infra_validator.validation import RequestSource
+
+_EXIT_CODES = {Verdict.BLESSED: 0, Verdict.NOT_BLESSED: 1, Verdict.INCONCLUSIVE: 3}
+_WRONG_USAGE = 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="infra-validator validate",
+        description="Start a throw-away model server on a model, wait until the model is really servable, send it sample "
+        "requests, stop everything, and say whether the model is blessed.",
+        epilog="SPEC is JSON or YAML text, or the path of a file; docs/specs.md lists the fields.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", required=True, metavar="DIR", help="the SavedModel directory")
+    parser.add_argument("--serving-spec", required=True, metavar="SPEC", help="serving binary, platform, model name")
+    parser.add_argument("--validation-spec", metavar="SPEC", help="limits and tries")
+    parser.add_argument("--request-spec", metavar="SPEC", help="which signatures are asked, how many requests")
+    parser.add_argument(
+        "--requests", metavar="FILE", help="sample requests: JSON instances, or a TFRecord of PredictionLog"
+    )
+    parser.add_argument("--output", metavar="DIR", help="write verdict.json and the servers' logs there")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="how the result is printed")
+    parser.add_argument("--dry-run", action="store_true", help="check everything and print the plan; start nothing")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Returns the exit code (see ``infra-validator --help``)."""
+    arguments = _parser().parse_args(argv)
+    interruption = Interruption()
+    code = 0
+    try:
+        with shutdown_signals(interruption):
+            code = _run(arguments, interruption)
+    except KeyboardInterrupt:
+        pass  # SIGINT's own handler had its turn, after everything was cleaned up
+    if interruption.why is not None:
+        return 128 + signal.Signals[interruption.why].value
+    return code
+
+
+def _run(arguments: argparse.Namespace, interruption: Interruption) -> int:
+    try:
+        if arguments.dry_run:
+            return _print_plan(arguments)
+        report = _validate(arguments, interruption)
+    except UsageError as error:
+        return _print_failure(error, arguments.format, _WRONG_USAGE)
+    except (InfrastructureError, AttemptFailed) as error:
+        return _print_failure(error, arguments.format, 1 if error.reason.blames is Blames.MODEL else 3)
+    _print_report(report, arguments.format)
+    return _EXIT_CODES[report.verdict]
+
+
+def _validate(arguments: argparse.Namespace, interruption: Interruption) -> ValidationReport:
+    output = _output_directory(arguments.output) if arguments.output is not None else None
+    report = api.run_validation(
+        arguments.model,
+        arguments.serving_spec,
+        arguments.validation_spec,
+        arguments.request_spec,
+        requests=_request_source(arguments),
+        on_progress=_progress(arguments.quiet),
+        interruption=interruption,
+    )
+    if report.finding.reason.blames is Blames.USAGE:
+        raise UsageError(report.finding.detail, reason=report.finding.reason, next_step=report.finding.next_step)
+    if output is not None:
+        _write(report, output)
+    return report
+
+
+def _request_source(arguments: argparse.Namespace) -> RequestSource | None:
+    """The requests of ``--requests``; nothing is read before the validation asks, so that its checks come first."""
+    if arguments.requests is None:
+        return None
+    model_name = ServingSpec.of(arguments.serving_spec).model_name
+    asked = RequestSpec.of(arguments.request_spec)
+
+    @functools.cache
+    def graph() -> SavedModelGraph:
+        return read_graph(find_saved_model(arguments.model).path, asked.tag_set)
+
+    def requests() -> Iterator[SampleRequest]:
+        named = graph().signatures_named(asked.signature_names)
+        return requests_from_file(arguments.requests, graph().signatures, model_name, next(iter(named)))
+
+    return requests
+
+
+def _progress(quiet: bool) -> Callable[[str], None]:
+    lock = threading.Lock()
+
+    def say(line: str) -> None:
+        with lock:
+            print(line, file=sys.stderr, flush=True)
+
+    return (lambda line: None) if quiet else say
+
+
+def _output_directory(given: str) -> pathlib.Path:
+    """The directory to write to, made and tried now, so that a validation is not spent on a result that cannot be kept."""
+    output = pathlib.Path(given)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        trial = output / f".trial-{os.getpid()}"
+        trial.write_bytes(b"x" * 4096)
+        trial.unlink()
+    except OSError as error:
+        raise InfrastructureError(
+            ReasonCode.OUTPUT_NOT_WRITABLE, f"--output {given}: {error.strerror or error}."
+        ) from error
+    return output
+
+
+def _write(report: ValidationReport, output: pathlib.Path) -> None:
+    try:
+        for index, binary in enumerate(report.serving_binaries):
+            for attempt in binary.attempts:
+                log = output / f"server-{index}-attempt-{attempt.number}.log"
+                log.write_text(attempt.server_log, encoding="utf-8", errors="replace")
+        unfinished = output / ".verdict.json"
+        unfinished.write_text(report.to_json(), encoding="utf-8")
+        unfinished.replace(output / "verdict.json")  # last and at once: who finds it finds all of it
+    except OSError as error:
+        raise InfrastructureError(
+            ReasonCode.OUTPUT_NOT_WRITABLE,
+            f"--output {output}: {error.strerror or error}. The verdict was {report.verdict.value}"
+            f" ({report.finding.reason.name}).",
+        ) from error
+
+
+def _print_plan(arguments: argparse.Namespace) -> int:
+    plan = api.make_plan(
+        arguments.model, arguments.serving_spec, arguments.validation_spec, arguments.request_spec
+    ).to_dict()
+    if arguments.format == "json":
+        print(json.dumps({"schema_version": SCHEMA_VERSION, "dry_run": True, **plan}, indent=2))
+        return 0
+    print(f"would validate {plan['model']} as {plan['model_name']!r} on {plan['platform']}:")
+    for binary in plan["serving_binaries"]:
+        print(f"  {binary['label']}: {' '.join([*binary['command'], *binary['args']]) or binary['image']}")
+    limits = plan["validation_spec"]
+    print(
+        f"  at most {limits['num_tries']} tries, {limits['max_loading_time_seconds']:g} s to load,"
+        f" {limits['max_query_time_seconds']:g} s to answer, {limits['total_time_seconds']:g} s in all"
+    )
+    print(f"  sample requests: {arguments.requests or 'none (the model is only loaded)'}")
+    return 0
+
+
+def _print_report(report: ValidationReport, form: str) -> None:
+    if form == "json":
+        print(report.to_json(), end="")
+        return
+    if len(report.serving_binaries) > 1:
+        for binary in report.serving_binaries:
+            note = " (advisory)" if binary.advisory else ""
+            print(f"  {binary.label}{note}: {binary.verdict.value} {binary.finding.reason.name}")
+    _print_finding(report.verdict, report.finding)
+    if not report.blessed:
+        log = next((b.server_log for b in report.serving_binaries if b.finding.reason is report.finding.reason), "")
+        if log:
+            print("  the server's last lines:")
+            for line in log.splitlines()[-10:]:
+                print(f"    | {line}")
+
+
+def _print_failure(error: Any, form: str, code: int) -> int:
+    """Print an error that ended the command before there was a report; returns ``code``."""
+    verdict = Verdict.NOT_BLESSED if error.reason.blames is Blames.MODEL else Verdict.INCONCLUSIVE
+    finding = Finding(error.reason, error.detail, error.next_step)
+    if form == "json":
+        result = {
+            "schema_version": SCHEMA_VERSION,
+            "verdict": verdict.value,
+            **finding.to_dict(),
+            "serving_binaries": [],
+        }
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        _print_finding(verdict, finding)
+    return code
+
+
+def _print_finding(verdict: Verdict, finding: Finding) -> None:
+    if verdict is Verdict.BLESSED:
+        print(verdict.value)
+        return
+    print(f"{verdict.value} {finding.reason.name}: {finding.sentence}")
+    print(f"  next step: {finding.next_step or finding.reason.next_step}")
