@@ -1,0 +1,70 @@
+"""Inference on the management port, for backends that serve: bytes in, bytes out, for the listed methods only.
+
+model-mesh names the model in the headers ``mm-model-id-bin`` (always) and ``mm-model-id`` (printable ASCII only), and in the
+request where the method's id injection path points. The header counts; a direct caller may leave it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from infra_validator.model_runtime.backend import Backend, BackendError
+from infra_validator.model_runtime.model_table import ModelTable, Refused
+from infra_validator.model_server_clients.id_injection import NotInjectable, extract, inject
+
+
+class InferenceHandler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs only
+    """Routes the backend's methods; gRPC answers UNIMPLEMENTED for all others.
+
+    Args:
+      backend: answers.
+      table: keeps a model loaded while it is asked.
+    """
+
+    def __init__(self, backend: Backend, table: ModelTable) -> None:
+        self._backend = backend
+        self._table = table
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        method = handler_call_details.method.lstrip("/")
+        if method not in self._backend.method_infos:
+            return None
+        return grpc.unary_unary_rpc_method_handler(self._answer(method))
+
+    def _answer(self, method: str) -> Callable[[bytes, Any], bytes]:
+        path = self._backend.method_infos[method]
+
+        def answer(request: bytes, context: Any) -> bytes:
+            try:
+                model_id = _id_in_headers(context.invocation_metadata())
+                if model_id is None:
+                    model_id = extract(request, path)
+                else:
+                    request = inject(request, path, model_id)
+                if not model_id:
+                    raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "The request names no model.")
+                with self._table.using(model_id):
+                    return self._backend.infer(model_id, method, request, context.time_remaining())
+            except NotInjectable as error:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"The request cannot be read: {error}.")
+            except (Refused, BackendError) as error:
+                context.abort(error.code, error.detail)
+            raise AssertionError("abort raises")
+
+        return answer
+
+
+def _id_in_headers(metadata: Any) -> str | None:
+    """The id in the headers; None when there is none."""
+    headers = dict(metadata)
+    binary = headers.get("mm-model-id-bin")
+    if binary is not None:
+        try:
+            return bytes(binary).decode()
+        except UnicodeDecodeError as error:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "The header mm-model-id-bin is not UTF-8.") from error
+    text = headers.get("mm-model-id")
+    return text.decode() if isinstance(text, bytes) else text
