@@ -140,6 +140,7 @@ def test_a_loaded_id_with_another_path_is_replaced(start: Start) -> None:
 def test_loads_of_one_id_join(start: Start) -> None:
     runtime = start(LedgerBackend(hold=True))
     first, second = runtime.start_load("m"), runtime.start_load("m")
+    eventually(lambda: runtime.server.table.waiting("m") == 2)
     runtime.backend.wait_until_loading("m")
     runtime.backend.let_go("m")
     assert first.result(20) == second.result(20)
@@ -220,6 +221,7 @@ def test_a_load_that_only_waits_is_cancelled_at_once(start: Start) -> None:
 def test_one_of_two_callers_cancels_and_the_other_gets_the_model(start: Start) -> None:
     runtime = start(LedgerBackend(hold=True))
     first, second = runtime.start_load("m"), runtime.start_load("m")
+    eventually(lambda: runtime.server.table.waiting("m") == 2)
     runtime.backend.wait_until_loading("m")
     first.cancel()
     runtime.backend.let_go("m")
@@ -244,8 +246,9 @@ def test_an_unload_also_gives_up_a_load_that_waits_for_an_older_one(start: Start
     first = runtime.start_load("m")
     runtime.backend.wait_until_loading("m")
     first.cancel()
+    eventually(lambda: runtime.server.table.waiting("m") == 0)
     second = runtime.start_load("m")
-    eventually(lambda: bool(runtime.server.table.waiting("m")))
+    eventually(lambda: runtime.server.table.waiting("m") == 1)
     unloading = runtime.stub.unloadModel.future(pb2.UnloadModelRequest(modelId="m"))
     assert second.exception(20).code() is grpc.StatusCode.ABORTED
     runtime.backend.let_go("m")

@@ -121,9 +121,11 @@ class ModelTable:
             return {model_id: entry.state for model_id, entry in self._entries.items()}
 
     def waiting(self, model_id: str) -> int:
-        """How many loads of the id wait for an older model of it, or a purge, to end."""
+        """How many callers wait for a load of the id."""
         with self._changed:
-            return len(self._queue.get(model_id, ()))
+            entry = self._entries.get(model_id)
+            joined = entry.callers if entry is not None and entry.state is State.LOADING else 0
+            return len(self._queue.get(model_id, ())) + joined
 
     def size(self, model_id: str) -> int:
         """The measured size in bytes of a loaded model.
