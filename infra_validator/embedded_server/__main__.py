@@ -1,0 +1,7 @@
+"""``python -m infra_validator.embedded_server``"""
+
+import sys
+
+from infra_validator.embedded_server.main import main
+
+sys.exit(main())

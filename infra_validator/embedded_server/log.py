@@ -1,0 +1,37 @@
+"""Log lines on stderr in TensorFlow Serving's words and form (contract 1.5); people and scripts grep for what follows ``] ``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+_LEVELS = "IWEF"
+_asked = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "")
+_lowest = int(_asked) if _asked.isdecimal() else 0
+
+
+def _write(level: str, source: str, message: str) -> None:
+    if _LEVELS.index(level) < _lowest:
+        return
+    stamp = time.time()
+    # One write per line: lines of several threads, and TensorFlow's own, must not mix.
+    line = f"{level}0000 00:00:{stamp:.6f} {threading.get_native_id():7d} {source}] {message}\n"
+    try:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass  # nobody reads the log any more; that is no reason to stop serving
+
+
+def info(source: str, message: str) -> None:
+    _write("I", source, message)
+
+
+def warning(source: str, message: str) -> None:
+    _write("W", source, message)
+
+
+def error(source: str, message: str) -> None:
+    _write("E", source, message)

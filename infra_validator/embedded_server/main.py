@@ -1,0 +1,63 @@
+"""The process: from flags to open ports, in the real server's order (contract 1.3 to 1.6)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from infra_validator._version import __version__
+from infra_validator.embedded_server import c_api, log
+from infra_validator.embedded_server.flags import ParseResult, parse, usage
+from infra_validator.embedded_server.status import StatusError
+
+#: main() of the real server returns -1.
+FAILED = 255
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the embedded model server until it is killed; returns only when it does not start.
+
+    Args:
+      argv: the arguments after the program's name; the process's own if None.
+    """
+    parsed = parse(sys.argv[1:] if argv is None else argv)
+    for complaint in parsed.complaints:
+        print(complaint, file=sys.stderr)
+    if parsed.usage_asked:
+        print(usage(sys.argv[0]), end="", flush=True)
+        return FAILED
+    try:
+        version = c_api.load_library()
+    except c_api.TensorFlowMissingError as error:
+        print(error, flush=True)
+        return FAILED
+    if parsed.flags.version:
+        print(f"TensorFlow ModelServer: {__version__}+embedded\nTensorFlow Library: {version}", flush=True)
+        return 0
+    if parsed.unknown:
+        print(f"unknown argument: {parsed.unknown[0]}\n{usage(sys.argv[0])}", end="", flush=True)
+        if parsed.flags.strict_flags:
+            return FAILED
+    for line in parsed.warnings:
+        log.warning("main.cc", line)
+    return _serve(parsed)
+
+
+def _serve(parsed: ParseResult) -> int:
+    from infra_validator.embedded_server.server import Server  # grpc and protobuf: not needed for --help
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python would print a traceback where the real server just dies
+    server = None
+    try:
+        server = Server(parsed.flags, parsed.given)
+        server.start()
+    except StatusError as error:
+        if server is not None:
+            server.close()  # before the message: what is read of a log is its end
+        print(f"Failed to start server. Error: {error}", flush=True)
+        sys.stderr.flush()
+        os._exit(FAILED)  # threads of TensorFlow and gRPC must not hold up the exit
+    server.wait()
+    return 0

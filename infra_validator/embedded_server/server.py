@@ -1,0 +1,185 @@
+"""Puts the parts together: the core, what loads models into it, and the edges."""
+
+from __future__ import annotations
+
+import grpc
+
+from infra_validator.embedded_server import grpc_server, log
+from infra_validator.embedded_server.flags import Flags
+from infra_validator.embedded_server.manager import RetryPolicy
+from infra_validator.embedded_server.model_config import read_text_proto, single_model
+from infra_validator.embedded_server.model_service import ModelService
+from infra_validator.embedded_server.ports import Reservation, write_port_file
+from infra_validator.embedded_server.prediction_service import PredictionService
+from infra_validator.embedded_server.servable import Servable
+from infra_validator.embedded_server.server_core import CoreOptions, ServerCore
+from infra_validator.embedded_server.status import from_os_error, invalid_argument
+from infra_validator.protos import tensorflow_pb2
+from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
+
+_MOST_GRPC_THREADS = 64
+
+
+class Server:
+    """The embedded model server.
+
+    Args:
+      flags: the command line's values.
+      given: the names of the flags that were given.
+
+    Raises:
+      StatusError: a flag or a file that it names is wrong.
+    """
+
+    def __init__(self, flags: Flags, given: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+        self._flags = flags
+        self._config = checked_options(flags)
+        self._session_config = session_config(flags)
+        self._reservations: list[Reservation] = []
+        self._grpc: grpc.Server | None = None
+        self.grpc_port, self.rest_port = flags.port, flags.rest_api_port
+        if flags.port_file:
+            self._reserve_ports(given)
+        retries = RetryPolicy(flags.max_num_load_retries, flags.load_retry_interval_micros / 1e6)
+        self.core = ServerCore(
+            self._load,
+            CoreOptions(
+                retries,
+                flags.file_system_poll_wait_seconds,
+                load_threads=flags.num_load_threads,
+                allow_version_labels_for_unavailable_models=flags.allow_version_labels_for_unavailable_models,
+            ),
+        )
+
+    def start(self) -> None:
+        """Load the models, then open the ports.
+
+        Raises:
+          StatusError: as the real server fails to start.
+        """
+        self.core.start(self._config)
+        self._open_grpc()
+        for reservation in self._reservations:
+            reservation.release()
+
+    def wait(self) -> None:
+        """Serve until the end."""
+        assert self._grpc is not None, "call start() before wait()"
+        self._grpc.wait_for_termination()
+
+    def close(self) -> None:
+        """Stop serving at once and unload everything. Any number of times."""
+        for reservation in self._reservations:
+            reservation.release()
+        if self._grpc is not None:
+            self._grpc.stop(0).wait()
+        self.core.close()
+
+    def _load(self, name: str, version: int, directory: str) -> Servable:
+        return Servable.load(name, version, directory, self._flags.saved_model_tags.split(","), self._session_config)
+
+    def _reserve_ports(self, given: set[str]) -> None:
+        flags = self._flags
+        try:
+            grpc_port = Reservation(flags.bind_address, flags.port if "port" in given else 0)
+            self._reservations.append(grpc_port)
+            rest_port = Reservation(flags.bind_address, flags.rest_api_port if "rest_api_port" in given else 0)
+            self._reservations.append(rest_port)
+            self.grpc_port, self.rest_port = grpc_port.port, rest_port.port
+            write_port_file(flags.port_file, self.grpc_port, self.rest_port)
+        except OSError as error:
+            error.filename = error.filename or flags.port_file
+            raise from_os_error(error) from error
+
+    def _open_grpc(self) -> None:
+        flags = self._flags
+        arguments: list[tuple[str, str | int]] = [
+            ("grpc.so_reuseport", 0),
+            *channel_arguments(flags.grpc_channel_arguments),
+        ]
+        server = grpc_server.make_server(max(flags.grpc_max_threads, _MOST_GRPC_THREADS), arguments)
+        services = {
+            "tensorflow.serving.PredictionService": PredictionService(
+                self.core, flags.enable_serialization_as_tensor_content
+            ).methods(),
+            "tensorflow.serving.ModelService": ModelService(self.core).methods(),
+        }
+        for name, methods in services.items():
+            grpc_server.add_service(server, name, methods, flags.enable_signature_method_name_check)
+        log.info("server.cc", "Using InsecureServerCredentials")
+        try:
+            if self.grpc_port:
+                address = flags.bind_address or "0.0.0.0"
+                bound = server.add_insecure_port(
+                    f"[{address}]:{self.grpc_port}" if ":" in address else f"{address}:{self.grpc_port}"
+                )
+            if flags.grpc_socket_path:
+                bound = server.add_insecure_port(f"unix:{flags.grpc_socket_path}")
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise invalid_argument("Failed to BuildAndStart gRPC server")
+        server.start()
+        self._grpc = server
+        if self.grpc_port:
+            log.info("server.cc", f"Running gRPC ModelServer at 0.0.0.0:{self.grpc_port} ...")
+        if flags.grpc_socket_path:
+            log.info("server.cc", f"Running gRPC ModelServer at UNIX socket {flags.grpc_socket_path} ...")
+
+
+def checked_options(flags: Flags) -> serving_pb2.ModelServerConfig:
+    """The configuration of the models that the flags mean.
+
+    Raises:
+      StatusError: contract 1.4, in its order.
+    """
+    if not flags.port and not flags.grpc_socket_path and not flags.port_file:
+        raise invalid_argument(
+            "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."
+        )
+    if flags.use_alts_credentials and flags.ssl_config_file:
+        raise invalid_argument("Either use_alts_credentials must be false or ssl_config_file must be empty.")
+    if not flags.model_base_path and not flags.model_config_file:
+        raise invalid_argument("Both server_options.model_base_path and server_options.model_config_file are empty!")
+    config = single_model(flags.model_name, flags.model_base_path)
+    if flags.model_config_file:
+        config = serving_pb2.ModelServerConfig()
+        read_text_proto(flags.model_config_file, config)
+    if flags.batching_parameters_file and not flags.enable_batching:
+        raise invalid_argument(
+            "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
+        )
+    return config
+
+
+def session_config(flags: Flags) -> bytes:
+    """The serialized tensorflow.ConfigProto that sessions are made with."""
+    config = tensorflow_pb2.ConfigProto()
+    if flags.tensorflow_session_config_file:
+        read_text_proto(flags.tensorflow_session_config_file, config)
+    session, intra, inter = (
+        flags.tensorflow_session_parallelism,
+        flags.tensorflow_intra_op_parallelism,
+        flags.tensorflow_inter_op_parallelism,
+    )
+    if session > 0 and intra > 0 and inter > 0:
+        raise invalid_argument(
+            "Either configure server_options.tensorflow_session_parallelism or "
+            "(server_options.tensorflow_intra_op_parallelism, server_options.tensorflow_inter_op_parallelism) separately. "
+            "You cannot configure all."
+        )
+    if intra > 0 or inter > 0:
+        config.intra_op_parallelism_threads, config.inter_op_parallelism_threads = intra, inter
+    elif session > 0:
+        config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = session
+    return config.SerializeToString()
+
+
+def channel_arguments(text: str) -> list[tuple[str, str | int]]:
+    """``key=value`` pairs; integers where they are ones. Items without ``=`` are left out (they crash the real server)."""
+    pairs: list[tuple[str, str | int]] = []
+    for item in filter(None, text.split(",")):
+        key, equals, value = item.partition("=")
+        if equals:
+            pairs.append((key, int(value) if value.lstrip("-").isdecimal() else value))
+    return pairs
