@@ -84,7 +84,7 @@ class EmbeddedServerProcess:
           grpc.RpcError: with the server's code and text.
         """
         data = request if isinstance(request, bytes) else request.SerializeToString()
-        answer = self.channel.unary_unary(path)(data, timeout=timeout, wait_for_ready=True)
+        answer = self.channel.unary_unary(path, bytes, bytes)(data, timeout=timeout, wait_for_ready=True)
         return answer if response is None else response.FromString(answer)
 
     def predict(
