@@ -108,7 +108,10 @@ class BaseModelServerRunner(abc.ABC):
             check_move(Verb.START, self._state)
             self._state = JobState.SCHEDULED
         self.Prepare(Deadline.after(_STOP_SECONDS))
-        self._launch()
+        with self._lock:  # a Stop from another thread comes before the launch or after it, never in between
+            if self._state is JobState.END:
+                check_move(Verb.START, self._state)
+            self._launch()
 
     def WaitUntilRunning(self, deadline: Deadline | float) -> bool:
         """Wait until the job runs; Scheduled becomes Running.
