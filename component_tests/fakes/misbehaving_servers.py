@@ -26,7 +26,7 @@ MODES = {
     "load_failed": "prints what TensorFlow Serving prints when the first load failed, and exits with 255",
     "port_in_use": "prints what TensorFlow Serving prints when its port is in use, and exits with 255",
     "segfault": "dies by SIGSEGV",
-    "mute": "runs and never listens",
+    "mute": "runs, never listens and tells no port",
     "deaf": "listens and never answers, not even the connection's preface",
     "slow": "answers every call after 30 seconds",
     "chatty": "prints 1 GiB without a newline, then is good",
@@ -192,7 +192,6 @@ def segfault(flags: Flags) -> None:
 
 
 def mute(flags: Flags) -> None:
-    flags.tell_port(1)
     sleep_for_good()
 
 

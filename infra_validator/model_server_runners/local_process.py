@@ -61,6 +61,11 @@ class LocalProcessRunner(BaseModelServerRunner):
         self._grpc_port = 0
         self._port_is_ours = False
 
+    @property
+    def pid(self) -> int:
+        """The server's process id, which is its process group's and session's too; 0 before Start."""
+        return self._process.pid if self._process else 0
+
     # ---------------------------------------------------------------- what the base class calls
 
     def _launch(self) -> None:

@@ -1,0 +1,85 @@
+"""Every runner, behind one small factory: what the contract tests need of a platform.
+
+A platform joins with one line in ``RUNNERS``.
+"""
+
+from __future__ import annotations
+
+import abc
+import os
+import pathlib
+
+import pytest
+
+from component_tests.fakes.planners import misbehaving
+from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
+from infra_validator.model_server_runners.local_process import LocalProcessRunner
+from infra_validator.specs import ServingSpec
+
+
+class Platform(abc.ABC):
+    """Makes runners of one platform whose server misbehaves as told, and sees what they leave behind.
+
+    Attributes:
+      seconds: how long a start may take here.
+    """
+
+    seconds = 30.0
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.directory = directory
+        self.model = directory / "model"
+        self.model.mkdir()
+
+    @abc.abstractmethod
+    def runner(self, mode: str) -> BaseModelServerRunner:
+        """A runner whose server is ``misbehaving_servers.py MODE``."""
+
+    @abc.abstractmethod
+    def left(self) -> list[str]:
+        """What is still there of all that this object's runners have made: processes, containers, directories."""
+
+    @abc.abstractmethod
+    def kill(self, runner: BaseModelServerRunner) -> None:
+        """End the running server from outside, behind the runner's back, by SIGKILL."""
+
+
+class LocalProcess(Platform):
+    """The server chooses its ports and tells them, as the embedded server does."""
+
+    chooses_its_port = True
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        super().__init__(directory)
+        self._variable = f"CONTRACT_TEST={directory}"
+
+    def runner(self, mode: str) -> LocalProcessRunner:
+        name, _, value = self._variable.partition("=")
+        spec = ServingSpec.of({"tensorflow_serving": {}, "local_process": {"env": {name: value}}})
+        planner = misbehaving(mode, chooses_its_port=self.chooses_its_port)
+        return LocalProcessRunner(str(self.model), planner, spec)
+
+    def left(self) -> list[str]:
+        from infra_validator.model_server_runners.watchdog import marked_processes
+
+        temporary = pathlib.Path(os.environ["TMPDIR"])
+        return [f"process {pid}" for pid in marked_processes(self._variable)] + [
+            str(path) for path in temporary.iterdir()
+        ]
+
+    def kill(self, runner: BaseModelServerRunner) -> None:
+        assert isinstance(runner, LocalProcessRunner)
+        assert runner.pid
+        os.kill(runner.pid, 9)
+
+
+class LocalProcessWithChosenPorts(LocalProcess):
+    """The runner chooses the ports, as for a real tensorflow_model_server."""
+
+    chooses_its_port = False
+
+
+RUNNERS = [
+    pytest.param(LocalProcess, id="local_process"),
+    pytest.param(LocalProcessWithChosenPorts, id="local_process_with_chosen_ports"),
+]
