@@ -12,7 +12,7 @@ _OPTIONS = (
     ("grpc.enable_http_proxy", 0),  # a proxy of the environment does not lead to a server that we started
     ("grpc.use_local_subchannel_pool", 1),  # no connection, and no backoff, shared with another client of this process
     ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MILLISECONDS),
-    ("grpc.min_reconnect_backoff_ms", 1000),  # how long one try to connect may take
+    ("grpc.min_reconnect_backoff_ms", 5000),  # how long one try to connect may take
     ("grpc.max_reconnect_backoff_ms", _RECONNECT_MILLISECONDS),
     ("grpc.enable_retries", 0),  # a request is sent once, so that what is reported is what happened
 )

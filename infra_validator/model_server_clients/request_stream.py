@@ -90,17 +90,18 @@ class RequestStream:
             except queue.Empty:
                 raise_if_gone(self._job())
                 if self._deadline.expired():
-                    raise self._timeout(next(iter(self._under_way.values()))[1]) from None
+                    raise self._timeout() from None
                 continue
-            call, request = self._under_way.pop(finished)
+            call, request = self._under_way[finished]
             if call.code() is not grpc.StatusCode.OK:
                 raise self._failure(request, call.code(), call.details() or "")
+            del self._under_way[finished]
             self._answered += 1
 
     def _failure(self, request: SampleRequest, code: grpc.StatusCode, text: str) -> AttemptFailed:
         """The error for an answer that is none; raises JobGone instead if the server's end is behind it."""
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return self._timeout(request)
+            return self._timeout()
         self._give_the_watcher_a_moment(code)
         text = shorten(_QUOTED_REQUEST.sub(r"\1(not shown)", text), _LONGEST_TEXT)
         told = f"{request.label}, signature {request.signature!r}: {code.name}: {text}"
@@ -122,6 +123,7 @@ class RequestStream:
         except DeadlineExceeded:
             pass  # the job lives: the server itself answered so
 
-    def _timeout(self, request: SampleRequest) -> AttemptFailed:
-        told = f"{self._answered} were answered; {request.label}, signature {request.signature!r}, was not."
+    def _timeout(self) -> AttemptFailed:
+        _, oldest = next(iter(self._under_way.values()))
+        told = f"{self._answered} were answered; {oldest.label}, signature {oldest.signature!r}, was not."
         return AttemptFailed(ReasonCode.QUERY_TIMEOUT, told, fingerprint="QUERY_TIMEOUT")

@@ -5,6 +5,7 @@ RPCs are called by their full method path with our own wire-compatible messages:
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterable
 
@@ -23,6 +24,10 @@ GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 
 _State = serving_pb2.ModelVersionStatus
 _ON_THE_WAY = (_State.UNKNOWN, _State.START, _State.LOADING)
+
+#: How gRPC says that what answers does not speak its protocol.
+_OTHER_PROTOCOL = re.compile(r"http1\.x server|Failed parsing HTTP/2")
+
 _CONNECT_SECONDS = 1.0  # how long one look at whether the port is open may take
 
 
@@ -56,12 +61,13 @@ class TensorFlowServingClient(BaseModelServerClient):
         try:
             answer = ask(request, timeout=deadline.remaining())
         except grpc.RpcError as error:
-            report = report_of_error(error.code(), error.details() or "")
-            if not report.answered and not self._spoken:
+            code = error.code()
+            if code is grpc.StatusCode.UNAVAILABLE and not self._spoken:
                 self._channel.close()
                 self._channel = open_channel(self.endpoint)
-            self._spoken = self._spoken or report.answered
-            return report
+            elif code is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._spoken = True
+            return report_of_error(code, error.details() or "")
         self._spoken = True
         return report_of_answer(answer, self.version)
 
@@ -113,7 +119,7 @@ def _sentence(entry: serving_pb2.ModelVersionStatus) -> str:
 def report_of_error(code: grpc.StatusCode, details: str) -> ModelStatusReport:
     """What a failed call of GetModelStatus says: never more than NOT_READY, since a server may still be starting."""
     told = f"{code.name}: {details}" if details else code.name
-    if code is grpc.StatusCode.UNAVAILABLE and "http1.x" not in details:
+    if code is grpc.StatusCode.UNAVAILABLE and not _OTHER_PROTOCOL.search(details):
         return ModelStatusReport(ModelStatus.NOT_READY, told, answered=False)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return ModelStatusReport(ModelStatus.NOT_READY, "a connection was made, but no answer came", answered=False)

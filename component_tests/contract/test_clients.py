@@ -1,0 +1,357 @@
+"""What every model server client does, against real gRPC servers, the misbehaving ones among them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from typing import TypeVar
+
+import grpc
+import pytest
+
+from component_tests.contract.client_kinds import CLIENT_KINDS, ClientKind
+from component_tests.fakes.scripted_server import Script, answering_connections, serving
+from infra_validator import wiring
+from infra_validator.deadline import Deadline
+from infra_validator.errors import AttemptFailed, ExamplesError
+from infra_validator.model_server_clients.base_client import JobGone
+from infra_validator.reason_codes import ReasonCode
+from infra_validator.sample_request import SampleRequest
+from infra_validator.states import ModelStatus, Observation
+
+T = TypeVar("T")
+
+ENOUGH = 30.0  # seconds; a test that needs them fails
+SHORT = 0.4  # seconds; for waits that must end by their deadline
+
+OUT_OF_MEMORY = Observation.gone(ReasonCode.SERVER_OUT_OF_MEMORY, "killed")
+
+
+@pytest.fixture(params=CLIENT_KINDS, ids=lambda kind: kind.name)
+def kind(request: pytest.FixtureRequest) -> ClientKind:
+    given: ClientKind = request.param
+    return given
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def requests(kind: ClientKind, count: int, payload: bytes = b"secret-payload") -> Iterator[SampleRequest]:
+    return (
+        SampleRequest(kind.inference, "serving_default", payload, f"record {n} of f.gz") for n in range(1, count + 1)
+    )
+
+
+def wait_for(event: threading.Event, then: T) -> T:
+    event.wait(ENOUGH)
+    return then
+
+
+class Job:
+    """A job whose end a test decides."""
+
+    def __init__(self) -> None:
+        self.seen = Observation.running()
+
+    def __call__(self) -> Observation:
+        return self.seen
+
+
+def test_every_client_of_the_wiring_is_here() -> None:
+    here = {kind.name for kind in CLIENT_KINDS}
+    missing = set(wiring.CLIENTS) - here
+    assert missing <= {"model_runtime"}, "add a ClientKind to client_kinds.py"
+
+
+# ------------------------------------------------------------------------------------------- waiting for the model
+
+
+def test_a_ready_model_ends_the_wait(kind: ClientKind) -> None:
+    with serving(kind.handlers(Script("ready"))) as (endpoint, _), kind.make(endpoint) as client:
+        client.WaitUntilModelLoaded(Deadline.after(ENOUGH))
+        assert client.GetModelStatus(Deadline.after(ENOUGH)).status is ModelStatus.READY
+
+
+def test_a_loading_model_is_waited_for(kind: ClientKind) -> None:
+    script = Script("loading")
+    with serving(kind.handlers(script)) as (endpoint, _), kind.make(endpoint) as client:
+        assert client.GetModelStatus(Deadline.after(ENOUGH)).status is ModelStatus.NOT_READY
+        threading.Timer(0.1, lambda: setattr(script, "model", "ready")).start()
+        client.WaitUntilModelLoaded(Deadline.after(ENOUGH))
+
+
+def test_a_port_that_opens_late_is_noticed(kind: ClientKind) -> None:
+    port = free_port()
+    opened = threading.Event()
+    finished = threading.Event()
+
+    def open_late() -> None:
+        with serving(kind.handlers(Script("ready")), port):
+            opened.set()
+            finished.wait(ENOUGH)
+
+    with kind.make(f"127.0.0.1:{port}") as client:
+        before = client.GetModelStatus(Deadline.after(ENOUGH))
+        assert (before.status, before.answered) == (ModelStatus.NOT_READY, False)
+        thread = threading.Timer(0.2, open_late)
+        thread.start()
+        try:
+            client.WaitUntilModelLoaded(Deadline.after(ENOUGH))
+            assert opened.is_set()
+        finally:
+            finished.set()
+            thread.join()
+
+
+def test_a_model_that_failed_is_told_in_the_servers_words(kind: ClientKind) -> None:
+    script = Script("failed")
+    script.message = "Op type not registered 'Foo'"
+    with serving(kind.handlers(script)) as (endpoint, _), kind.make(endpoint) as client:
+        with pytest.raises(AttemptFailed, match="Op type not registered 'Foo'") as caught:
+            client.WaitUntilModelLoaded(Deadline.after(ENOUGH))
+    assert caught.value.reason is ReasonCode.MODEL_UNAVAILABLE
+
+
+def test_a_model_that_keeps_loading_is_a_load_timeout_with_the_last_answer(kind: ClientKind) -> None:
+    with serving(kind.handlers(Script("loading"))) as (endpoint, _), kind.make(endpoint) as client:
+        with pytest.raises(AttemptFailed, match="Its last answer: ") as caught:
+            client.WaitUntilModelLoaded(Deadline.after(SHORT))
+    assert caught.value.reason is ReasonCode.LOAD_TIMEOUT
+
+
+def test_nobody_there_is_a_load_timeout(kind: ClientKind) -> None:
+    with kind.make(f"127.0.0.1:{free_port()}") as client:
+        with pytest.raises(AttemptFailed, match="never answered") as caught:
+            client.WaitUntilModelLoaded(Deadline.after(SHORT))
+    assert caught.value.reason is ReasonCode.LOAD_TIMEOUT
+
+
+def test_the_jobs_end_ends_the_wait_for_the_model(kind: ClientKind) -> None:
+    job = Job()
+    with kind.make(f"127.0.0.1:{free_port()}") as client:
+        threading.Timer(0.1, lambda: setattr(job, "seen", OUT_OF_MEMORY)).start()
+        with pytest.raises(JobGone) as caught:
+            client.WaitUntilModelLoaded(Deadline.after(ENOUGH), job)
+    assert caught.value.seen is OUT_OF_MEMORY
+
+
+def test_a_grpc_server_that_is_no_model_server_is_unhealthy(kind: ClientKind) -> None:
+    with serving({}) as (endpoint, _), kind.make(endpoint) as client:
+        with pytest.raises(AttemptFailed, match=r"no model server.*UNIMPLEMENTED") as caught:
+            client.WaitUntilModelLoaded(Deadline.after(SHORT))
+    assert caught.value.reason is ReasonCode.SERVER_UNHEALTHY
+
+
+def test_an_answer_that_is_no_message_is_unhealthy(kind: ClientKind) -> None:
+    handlers = {path: (lambda request, context: b"\xff\xff\xff") for path in kind.handlers(Script())}
+    with serving(handlers) as (endpoint, _), kind.make(endpoint) as client:
+        with pytest.raises(AttemptFailed) as caught:
+            client.WaitUntilModelLoaded(Deadline.after(SHORT))
+    assert caught.value.reason is ReasonCode.SERVER_UNHEALTHY
+
+
+def garbage(connection: socket.socket) -> None:
+    connection.sendall(b"\x07" * 4096 + os.urandom(64))
+    connection.recv(1)
+
+
+def http_1(connection: socket.socket) -> None:
+    connection.recv(1000)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize("answer", [garbage, http_1])
+def test_another_protocol_is_unhealthy(kind: ClientKind, answer: object) -> None:
+    assert callable(answer)
+    with answering_connections(answer) as endpoint, kind.make(endpoint) as client:
+        with pytest.raises(AttemptFailed, match="no model server") as caught:
+            client.WaitUntilModelLoaded(Deadline.after(SHORT))
+    assert caught.value.reason is ReasonCode.SERVER_UNHEALTHY
+
+
+def test_a_deaf_server_does_not_outlast_the_deadline(kind: ClientKind) -> None:
+    released = threading.Event()
+    with answering_connections(lambda connection: wait_for(released, None)) as endpoint:
+        with kind.make(endpoint) as client:
+            with pytest.raises(AttemptFailed, match="never answered") as caught:
+                client.WaitUntilModelLoaded(Deadline.after(SHORT))
+        released.set()
+    assert caught.value.reason is ReasonCode.LOAD_TIMEOUT
+
+
+def test_a_proxy_of_the_environment_is_not_used(kind: ClientKind, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "grpc_proxy", "https_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("no_grpc_proxy", raising=False)
+    with serving(kind.handlers(Script("ready"))) as (endpoint, _), kind.make(endpoint) as client:
+        client.WaitUntilModelLoaded(Deadline.after(ENOUGH))
+
+
+# ------------------------------------------------------------------------------------------------------ requests
+
+
+def test_all_requests_are_sent_and_counted(kind: ClientKind) -> None:
+    script = Script()
+    with serving(kind.handlers(script)) as (endpoint, _), kind.make(endpoint) as client:
+        assert client.SendRequests(requests(kind, 100), Deadline.after(ENOUGH)) == 100
+        assert client.SendRequests([], Deadline.after(ENOUGH)) == 0
+    assert script.received == [b"secret-payload"] * 100
+
+
+def test_concurrency_is_used_and_bounded_and_requests_are_made_as_they_are_sent(kind: ClientKind) -> None:
+    script = Script()
+    together = threading.Barrier(3)
+
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        together.wait(ENOUGH)
+        return b""
+
+    script.answer = answer
+    made = itertools.count()
+    furthest_ahead = 0
+
+    def counted() -> Iterator[SampleRequest]:
+        nonlocal furthest_ahead
+        for request in requests(kind, 30):
+            furthest_ahead = max(furthest_ahead, next(made) + 1 - len(script.received))
+            yield request
+
+    with serving(kind.handlers(script)) as (endpoint, _), kind.make(endpoint) as client:
+        assert client.SendRequests(counted(), Deadline.after(ENOUGH), concurrency=3) == 30
+    assert script.most_at_once == 3
+    assert furthest_ahead <= 3
+
+
+def test_messages_beyond_grpcs_own_limit_pass(kind: ClientKind) -> None:
+    script = Script()
+    script.answer = lambda request, context: request
+    with serving(kind.handlers(script)) as (endpoint, _), kind.make(endpoint) as client:
+        assert client.SendRequests(requests(kind, 2, b"x" * (9 << 20)), Deadline.after(ENOUGH)) == 2
+
+
+def test_a_failed_request_is_told_with_code_text_label_and_signature_but_not_its_content(kind: ClientKind) -> None:
+    script = Script()
+
+    def fail_third(request: bytes, context: grpc.ServicerContext) -> bytes:
+        if len(script.received) == 3:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "Matrix size-incompatible: In[0]: [2,4]")
+        return b""
+
+    script.answer = fail_third
+    with serving(kind.handlers(script)) as (endpoint, _), kind.make(endpoint) as client:
+        with pytest.raises(AttemptFailed) as caught:
+            client.SendRequests(requests(kind, 1_000_000), Deadline.after(ENOUGH), concurrency=1)
+    assert caught.value.reason is ReasonCode.REQUEST_FAILED
+    for word in ("INVALID_ARGUMENT", "Matrix size-incompatible", "record 3 of f.gz", "serving_default"):
+        assert word in str(caught.value)
+    assert "secret-payload" not in str(caught.value)
+    assert len(script.received) == 3
+
+
+def test_a_failed_request_cancels_those_under_way(kind: ClientKind) -> None:
+    script = Script()
+    cancelled = threading.Semaphore(0)
+    hanging = threading.Semaphore(0)
+
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        if request == b"bad":
+            assert hanging.acquire(timeout=ENOUGH)
+            assert hanging.acquire(timeout=ENOUGH)
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no")
+        ended = threading.Event()
+        context.add_callback(ended.set)
+        hanging.release()
+        if ended.wait(ENOUGH):
+            cancelled.release()
+        return b""
+
+    script.answer = answer
+    payloads = [b"good", b"good", b"bad"]
+    stream = [SampleRequest(kind.inference, "s", payload, f"record {n}") for n, payload in enumerate(payloads)]
+    with serving(kind.handlers(script)) as (endpoint, _), kind.make(endpoint) as client:
+        with pytest.raises(AttemptFailed, match="record 2"):
+            client.SendRequests(stream, Deadline.after(ENOUGH), concurrency=3)
+        assert cancelled.acquire(timeout=ENOUGH)
+        assert cancelled.acquire(timeout=ENOUGH)
+
+
+def test_a_request_that_hangs_is_a_query_timeout(kind: ClientKind) -> None:
+    script = Script()
+    released = threading.Event()
+    script.answer = lambda request, context: wait_for(released, b"")
+    with serving(kind.handlers(script)) as (endpoint, _), kind.make(endpoint) as client:
+        try:
+            with pytest.raises(AttemptFailed, match="record 1 of ") as caught:
+                client.SendRequests(requests(kind, 2), Deadline.after(SHORT))
+        finally:
+            released.set()
+    assert caught.value.reason is ReasonCode.QUERY_TIMEOUT
+
+
+def test_the_jobs_end_ends_the_requests(kind: ClientKind) -> None:
+    script = Script()
+    released = threading.Event()
+    job = Job()
+
+    def end_the_job(request: bytes, context: grpc.ServicerContext) -> bytes:
+        job.seen = OUT_OF_MEMORY
+        released.wait(ENOUGH)
+        return b""
+
+    script.answer = end_the_job
+    with serving(kind.handlers(script)) as (endpoint, _), kind.make(endpoint) as client:
+        with pytest.raises(JobGone) as caught:
+            client.SendRequests(requests(kind, 2), Deadline.after(ENOUGH), job)
+        released.set()
+    assert caught.value.seen is OUT_OF_MEMORY
+
+
+def test_a_connection_that_breaks_because_the_server_died_is_the_servers_end(kind: ClientKind) -> None:
+    """The watcher of the job notices a moment after the connection broke."""
+    script = Script()
+    job = Job()
+    with serving(kind.handlers(script)) as (endpoint, server), kind.make(endpoint) as client:
+
+        def die(request: bytes, context: grpc.ServicerContext) -> bytes:
+            ended = threading.Event()
+            context.add_callback(ended.set)
+            threading.Thread(target=server.stop, args=(None,)).start()
+            threading.Timer(0.3, lambda: setattr(job, "seen", OUT_OF_MEMORY)).start()
+            return wait_for(ended, b"")
+
+        script.answer = die
+        with pytest.raises(JobGone) as caught:
+            client.SendRequests(requests(kind, 1), Deadline.after(ENOUGH), job)
+    assert caught.value.seen is OUT_OF_MEMORY
+
+
+def test_a_connection_that_breaks_while_the_server_lives_is_a_failed_request(kind: ClientKind) -> None:
+    script = Script()
+    script.answer = lambda request, context: context.abort(grpc.StatusCode.UNAVAILABLE, "the queue is full")
+    with serving(kind.handlers(script)) as (endpoint, _), kind.make(endpoint) as client:
+        with pytest.raises(AttemptFailed, match="UNAVAILABLE: the queue is full") as caught:
+            client.SendRequests(requests(kind, 1), Deadline.after(ENOUGH), Job())
+    assert caught.value.reason is ReasonCode.REQUEST_FAILED
+
+
+def test_examples_that_turn_out_bad_end_the_requests(kind: ClientKind) -> None:
+    def broken() -> Iterator[SampleRequest]:
+        yield from requests(kind, 3)
+        raise ExamplesError(ReasonCode.EXAMPLES_NOT_READABLE, "f.gz, record 4: cut off.")
+
+    with serving(kind.handlers(Script())) as (endpoint, _), kind.make(endpoint) as client:
+        with pytest.raises(ExamplesError, match="record 4"):
+            client.SendRequests(broken(), Deadline.after(ENOUGH))
+
+
+def test_close_may_be_called_twice(kind: ClientKind) -> None:
+    client = kind.make(f"127.0.0.1:{free_port()}")
+    client.Close()
+    client.Close()
