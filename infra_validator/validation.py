@@ -260,8 +260,9 @@ class _Attempt:
         self.server_started = True
 
     def _talk(self, runner: BaseModelServerRunner, requests: RequestSource | None, concurrency: int) -> None:
-        with self._candidate.make_client(runner.GetEndpoint()) as client:
+        with contextlib.ExitStack() as closing:
             with self._watch.phase("load"):
+                client = closing.enter_context(self._candidate.make_client(runner.GetEndpoint()))
                 client.WaitUntilModelLoaded(self._loading, runner.Observe, runner.news)
             if requests is None:
                 return
