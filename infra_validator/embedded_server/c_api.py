@@ -29,6 +29,7 @@ from infra_validator.embedded_server.status import Code, StatusError
 
 _POINTER = ctypes.c_void_p
 STRING = 7  # DT_STRING
+_TSTRING_BYTES = 24  # sizeof(TF_TString); TF_DataTypeSize answers 0 for strings
 _ALIGNMENT = 64  # bytes; TF_NewTensor copies memory that is aligned to less
 
 
@@ -276,8 +277,7 @@ class Tensor:
         tf = _tf()
         size_of, data_of, first = tf.StringGetSize, tf.StringGetDataPointer, tf.TensorData(self.pointer)
         count = tf.TensorElementCount(self.pointer)
-        width = tf.DataTypeSize(STRING)
-        places = range(first, first + count * width, width) if count else ()
+        places = range(first, first + count * _TSTRING_BYTES, _TSTRING_BYTES) if count else ()
         return [ctypes.string_at(data_of(place), size_of(place)) for place in places]
 
 
