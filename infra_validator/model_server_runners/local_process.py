@@ -200,9 +200,9 @@ class LocalProcessRunner(BaseModelServerRunner):
 
     def _look_at_port(self, process: ServerProcess) -> Observation:
         """Running, unless somebody else listens on the port. Once it is the server itself, nobody looks again."""
-        listener = who_listens(self._grpc_port, [process.pid])
+        listener = who_listens(_ADDRESS, self._grpc_port, [process.pid])
         if listener is Listener.SOMEBODY_ELSE:
-            listener = who_listens(self._grpc_port, process.family())  # a child of it, perhaps
+            listener = who_listens(_ADDRESS, self._grpc_port, process.family())  # a child of it, perhaps
         if listener is Listener.SOMEBODY_ELSE:
             return Observation.gone(
                 ReasonCode.SERVER_NOT_OURS,

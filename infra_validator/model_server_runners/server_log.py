@@ -1,8 +1,8 @@
 """The file that a model server's output goes to: appended by the server, kept short by us.
 
-A pipe that nobody reads stops a server; a file that nobody shortens fills the disk. The server has the file open for appending, so
-it can be cut to nothing at any time and the next line starts at its new end. What is written between our reading
-and our cutting is lost; the end, which holds the cause of a failure, is not, since nothing is cut once the server is gone.
+A pipe that nobody reads stops a server; a file that nobody shortens fills the disk. So the disk space of all but the file's end
+is given back again and again while the server runs (a hole in the file), which loses nothing of the end, whatever the server writes
+meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 from infra_validator.errors import shorten
 
 _LONGEST_FILE = 4 * 2**20  # bytes
+_BLOCK = 512  # bytes; the unit of st_blocks
 _TAIL = 64 * 2**10  # bytes that are looked at for the last lines
 _LONGEST_LINE = 2000  # characters
 
@@ -38,12 +39,14 @@ class ServerLog:
         return self._file
 
     def trim(self) -> bool:
-        """Cut the file if it has grown too long; returns whether it had. Called again and again while the server runs."""
+        """Give back disk space if the file has grown long; returns whether it had. Called again and again while the server runs."""
         with self._lock:
-            if self._file < 0 or os.fstat(self._file).st_size <= _LONGEST_FILE:
+            if self._file < 0 or os.fstat(self._file).st_blocks * _BLOCK <= _LONGEST_FILE:
                 return False
-            self._before = self._read_tail()
-            os.ftruncate(self._file, 0)
+            if not _give_back(self._file, os.fstat(self._file).st_size - _TAIL):
+                # A file system without holes. What is written between the reading and the cutting is lost.
+                self._before = self._read_tail()
+                os.ftruncate(self._file, 0)
             return True
 
     def tail(self, lines: int) -> str:
@@ -63,3 +66,16 @@ class ServerLog:
 
     def _read_tail(self) -> bytes:
         return os.pread(self._file, _TAIL, max(0, os.fstat(self._file).st_size - _TAIL))
+
+
+def _give_back(file: int, length: int) -> bool:
+    """Make the first ``length`` bytes of a file a hole; False where the file system cannot."""
+    import ctypes
+
+    keep_size, punch_hole = 1, 2
+    try:
+        fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+    except AttributeError:
+        return False
+    fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    return bool(fallocate(file, keep_size | punch_hole, 0, length) == 0)
