@@ -3,12 +3,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 PYTHON3 ?= python3
+PROBE_PYTHONS ?= $(PYTHON3)
 VENV := .venv/bin
 AIRFLOW_VENV := .venv-airflow/bin
 AIRFLOW_TESTS := $(wildcard component_tests/real_platforms/test_airflow*.py component_tests/real_platforms/test_kfp*.py)
 PYTEST := $(VENV)/python -m pytest
 
-.PHONY: help env env-airflow lint format test test-fast test-platforms test-docker test-airflow demo demo-airflow lock clean
+.PHONY: help env env-airflow lint format test test-fast test-platforms test-docker test-airflow demo demo-airflow probe-pyz lock clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -48,10 +49,13 @@ demo: env  ## A real TFX pipeline, blessed and pushed; then one that is not.
 demo-airflow: env-airflow  ## The same pipeline on Airflow.
 	$(AIRFLOW_VENV)/python -W ignore pipelines/airflow/demo.py
 
+probe-pyz:  ## The status probe as one file for images: dist/tfs_model_status_probe.pyz (PROBE_PYTHONS="python3.10 ...").
+	$(PYTHON3) tools/build_probe_pyz.py --compile-for $(PROBE_PYTHONS)
+
 lock: env  ## Compile the lock files again.
 	for name in main airflow; do \
 	  uv pip compile requirements/$$name.in --python-version 3.10 --no-annotate --no-header --no-emit-index-url -q -o requirements/$$name.lock; \
 	done
 
 clean:  ## Remove everything that was made.
-	rm -rf .venv .venv-airflow .cache build *.egg-info demo-output*
+	rm -rf .venv .venv-airflow .cache build dist *.egg-info demo-output*

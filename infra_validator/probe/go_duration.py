@@ -23,6 +23,17 @@ def _number(text: str, at: int) -> int:
     return at
 
 
+def _part(fraction: str, unit: int) -> int:
+    """Nanoseconds of the digits behind a point, with the rounding of Go's floating point."""
+    value, scale = 0, 1.0
+    for digit in fraction:
+        if value > _LARGEST // 10:
+            break  # digits from here on are beyond a nanosecond
+        value = value * 10 + int(digit)
+        scale *= 10
+    return int(value * (unit / scale))
+
+
 def parse_duration(text: str) -> int:
     """Nanoseconds of a duration in Go's syntax.
 
@@ -48,9 +59,8 @@ def parse_duration(text: str) -> int:
         unit = _NANOSECONDS.get(rest[end:at])
         if unit is None:
             raise ValueError(f"missing or unknown unit in duration {text!r}")
-        fraction = fraction[:18]  # Go stops reading where a nanosecond cannot be touched any more
         total += int(whole or "0") * unit if len(whole) < 20 else _LARGEST + 2
-        total += int(fraction or "0") * unit // 10 ** len(fraction)
+        total += _part(fraction, unit)
         if total > _LARGEST + negative:
             raise ValueError(f"invalid duration {text!r}")
     return -total if negative else total

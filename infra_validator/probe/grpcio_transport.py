@@ -25,7 +25,7 @@ class GrpcioConnection:
         self._channel = channel
 
     def close(self) -> None:
-        self._channel.close()
+        _let_go(self._channel)
 
     def call(self, path: str, request: bytes, until: float) -> bytes:
         """One unary call: the response message's octets. Raises RpcError."""
@@ -33,26 +33,39 @@ class GrpcioConnection:
             timeout = until - time.monotonic()
             if timeout <= 0:
                 raise RpcError(rpc_status.DEADLINE_EXCEEDED, "context deadline exceeded")
-            response: bytes = self._channel.unary_unary(path, None, None)(request, timeout=timeout)
+            response: bytes | None = self._channel.unary_unary(path, None, None)(request, timeout=timeout)
         except grpc.RpcError as error:
             code = error.code().value[0]
             message = "context deadline exceeded" if code == rpc_status.DEADLINE_EXCEEDED else error.details() or ""
             raise RpcError(code, message) from None
+        if response is None:  # OK without a message, which grpcio does not call an error
+            raise RpcError(rpc_status.INTERNAL, "the answer is not exactly one message")
         return response
 
 
 def dial(address: Address, settings: Settings, until: float) -> GrpcioConnection:
     """A channel that is ready. Raises DialError when it is not so by ``until``."""
     channel = open_channel(address, settings)
+    ready = grpc.channel_ready_future(channel)
     try:
-        grpc.channel_ready_future(channel).result(timeout=max(0.0, until - time.monotonic()))
+        ready.result(timeout=max(0.0, until - time.monotonic()))
     except grpc.FutureTimeoutError:
-        channel.close()
+        ready.cancel()
+        _let_go(channel)
         raise DialError(f"context deadline exceeded (grpcio could not connect to {address})") from None
-    except BaseException:
-        channel.close()
-        raise
     return GrpcioConnection(channel)
+
+
+_leaving: list[tuple[float, grpc.Channel]] = []  # channels that are not used any more, and since when
+
+
+def _let_go(channel: grpc.Channel) -> None:
+    """Close the channel, but not yet: grpcio's thread that watched for READY looks at it up to 0.2 s more, and dies with a
+    traceback if it is closed by then (grpc/_channel.py, _poll_connectivity). Those left earlier are closed now."""
+    now = time.monotonic()
+    _leaving.append((now, channel))
+    while _leaving[0][0] < now - 1:
+        _leaving.pop(0)[1].close()
 
 
 def open_channel(address: Address, settings: Settings) -> grpc.Channel:

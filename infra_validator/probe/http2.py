@@ -113,9 +113,11 @@ class Connection:
             4, "big"
         )  # with it, an answer of any legal size needs no more updates
         self._send(_PREFACE + _frame(_SETTINGS, 0, 0, settings) + _frame(_WINDOW_UPDATE, 0, 0, window), until)
-        start = self._peek(9, until)
-        if start[3] != _SETTINGS or start[5:9] != b"\0\0\0\0" or start[4] & _ACK:
-            raise RpcError(rpc_status.UNAVAILABLE, f"the server does not speak HTTP/2; it began with {bytes(start)!r}")
+        start = self._peek(4, until)
+        if start[3] != _SETTINGS or self._peek(9, until)[4] & _ACK:
+            raise RpcError(
+                rpc_status.UNAVAILABLE, f"the server does not speak HTTP/2; it began with {bytes(start[:20])!r}"
+            )
         self._control(*self._read_frame(until), until)
 
     def call(self, path: str, request: bytes, until: float) -> bytes:
