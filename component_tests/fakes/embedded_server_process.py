@@ -60,6 +60,7 @@ class EmbeddedServerProcess:
     def wait_until_serving(self) -> None:
         """Return once the gRPC port answers."""
         self.wait_until(lambda: " Running gRPC ModelServer at" in self.stderr, "the gRPC port")
+        self.wait_until(lambda: " Exporting HTTP/REST API at" in self.stderr, "the REST port")
 
     def wait_until(self, question: Any, what: str, within: float = _STARTS_WITHIN) -> None:
         """Return once ``question`` answers true; fail if the process ends before or it takes too long."""

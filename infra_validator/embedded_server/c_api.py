@@ -30,7 +30,6 @@ from infra_validator.embedded_server.status import Code, StatusError
 _POINTER = ctypes.c_void_p
 STRING = 7  # DT_STRING
 _TSTRING_BYTES = 24  # sizeof(TF_TString); TF_DataTypeSize answers 0 for strings
-_ALIGNMENT = 64  # bytes; TF_NewTensor copies memory that is aligned to less
 
 
 class TensorFlowMissingError(Exception):

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
+
 import grpc
 
-from infra_validator.embedded_server import grpc_server, log
+from infra_validator.embedded_server import grpc_server, log, metrics
 from infra_validator.embedded_server.flags import Flags
+from infra_validator.embedded_server.http_server import HttpServer
+from infra_validator.embedded_server.inference import RunSettings
 from infra_validator.embedded_server.manager import RetryPolicy
+from infra_validator.embedded_server.metrics import Metrics
 from infra_validator.embedded_server.model_config import read_text_proto, single_model
 from infra_validator.embedded_server.model_service import ModelService
 from infra_validator.embedded_server.ports import Reservation, write_port_file
 from infra_validator.embedded_server.prediction_service import PredictionService
+from infra_validator.embedded_server.rest_api import RestApi, RestOptions
 from infra_validator.embedded_server.servable import Servable
 from infra_validator.embedded_server.server_core import CoreOptions, ServerCore
-from infra_validator.embedded_server.status import from_os_error, invalid_argument
+from infra_validator.embedded_server.status import Code, StatusError, from_os_error, invalid_argument
+from infra_validator.embedded_server.warmup import warm_up
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 
@@ -37,6 +44,8 @@ class Server:
         self._session_config = session_config(flags)
         self._reservations: list[Reservation] = []
         self._grpc: grpc.Server | None = None
+        self._rest: HttpServer | None = None
+        self.metrics = Metrics()
         self.grpc_port, self.rest_port = flags.port, flags.rest_api_port
         if flags.port_file:
             self._reserve_ports(given)
@@ -59,6 +68,7 @@ class Server:
         """
         self.core.start(self._config)
         self._open_grpc()
+        self._open_rest()
         for reservation in self._reservations:
             reservation.release()
 
@@ -73,10 +83,36 @@ class Server:
             reservation.release()
         if self._grpc is not None:
             self._grpc.stop(0).wait()
+        if self._rest is not None:
+            self._rest.close()
         self.core.close()
 
     def _load(self, name: str, version: int, directory: str) -> Servable:
-        return Servable.load(name, version, directory, self._flags.saved_model_tags.split(","), self._session_config)
+        flags, path = self._flags, (("model_path", directory),)
+        started = time.perf_counter()
+        status = "fail"
+        try:
+            servable = Servable.load(name, version, directory, flags.saved_model_tags.split(","), self._session_config)
+            status = "success"
+        finally:
+            self.metrics.count(metrics.LOAD_ATTEMPTS, (*path, ("status", status)))
+        self.metrics.count(metrics.LOAD_LATENCY, path, int((time.perf_counter() - started) * 1e6))
+        if flags.enable_model_warmup:
+            self._warm_up(servable, directory)
+        return servable
+
+    def _warm_up(self, servable: Servable, directory: str) -> None:
+        flags, labels = self._flags, (("model_path", directory), ("status", Code.OK.name))
+        started = time.perf_counter()
+        settings = RunSettings(check_method_name=flags.enable_signature_method_name_check)
+        try:
+            count = warm_up(servable, directory, flags.num_request_iterations_for_warmup, settings)
+        except StatusError:
+            servable.unload()
+            raise
+        if count:
+            self.metrics.count(metrics.WARMUP_RECORDS, labels, count)
+            self.metrics.observe(metrics.WARMUP_LATENCY, labels, (time.perf_counter() - started) * 1e6)
 
     def _reserve_ports(self, given: set[str]) -> None:
         flags = self._flags
@@ -125,6 +161,46 @@ class Server:
             log.info("server.cc", f"Running gRPC ModelServer at 0.0.0.0:{self.grpc_port} ...")
         if flags.grpc_socket_path:
             log.info("server.cc", f"Running gRPC ModelServer at UNIX socket {flags.grpc_socket_path} ...")
+
+    def _open_rest(self) -> None:
+        flags = self._flags
+        if not self.rest_port:
+            return
+        if self.rest_port == self.grpc_port:
+            log.error(
+                "server.cc",
+                "server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST API. "
+                "Skipped exporting HTTP/REST API.",
+            )
+            return
+        options = RestOptions(
+            flags.rest_api_timeout_in_ms,
+            flags.rest_api_enable_cors_support,
+            flags.enable_signature_method_name_check,
+            metrics_path(flags.monitoring_config_file),
+        )
+        api = RestApi(self.core, PredictionService(self.core), self.metrics, options)
+        try:
+            self._rest = HttpServer(api.answer, flags.rest_api_num_threads, flags.bind_address, self.rest_port)
+        except OSError:
+            log.error("evhttp_server.cc", f"Couldn't bind to port {self.rest_port}")
+            log.error("server.cc", f"Failed to start HTTP Server at localhost:{self.rest_port}")
+            return
+        log.info("server.cc", f"Exporting HTTP/REST API at:localhost:{self.rest_port} ...")
+
+
+def metrics_path(monitoring_config_file: str) -> str:
+    """Where a MonitoringConfig file wants the metrics; empty: nowhere.
+
+    Raises:
+      StatusError: the file cannot be read.
+    """
+    config = serving_pb2.MonitoringConfig()
+    if monitoring_config_file:
+        read_text_proto(monitoring_config_file, config)
+    if not config.prometheus_config.enable:
+        return ""
+    return config.prometheus_config.path or "/monitoring/prometheus/metrics"
 
 
 def checked_options(flags: Flags) -> serving_pb2.ModelServerConfig:

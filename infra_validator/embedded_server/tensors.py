@@ -9,6 +9,7 @@ TensorFlow's memory into the response).
 
 from __future__ import annotations
 
+import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ _FLOAT8 = (24, 25)
 # The typed fields whose packed form on the wire is the tensor's memory (on the little-endian machines that TensorFlow runs on).
 _RAW_FIELD = {FLOAT: 5, DOUBLE: 6, COMPLEX64: 9, COMPLEX128: 12, BOOL: 11, _FLOAT8[0]: 18, _FLOAT8[1]: 18}
 # The others hold varints: field name, and the memory's element as ``struct`` writes it.
-_VARINT_FIELD: dict[int, tuple[str, Any]] = {
+_VARINT_FIELD: dict[int, tuple[str, str]] = {
     INT32: ("int_val", "i"),
     UINT8: ("int_val", "B"),
     INT16: ("int_val", "h"),
@@ -45,10 +46,8 @@ _VARINT_FIELD: dict[int, tuple[str, Any]] = {
     HALF: ("half_val", "H"),
     BFLOAT16: ("half_val", "H"),
 }
-#: dtype -> the ``struct`` character of one element, for dtypes that Python has numbers for.
-PYTHON_FORMAT = {FLOAT: "f", DOUBLE: "d", BOOL: "?"} | {
-    dtype: letter for dtype, (_, letter) in _VARINT_FIELD.items() if dtype not in (HALF, BFLOAT16)
-}
+# dtype -> the ``struct`` character of an element in memory.
+_MEMORY_FORMAT = {FLOAT: "f", DOUBLE: "d", BOOL: "?"} | {dtype: letter for dtype, (_, letter) in _VARINT_FIELD.items()}
 
 # Types whose elements any bytes can be (a bool's can not), read in place when large.
 _ANY_BYTES = {*_VARINT_FIELD, FLOAT, DOUBLE, COMPLEX64, COMPLEX128}
@@ -115,10 +114,12 @@ def _read_shape(data: bytes, start: int, end: int, shape: list[int]) -> bool:
     return known
 
 
-def of_strings(values: Sequence[bytes]) -> Tensor:
-    """The 1-D tensor of strings ``values``."""
-    shape = wire.length_field(2, wire.varint_field(1, len(values)))
-    pieces = [wire.varint_field(1, STRING), wire.length_field(2, shape)]
+def of_strings(values: Sequence[bytes], shape: Sequence[int] | None = None) -> Tensor:
+    """The tensor of strings ``values``, row by row; 1-D unless a shape is given."""
+    dims = b"".join(
+        wire.length_field(2, wire.varint_field(1, dim)) for dim in (shape if shape is not None else [len(values)])
+    )
+    pieces = [wire.varint_field(1, STRING), wire.length_field(2, dims)]
     for value in values:
         pieces += (wire.header(8, len(value)), value)
     return Tensor.from_proto(b"".join(pieces))
@@ -147,12 +148,22 @@ def _values(tensor: Tensor, dtype: int) -> list[Buffer]:
         memory = tensor.memory()
         return [wire.header(_RAW_FIELD[dtype], len(memory)), memory] if memory else []
     if dtype in _VARINT_FIELD:
-        field, letter = _VARINT_FIELD[dtype]
-        values = tensor.memory().cast(letter)
         packed = tensorflow_pb2.TensorProto()
-        getattr(packed, field).extend(values.tolist())
+        getattr(packed, _VARINT_FIELD[dtype][0]).extend(elements(tensor))
         return [packed.SerializeToString()]
     raise StatusError(Code.UNIMPLEMENTED, f"Output tensors of type {type_name(dtype)} cannot be sent")
+
+
+def elements(tensor: Tensor) -> list[Any]:
+    """Its elements as Python's numbers, row by row; half and bfloat16 as their bits. Not of strings and complex numbers."""
+    letter: Any = _MEMORY_FORMAT[tensor.dtype]
+    return tensor.memory().cast(letter).tolist()
+
+
+def from_elements(dtype: int, shape: Sequence[int], values: Sequence[Any]) -> Tensor:
+    """The tensor of Python's numbers that fit its dtype, row by row."""
+    memory = bytes(values) if dtype == BOOL else array.array(_MEMORY_FORMAT[dtype], values).tobytes()
+    return Tensor.from_memory(dtype, shape, memory)
 
 
 def _content(tensor: Tensor, dtype: int) -> list[Buffer]:

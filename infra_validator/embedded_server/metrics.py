@@ -1,0 +1,105 @@
+"""What the Prometheus path shows (contract 10), with the real server's names. Counting is always on; it costs a microsecond."""
+
+from __future__ import annotations
+
+import bisect
+import re
+import threading
+
+from infra_validator.embedded_server.status import Code
+
+Labels = tuple[tuple[str, str], ...]
+
+REQUEST_COUNT = "/tensorflow/serving/request_count"
+REQUEST_LATENCY = "/tensorflow/serving/request_latency"
+RUNTIME_LATENCY = "/tensorflow/serving/runtime_latency"
+WARMUP_LATENCY = "/tensorflow/serving/model_warmup_latency"
+WARMUP_RECORDS = "/tensorflow/serving/model_warmup_records_read"
+EXAMPLE_COUNTS = "/tensorflow/serving/request_example_counts"
+EXAMPLE_TOTAL = "/tensorflow/serving/request_example_count_total"
+LOAD_ATTEMPTS = "/tensorflow/cc/saved_model/load_attempt_count"
+LOAD_LATENCY = "/tensorflow/cc/saved_model/load_latency"
+
+# Upper bounds of latency buckets, in microseconds: 10 * 1.8^i.
+_BOUNDS = [10 * 1.8**exponent for exponent in range(33)]
+
+
+class _Histogram:
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(_BOUNDS) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self.buckets[bisect.bisect_left(_BOUNDS, value)] += 1
+        self.sum += value
+
+
+class Metrics:
+    """Counters and histograms. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counters: dict[str, dict[Labels, int]] = {}
+        self._histograms: dict[str, dict[Labels, _Histogram]] = {}
+
+    def count(self, name: str, labels: Labels, by: int = 1) -> None:
+        """Add to a counter."""
+        with self._lock:
+            cells = self._counters.setdefault(name, {})
+            cells[labels] = cells.get(labels, 0) + by
+
+    def observe(self, name: str, labels: Labels, value: float) -> None:
+        """Add a value (microseconds, for latencies) to a histogram."""
+        with self._lock:
+            cells = self._histograms.setdefault(name, {})
+            histogram = cells.get(labels)
+            if histogram is None:
+                histogram = cells[labels] = _Histogram()
+            histogram.observe(value)
+
+    def request(self, model: str, api: str, entrypoint: str, code: Code, seconds: float) -> None:
+        """One request was answered."""
+        self.count(REQUEST_COUNT, (("model_name", model), ("status", code.name)))
+        if code is Code.OK:
+            labels = (("model_name", model), ("API", api), ("entrypoint", entrypoint))
+            self.observe(REQUEST_LATENCY, labels, seconds * 1e6)
+
+    def first_cell(self, name: str) -> int:
+        """The value of a counter's first cell; 0 if there is none (what a reload's metric_names ask for)."""
+        with self._lock:
+            return next(iter(self._counters.get(name, {}).values()), 0)
+
+    def prometheus(self) -> str:
+        """All of it in Prometheus' text form."""
+        lines = []
+        with self._lock:
+            for name, cells in self._counters.items():
+                lines.append(f"# TYPE {_name(name)} counter")
+                lines += [f"{_name(name)}{{{_labels(labels)}}} {value}" for labels, value in cells.items()]
+            for name, histograms in self._histograms.items():
+                lines.append(f"# TYPE {_name(name)} histogram")
+                for labels, histogram in histograms.items():
+                    lines += _histogram_lines(_name(name), labels, histogram)
+        return "\n".join([*lines, ""])
+
+
+def _histogram_lines(name: str, labels: Labels, histogram: _Histogram) -> list[str]:
+    lines, total = [], 0
+    for bound, count in zip([*(f"{bound:g}" for bound in _BOUNDS), "+Inf"], histogram.buckets, strict=True):
+        total += count
+        lines.append(f"{name}_bucket{{{_labels((*labels, ('le', bound)))}}} {total}")
+    lines.append(f"{name}_sum{{{_labels(labels)}}} {histogram.sum:g}")
+    lines.append(f"{name}_count{{{_labels(labels)}}} {total}")
+    return lines
+
+
+def _name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]", ":", name)
+
+
+def _labels(labels: Labels) -> str:
+    return ",".join(f'{key}="{_escaped(value)}"' for key, value in labels)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
