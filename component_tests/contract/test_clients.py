@@ -13,7 +13,8 @@ import grpc
 import pytest
 
 from component_tests.contract.client_kinds import CLIENT_KINDS, ClientKind
-from component_tests.fakes.scripted_server import Script, answering_connections, serving
+from component_tests.fakes.hand_clock import HandClock
+from component_tests.fakes.scripted_server import Handler, Script, answering_connections, serving
 from infra_validator import wiring
 from infra_validator.deadline import Deadline
 from infra_validator.errors import AttemptFailed, ExamplesError
@@ -148,6 +149,33 @@ def test_a_grpc_server_that_is_no_model_server_is_unhealthy(kind: ClientKind) ->
     assert caught.value.reason is ReasonCode.SERVER_UNHEALTHY
 
 
+def test_a_server_that_stays_no_model_server_ends_the_wait_early(kind: ClientKind) -> None:
+    clock = HandClock()
+    with serving({}) as (endpoint, _), kind.make(endpoint) as client:
+        with pytest.raises(AttemptFailed) as caught:
+            client.WaitUntilModelLoaded(Deadline.after(3600, clock))
+    assert caught.value.reason is ReasonCode.SERVER_UNHEALTHY
+    assert clock.now - 100 < 60
+
+
+def test_a_proxy_that_answers_before_the_server_behind_it_is_waited_for(kind: ClientKind) -> None:
+    """It answers UNIMPLEMENTED first; then the server is there."""
+    script = Script("ready")
+    asked = itertools.count()
+
+    def soon(handler: Handler) -> Handler:
+        def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+            if next(asked) < 5:
+                context.abort(grpc.StatusCode.UNIMPLEMENTED, "no route")
+            return handler(request, context)
+
+        return answer
+
+    handlers = {path: soon(handler) for path, handler in kind.handlers(script).items()}
+    with serving(handlers) as (endpoint, _), kind.make(endpoint) as client:
+        client.WaitUntilModelLoaded(Deadline.after(ENOUGH))
+
+
 def test_an_answer_that_is_no_message_is_unhealthy(kind: ClientKind) -> None:
     handlers = {path: (lambda request, context: b"\xff\xff\xff") for path in kind.handlers(Script())}
     with serving(handlers) as (endpoint, _), kind.make(endpoint) as client:
@@ -253,6 +281,34 @@ def test_a_failed_request_is_told_with_code_text_label_and_signature_but_not_its
         assert word in str(caught.value)
     assert "secret-payload" not in str(caught.value)
     assert len(script.received) == 3
+
+
+def test_a_message_that_quotes_the_request_does_not_bring_it_into_the_report(kind: ClientKind) -> None:
+    """TensorFlow's parsers do so."""
+    script = Script()
+    quoting = "Could not parse example input, value: 'secret-payload'\n\t [[{{node ParseExample}}]]"
+    script.answer = lambda request, context: context.abort(grpc.StatusCode.INVALID_ARGUMENT, quoting)
+    with serving(kind.handlers(script)) as (endpoint, _), kind.make(endpoint) as client:
+        with pytest.raises(AttemptFailed, match="node ParseExample") as caught:
+            client.SendRequests(requests(kind, 1), Deadline.after(ENOUGH))
+    assert "secret-payload" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Serving signature key "score" not found.',
+        "No signature was found with the name: score",
+        "Requested signature not found in model graph: score",
+    ],
+)
+def test_a_signature_that_the_server_does_not_find_has_a_code_of_its_own(kind: ClientKind, text: str) -> None:
+    script = Script()
+    script.answer = lambda request, context: context.abort(grpc.StatusCode.FAILED_PRECONDITION, text)
+    with serving(kind.handlers(script)) as (endpoint, _), kind.make(endpoint) as client:
+        with pytest.raises(AttemptFailed, match="score") as caught:
+            client.SendRequests(requests(kind, 1), Deadline.after(ENOUGH))
+    assert caught.value.reason is ReasonCode.SIGNATURE_NOT_FOUND
 
 
 def test_a_failed_request_cancels_those_under_way(kind: ClientKind) -> None:

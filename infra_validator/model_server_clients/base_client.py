@@ -20,6 +20,9 @@ from infra_validator.states import Life, ModelStatus, ModelStatusReport, Observa
 Job = Callable[[], Observation]
 
 _CALL_SECONDS = 2.0  # the cap of one status call; the wait goes on after it
+_FOREIGN_SECONDS = (
+    10.0  # how long a server may answer as no model server does; a proxy may, until the server behind it is up
+)
 _LONGEST_PAUSE = 0.02  # seconds between two status calls: how late, at most, a loaded model is noticed
 
 
@@ -85,14 +88,15 @@ class BaseModelServerClient(abc.ABC):
         Called by the validation once the job is Running.
 
         Raises:
-          AttemptFailed: the model became UNAVAILABLE (MODEL_UNAVAILABLE), or the deadline came: LOAD_TIMEOUT, or SERVER_UNHEALTHY
-            if what answers is no model server.
+          AttemptFailed: the model became UNAVAILABLE (MODEL_UNAVAILABLE); what answers is no model server, again and again
+            (SERVER_UNHEALTHY); or the deadline came (LOAD_TIMEOUT).
           JobGone: the server ended.
         """
         last = ModelStatusReport(ModelStatus.NOT_READY, "", answered=False)
+        foreign_until = deadline
 
         def loaded() -> bool | None:
-            nonlocal last
+            nonlocal last, foreign_until
             raise_if_gone(job())
             seen = self.GetModelStatus(deadline.capped(_CALL_SECONDS))
             if seen.status is ModelStatus.UNAVAILABLE:
@@ -100,17 +104,26 @@ class BaseModelServerClient(abc.ABC):
             if seen.status is ModelStatus.READY:
                 raise_if_gone(job())  # the one who answered may be somebody else's server
                 return True
-            if seen.answered or not last.answered:  # a call that the deadline cut off does not hide what was said
-                last = seen
             raise_if_gone(job())
+            if seen.foreign and not last.foreign:
+                foreign_until = deadline.capped(_FOREIGN_SECONDS)
+            if (
+                seen.answered or not last.answered
+            ):  # a call that the deadline cut off does not hide what the server said
+                last = seen
+            if last.foreign and foreign_until.expired():
+                raise AttemptFailed(
+                    ReasonCode.SERVER_UNHEALTHY, f"Its last answer: {last.detail}.", fingerprint="SERVER_UNHEALTHY"
+                )
             return None
 
         try:
             wait_until(loaded, deadline, news=news, longest_pause=_LONGEST_PAUSE)
         except DeadlineExceeded as error:
             told = "Its last answer" if last.answered else "The server never answered. Last seen"
-            reason = ReasonCode.SERVER_UNHEALTHY if last.foreign else ReasonCode.LOAD_TIMEOUT
-            raise AttemptFailed(reason, f"{told}: {last.detail}.", fingerprint=reason.name) from error
+            raise AttemptFailed(
+                ReasonCode.LOAD_TIMEOUT, f"{told}: {last.detail}.", fingerprint="LOAD_TIMEOUT"
+            ) from error
 
     def __enter__(self) -> BaseModelServerClient:
         return self
