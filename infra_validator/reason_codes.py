@@ -363,6 +363,90 @@ class ReasonCode(enum.Enum):
         False,
         "The model's directory holds a symbolic link that leads out of it; the server would not find the file.",
         "Copy the model with its links resolved (cp -rL) and validate the copy.",
+    # --- the infrastructure: Kubernetes
+    KUBECONFIG_NOT_USABLE = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "There is no usable way to a Kubernetes cluster.",
+        "Check kubernetes.kubeconfig and kubernetes.context in the serving spec, or KUBECONFIG.",
+    )
+    KUBERNETES_UNREACHABLE = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "The Kubernetes API server does not answer as one.",
+        "Check the address in the kubeconfig, the network and proxies between here and there.",
+    )
+    KUBERNETES_UNAUTHORIZED = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The Kubernetes API server does not accept the credentials.",
+        "Log in again, or give the service account a fresh token.",
+    )
+    KUBERNETES_FORBIDDEN = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The Kubernetes API server forbids what the validation needs.",
+        "Grant the Role that `infra-validator kubernetes rbac` prints for this spec.",
+    )
+    NAMESPACE_NOT_USABLE = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The namespace cannot take the pod.",
+        "Name another one in kubernetes.namespace, or create it.",
+    )
+    POD_REFUSED = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The Kubernetes API server refused the pod.",
+        "Read the server's words; change the field that they name in the serving spec.",
+    )
+    QUOTA_EXCEEDED = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "The namespace's quota has no room for the pod.",
+        "Free some room, raise the quota, or lower serving_pod_overrides.resources.",
+    )
+    POD_UNSCHEDULABLE = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "No node takes the pod.",
+        "Read the scheduler's words; raise kubernetes.unschedulable_grace_seconds if nodes are only slow to come.",
+    )
+    POD_IMAGE_NOT_PULLED = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "The node cannot get an image of the pod.",
+        "Check the image's name and tag, kubernetes.image_pull_secrets, and the node's way to the registry.",
+    )
+    VOLUME_NOT_MOUNTED = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "The node cannot mount a volume of the pod.",
+        "Read the node's words; check the claim, its access mode, and secrets that are mounted.",
+    )
+    CONTAINER_NOT_STARTED = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The node could not start a container of the pod.",
+        "Read the node's words: a secret that is missing, a user that is not numeric, a program that the image lacks.",
+    )
+    MODEL_NOT_DELIVERED = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "The model did not get to the pod.",
+        "Read the words of the container that brings it; check kubernetes.model in the serving spec.",
+    )
+    POD_LOST = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "The pod was ended by the platform before the server's process ran.",
+        "Look for evictions, deletions or lost nodes; run the validation again.",
+    )
+    SERVER_NOT_REACHABLE = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "The pod runs, but there is no way to its port from here.",
+        "Set kubernetes.endpoint to port_forward, or open the network to the pod.",
     )
     INTERRUPTED = (
         Blames.INFRASTRUCTURE,

@@ -9,6 +9,7 @@ from typing import Any
 
 from infra_validator.errors import SpecError
 from infra_validator.specs.kubernetes_model import ModelSource
+from infra_validator.specs.pod_template import check_pod_template
 from infra_validator.specs.reader import above_zero, not_empty, not_negative, one_of, spec_field
 
 _LABEL_VALUE = r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?"
@@ -211,6 +212,7 @@ class KubernetesConfig:
         """What holds between fields. Called by the reader."""
         if self.api_server is not None and (self.kubeconfig or self.context):
             raise SpecError(path, "names api_server and kubeconfig or context; one way to the cluster is enough")
+        check_pod_template(self.pod_template, f"{path}.pod_template")
         for index, name in enumerate(self.image_pull_secrets):
             problem = _object_name(name) if name else "must not be empty"
             if problem:
