@@ -363,6 +363,8 @@ class ReasonCode(enum.Enum):
         False,
         "The model's directory holds a symbolic link that leads out of it; the server would not find the file.",
         "Copy the model with its links resolved (cp -rL) and validate the copy.",
+    )
+
     # --- the infrastructure: Kubernetes
     KUBECONFIG_NOT_USABLE = (
         Blames.INFRASTRUCTURE,
@@ -448,6 +450,8 @@ class ReasonCode(enum.Enum):
         "The pod runs, but there is no way to its port from here.",
         "Set kubernetes.endpoint to port_forward, or open the network to the pod.",
     )
+
+    # --- the infrastructure: the validation itself
     INTERRUPTED = (
         Blames.INFRASTRUCTURE,
         False,

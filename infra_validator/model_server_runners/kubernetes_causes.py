@@ -128,7 +128,7 @@ class Judge:
         since = self._since.setdefault(trouble.reason, now)
         grace = float(getattr(self._config, trouble.grace.value)) if trouble.grace is not Grace.NONE else 0.0
         if now - since < grace:
-            return Observation.pending(trouble.detail)
+            return Observation.pending(trouble.detail, trouble.reason)
         waited = f" (for {grace:g} s, kubernetes.{trouble.grace.value})" if grace else ""
         return Observation.gone(trouble.reason, f"{trouble.detail}{waited}")
 
@@ -216,9 +216,9 @@ def _ended_by_platform(pod: Json) -> str:
 def _end_of_server(end: Json) -> Observation:
     code = int(end.get("exitCode", 0))
     reason = str(end.get("reason", ""))
-    message = str(end.get("message") or "").strip()
     if reason in NEVER_RAN:
-        return Observation.gone(ReasonCode.CONTAINER_NOT_STARTED, _words(reason, message))
+        return Observation.gone(ReasonCode.CONTAINER_NOT_STARTED, _words(reason, end.get("message")))
+    message = _last_line(end)
     if reason == "OOMKilled":
         return Observation.gone(ReasonCode.SERVER_OUT_OF_MEMORY, f"OOMKilled (exit code {code}).", "OOMKilled")
     if code > 128 or end.get("signal"):
@@ -239,13 +239,19 @@ def _failed_init_container(pod: Json) -> Observation | None:
             continue
         name = container.get("name")
         reason = ReasonCode.MODEL_NOT_DELIVERED if name in DELIVERY_CONTAINERS else ReasonCode.CONTAINER_NOT_STARTED
-        words = _words(end.get("reason"), end.get("message"))
+        words = _words(end.get("reason"), _last_line(end))
         return Observation.gone(reason, f"The init container {name} failed with exit code {end['exitCode']}: {words}")
     return None
 
 
 def _terminated(status: Json) -> Json | None:
     return (status.get("state") or {}).get("terminated") or None
+
+
+def _last_line(end: Json) -> str:
+    """The last line of a termination message, which is the tail of the container's log (FallbackToLogsOnError)."""
+    lines = [line.strip() for line in str(end.get("message") or "").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
 
 
 def _signal_name(number: int) -> str:

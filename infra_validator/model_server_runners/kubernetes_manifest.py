@@ -12,11 +12,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from infra_validator.errors import SpecError
+from infra_validator.errors import InfrastructureError, SpecError
 from infra_validator.launch_plan import LaunchPlan
 from infra_validator.model_server_runners.kubernetes_causes import SERVER_CONTAINER
 from infra_validator.model_server_runners.kubernetes_model_source import MODEL_VOLUME, Delivery, escape
 from infra_validator.model_server_runners.kubernetes_pod_template import merge
+from infra_validator.reason_codes import ReasonCode
 from infra_validator.specs import KubernetesConfig
 from infra_validator.specs.kubernetes import EnvVar, Resources
 
@@ -27,6 +28,11 @@ LABEL_RUN = "infra-validator.run"
 LABEL_MODEL = "infra-validator.model"
 LABEL_DEADLINE = "infra-validator.deadline"
 NAME = "infra-validator-model-server"
+
+#: The launch plan's files travel as annotations and are mounted by the downward API: no other object and no other right is needed.
+_FILES_VOLUME = "files"
+_FILES_DIRECTORY = "/etc/infra-validator"
+_FILE_ANNOTATION = "infra-validator.file."
 
 _GRACE_AFTER_TOTAL_TIME = 600  # seconds; activeDeadlineSeconds where the spec names none
 
@@ -85,9 +91,17 @@ def build_pod(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery, co
         "volumes": [*delivery.volumes, *map(dict, config.volumes)],
     }
     if delivery.init_container is not None:
-        spec["initContainers"] = [{**delivery.init_container, "securityContext": _container_security(config)}]
+        spec["initContainers"] = [
+            {
+                **delivery.init_container,
+                "securityContext": _container_security(config),
+                "terminationMessagePolicy": "FallbackToLogsOnError",
+            }
+        ]
         if config.image_pull_policy:
             spec["initContainers"][0]["imagePullPolicy"] = config.image_pull_policy
+    if plan.files:
+        _mount_files(plan, spec)
     spec.update(_where_to_run(config, context.node))
     pod: dict[str, Any] = {
         "apiVersion": "v1",
@@ -96,7 +110,7 @@ def build_pod(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery, co
             "name": context.name,
             "namespace": context.namespace,
             "labels": _labels(plan, config, context),
-            "annotations": _annotations(config),
+            "annotations": {**_annotations(config), **_files(plan)},
         },
         "spec": spec,
     }
@@ -148,11 +162,7 @@ def _container_security(config: KubernetesConfig) -> dict[str, Any]:
 
 def _server(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery) -> dict[str, Any]:
     overrides = config.serving_pod_overrides
-    arguments = plan.arguments(
-        bind_address="0.0.0.0",
-        model_base_path=plan.model.model_base_path,
-        **{f"{protocol}_port": number for protocol, number in plan.ports.items()},
-    )
+    arguments = plan.arguments(**_placeholders(plan))
     container: dict[str, Any] = {
         "name": SERVER_CONTAINER,
         "image": plan.image,
@@ -177,6 +187,30 @@ def _server(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery) -> d
     if resources:
         container["resources"] = resources
     return container
+
+
+def _placeholders(plan: LaunchPlan) -> dict[str, str | int]:
+    return {
+        "bind_address": "0.0.0.0",
+        "model_base_path": plan.model.model_base_path,
+        "files_dir": _FILES_DIRECTORY,
+        **{f"{protocol}_port": number for protocol, number in plan.ports.items()},
+    }
+
+
+def _files(plan: LaunchPlan) -> dict[str, str]:
+    """The launch plan's files as annotations."""
+    return {f"{_FILE_ANNOTATION}{name}": text for name, text in plan.file_texts(**_placeholders(plan)).items()}
+
+
+def _mount_files(plan: LaunchPlan, spec: dict[str, Any]) -> None:
+    items = [
+        {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{_FILE_ANNOTATION}{name}']"}}
+        for name in plan.files
+    ]
+    spec["volumes"].append({"name": _FILES_VOLUME, "downwardAPI": {"items": items}})
+    mount = {"name": _FILES_VOLUME, "mountPath": _FILES_DIRECTORY, "readOnly": True}
+    spec["containers"][0]["volumeMounts"].append(mount)
 
 
 def _environment_variable(variable: EnvVar) -> dict[str, Any]:
@@ -266,6 +300,36 @@ def _check_merged(merged: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     for label, value in ours["metadata"]["labels"].items():
         if label.startswith("infra-validator.") and (metadata.get("labels") or {}).get(label) != value:
             raise SpecError(f"{where}.metadata.labels.{label}", "labels that begin with infra-validator. are ours")
+
+
+def check_created(asked: Mapping[str, Any], created: Mapping[str, Any]) -> None:
+    """What must have survived the API server and its admission webhooks: our labels, the server, the model's volume and mount.
+
+    Raises:
+      InfrastructureError: something is missing (POD_REFUSED); names it.
+    """
+
+    def refuse(what: str) -> InfrastructureError:
+        return InfrastructureError(
+            ReasonCode.POD_REFUSED,
+            f"The cluster changed the pod when it was created: {what}.",
+            next_step="Exempt pods with the label infra-validator.owner from the admission webhook that does it.",
+        )
+
+    labels = created["metadata"].get("labels") or {}
+    for label, value in asked["metadata"]["labels"].items():
+        if label.startswith("infra-validator.") and labels.get(label) != value:
+            raise refuse(f"the label {label} is {labels.get(label)!r} instead of {value!r}")
+    servers = [one for one in created["spec"]["containers"] if one["name"] == SERVER_CONTAINER]
+    if len(servers) != 1:
+        raise refuse(f"there are {len(servers)} containers called {SERVER_CONTAINER}")
+    wanted = next(volume for volume in asked["spec"]["volumes"] if volume["name"] == MODEL_VOLUME)
+    kind = next(key for key in wanted if key != "name")
+    if not any(one["name"] == MODEL_VOLUME and kind in one for one in created["spec"].get("volumes") or ()):
+        known = " (this cluster's Kubernetes has no image volumes)" if kind == "image" else ""
+        raise refuse(f"the volume {MODEL_VOLUME} has lost its source {kind!r}{known}")
+    if not any(mount["name"] == MODEL_VOLUME for mount in servers[0].get("volumeMounts") or ()):
+        raise refuse("the model's mount is gone")
 
 
 def _plain(value: Any) -> Any:

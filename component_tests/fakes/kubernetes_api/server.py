@@ -1,0 +1,389 @@
+"""The HTTP side of the fake API server: who calls, what is asked, answers and streams."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import pathlib
+import re
+import socket
+import socketserver
+import ssl
+import threading
+import time
+import urllib.parse
+from typing import TYPE_CHECKING, Any
+
+from component_tests.fakes.kubernetes_api import authorization, pod_creation, streams
+from component_tests.fakes.kubernetes_api.cluster import Account, Fault, Refused
+from component_tests.fakes.kubernetes_api.kubelet import timestamp
+from component_tests.fakes.kubernetes_api.selectors import Selector
+from component_tests.fakes.kubernetes_api.websocket_frames import Frames, accept_key
+
+if TYPE_CHECKING:
+    from component_tests.fakes.kubernetes_api.cluster import FakeCluster
+
+Json = dict[str, Any]
+
+_TLS = pathlib.Path(__file__).parent / "tls"
+_NAMESPACED = re.compile(r"^/api/v1/namespaces/([^/]+)/([a-z]+)(?:/([^/]+))?(?:/([a-z]+))?$")
+_REVIEWS = "/apis/authorization.k8s.io/v1/"
+KINDS = {"pods": "Pod", "events": "Event", "persistentvolumeclaims": "PersistentVolumeClaim"}
+
+
+class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+
+class ApiServer:
+    """Listens on a free port of 127.0.0.1."""
+
+    def __init__(self, cluster: FakeCluster, *, tls: bool) -> None:
+        handler = type("Handler", (Handler,), {"cluster": cluster})
+        self._server = _Server(("127.0.0.1", 0), handler)
+        self.ca_file = str(_TLS / "certificate.pem") if tls else ""
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(_TLS / "certificate.pem", _TLS / "key.pem")
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5.0)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """One connection."""
+
+    cluster: FakeCluster
+    protocol_version = "HTTP/1.1"
+    timeout = 120
+    disable_nagle_algorithm = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
+
+    # ---------------------------------------------------------------- one request
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.cluster.requests.append((self.command, self.path))
+        time.sleep(self.cluster.api_latency)
+        fault = next((one for one in self.cluster.faults if one.takes(self.command, self.path)), None)
+        try:
+            if fault is not None and not fault.after:
+                self._go_wrong(fault)
+                return
+            self._serve(body, fault)
+        except Refused as refusal:
+            self._send_status(refusal)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def _go_wrong(self, fault: Fault) -> None:
+        deadline = time.monotonic() + fault.hang
+        while time.monotonic() < deadline and not self.cluster.closing.wait(0.02):
+            pass
+        if fault.status == 0:
+            self.close_connection = True
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        if fault.body:
+            self.send_answer(fault.status, fault.body, dict(fault.headers))
+            return
+        self._send_status(Refused(fault.status, fault.reason, fault.message), dict(fault.headers))
+
+    def _serve(self, body: bytes, fault: Fault | None) -> None:
+        address = urllib.parse.urlsplit(self.path)
+        query = urllib.parse.parse_qs(address.query, keep_blank_values=True)
+        account = self._who()
+        if address.path.startswith(_REVIEWS):
+            self._send_object(
+                201, authorization.review(self.cluster, account, address.path[len(_REVIEWS) :], json.loads(body))
+            )
+            return
+        if address.path == "/api/v1/pods":
+            self._list(account, "pods", "", query)
+            return
+        match = _NAMESPACED.match(address.path)
+        if match is None or match[2] not in KINDS:
+            raise Refused(404, "NotFound", "the server could not find the requested resource")
+        namespace, resource, name, subresource = match[1], match[2], match[3] or "", match[4] or ""
+        if self.command == "GET" and not name:
+            self._list(account, resource, namespace, query)
+            return
+        self._one(account, namespace, resource, name, subresource, query, body, fault)
+
+    def _one(
+        self,
+        account: Account,
+        namespace: str,
+        resource: str,
+        name: str,
+        subresource: str,
+        query: dict[str, list[str]],
+        body: bytes,
+        fault: Fault | None,
+    ) -> None:
+        if subresource in ("exec", "portforward"):
+            self._stream(account, namespace, name, subresource, query)
+            return
+        verb = {"GET": "get", "POST": "create", "DELETE": "delete"}[self.command]
+        whole = f"{resource}/{subresource}" if subresource else resource
+        authorization.check(account, verb, whole, namespace, name)
+        if self.command == "POST":
+            created, warnings = pod_creation.create(self.cluster, account, namespace, json.loads(body), query)
+            if fault is not None:
+                self._go_wrong(fault)
+                return
+            self._send_object(201, created, {"Warning": f'299 - "{"; ".join(warnings)}"'} if warnings else {})
+        elif self.command == "DELETE":
+            options = json.loads(body or b"{}")
+            uid = str((options.get("preconditions") or {}).get("uid") or "")
+            grace = options.get("gracePeriodSeconds")
+            if "gracePeriodSeconds" in query:
+                grace = int(query["gracePeriodSeconds"][0])
+            deleted = self.cluster.delete(namespace, name, uid=uid, grace=grace)
+            self._send_object(200, deleted)
+        elif subresource == "log":
+            self._send_log(namespace, name, query)
+        else:
+            self._send_object(200, self._found(resource, namespace, name))
+
+    def _found(self, resource: str, namespace: str, name: str) -> Json:
+        if resource == "persistentvolumeclaims":
+            claim = self.cluster.claims.get((namespace, name))
+            if claim is not None:
+                return {
+                    "apiVersion": "v1",
+                    "kind": "PersistentVolumeClaim",
+                    "metadata": {"name": name, "namespace": namespace},
+                    "spec": {"accessModes": list(claim.access_modes)},
+                    "status": {"phase": "Bound", "accessModes": list(claim.access_modes)},
+                }
+        thing = self.cluster.store.get(resource, namespace, name)
+        if thing is None:
+            raise Refused(404, "NotFound", f'{resource} "{name}" not found', {"name": name, "kind": resource})
+        return thing
+
+    def _who(self) -> Account:
+        kind, _, token = (self.headers.get("Authorization") or "").partition(" ")
+        account = self.cluster.accounts.get(token.strip()) if kind.lower() == "bearer" else None
+        if account is None or account.expired:
+            raise Refused(401, "Unauthorized", "Unauthorized")
+        return account
+
+    # ---------------------------------------------------------------- answers
+
+    def send_answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _send_object(self, status: int, thing: Json, headers: dict[str, str] | None = None) -> None:
+        self.send_answer(status, json.dumps(thing).encode(), headers or {})
+
+    def _send_status(self, refusal: Refused, headers: dict[str, str] | None = None) -> None:
+        status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": refusal.message,
+            "reason": refusal.reason,
+            "details": refusal.details,
+            "code": refusal.code,
+        }
+        self._send_object(refusal.code, status, headers)
+
+    def _send_log(self, namespace: str, name: str, query: dict[str, list[str]]) -> None:
+        pod = self._found("pods", namespace, name)
+        known = [one["name"] for part in ("initContainers", "containers") for one in pod["spec"].get(part) or ()]
+        container = query.get("container", [known[-1]])[0]
+        if container not in known:
+            raise Refused(400, "BadRequest", f"container {container} is not valid for pod {name}")
+        statuses = [
+            *(pod["status"].get("initContainerStatuses") or ()),
+            *(pod["status"].get("containerStatuses") or ()),
+        ]
+        state = next((one["state"] for one in statuses if one["name"] == container), {"waiting": {"reason": "Pending"}})
+        if "waiting" in state:
+            words = f'container "{container}" in pod "{name}" is waiting to start: {state["waiting"]["reason"]}'
+            raise Refused(400, "BadRequest", words)
+        try:
+            text = self.cluster.process_of(name).containers[container].log.read_bytes()
+        except (StopIteration, KeyError, OSError):
+            text = b""
+        if "tailLines" in query:
+            count = int(query["tailLines"][0])
+            text = b"".join(text.splitlines(keepends=True)[-count:]) if count else b""
+        if "limitBytes" in query:
+            text = text[: int(query["limitBytes"][0])]
+        self.send_answer(200, text, {"Content-Type": "text/plain"})
+
+    # ---------------------------------------------------------------- lists and watches
+
+    def _list(self, account: Account, resource: str, namespace: str, query: dict[str, list[str]]) -> None:
+        selector = Selector(resource, query.get("fieldSelector", [""])[0], query.get("labelSelector", [""])[0])
+        if query.get("watch", ["false"])[0] in ("true", "1", "True"):
+            authorization.check(account, "watch", resource, namespace, "")
+            self._watch(resource, namespace, selector, query)
+            return
+        authorization.check(account, "list", resource, namespace, "")
+        with self.cluster.store.changed:
+            version = self.cluster.store.version
+            items = [thing for thing in self.cluster.store.all(resource, namespace) if selector.matches(thing)]
+        kind = KINDS[resource]
+        self._send_object(
+            200,
+            {"apiVersion": "v1", "kind": f"{kind}List", "metadata": {"resourceVersion": str(version)}, "items": items},
+        )
+
+    def _watch(self, resource: str, namespace: str, selector: Selector, query: dict[str, list[str]]) -> None:
+        store = self.cluster.store
+        given = query.get("resourceVersion", [""])[0]
+        breaks_after = self.cluster.break_watch_after.pop(0) if self.cluster.break_watch_after else None
+        chunks = _Chunks(self)
+        if given not in ("", "0"):
+            version = int(given)
+            if version < store.oldest:
+                gone = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410, "reason": "Expired"}
+                gone["message"] = f"too old resource version: {given} ({store.version})"
+                chunks.send({"type": "ERROR", "object": gone})
+                chunks.end()
+                return
+        else:
+            with store.changed:
+                version = store.version
+                present = [thing for thing in store.all(resource, namespace) if selector.matches(thing)]
+            for thing in present:  # "get state and start at any": the present state as synthetic events
+                chunks.send({"type": "ADDED", "object": thing})
+        self._follow(resource, namespace, selector, query, chunks, version, breaks_after)
+
+    def _follow(
+        self,
+        resource: str,
+        namespace: str,
+        selector: Selector,
+        query: dict[str, list[str]],
+        chunks: _Chunks,
+        version: int,
+        breaks_after: int | None,
+    ) -> None:
+        store = self.cluster.store
+        bookmarks = query.get("allowWatchBookmarks", ["false"])[0] == "true"
+        end = time.monotonic() + float(query.get("timeoutSeconds", ["1800"])[0])
+        next_bookmark = time.monotonic() + self.cluster.bookmark_seconds
+        sent = 0
+        while time.monotonic() < end and not self.cluster.closing.is_set():
+            for change in store.since(resource, version):
+                version = change.version
+                if namespace not in ("", change.object["metadata"].get("namespace")) or not selector.matches(
+                    change.object
+                ):
+                    continue
+                if breaks_after is not None and sent >= breaks_after:
+                    chunks.break_off()
+                    return
+                chunks.send({"type": change.type, "object": change.object})
+                sent += 1
+            if bookmarks and time.monotonic() >= next_bookmark:
+                next_bookmark = time.monotonic() + self.cluster.bookmark_seconds
+                mark = {
+                    "kind": KINDS[resource],
+                    "apiVersion": "v1",
+                    "metadata": {"resourceVersion": str(store.version)},
+                }
+                chunks.send({"type": "BOOKMARK", "object": mark})
+            if store.oldest > version:
+                version = store.oldest
+            store.wait(version, 0.05)
+        chunks.end()
+
+    # ---------------------------------------------------------------- exec and port-forward
+
+    def _stream(self, account: Account, namespace: str, name: str, kind: str, query: dict[str, list[str]]) -> None:
+        # Asked for with GET (WebSocket); since 1.35 authorized as create, as a POST always was.
+        verb = "create" if self.cluster.minor >= 35 else "get"
+        authorization.check(account, verb, f"pods/{kind}", namespace, name)
+        pod = self._found("pods", namespace, name)
+        key = self.headers.get("Sec-WebSocket-Key")
+        if "websocket" not in (self.headers.get("Upgrade") or "").lower() or not key:
+            raise Refused(400, "BadRequest", "unable to upgrade: not a WebSocket request")
+        offered = [one.strip() for one in (self.headers.get("Sec-WebSocket-Protocol") or "").split(",") if one.strip()]
+        known: tuple[str, ...] = streams.EXEC_PROTOCOLS if kind == "exec" else streams.FORWARD_PROTOCOLS
+        if kind == "exec" and self.cluster.minor < 30:
+            known = known[1:]  # v5 came with 1.30
+        protocol = next((one for one in known if one in offered), "")
+        if not protocol:
+            raise Refused(403, "Forbidden", "unable to upgrade: unable to negotiate protocol")
+        streams.check(self.cluster, pod, kind, query)
+        self.send_response(101, "Switching Protocols")
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Sec-WebSocket-Accept", accept_key(key))
+        self.send_header("Sec-WebSocket-Protocol", protocol)
+        self.end_headers()
+        self.wfile.flush()
+        self.close_connection = True
+        frames = Frames(self.rfile, self.wfile)  # type: ignore[arg-type]
+        process = self.cluster.process_of(name)
+        if kind == "exec":
+            streams.run_exec(process, query, frames, protocol)
+        else:
+            streams.run_forward(process, int(query["ports"][0]), frames, self.connection)
+
+
+class _Chunks:
+    """A chunked answer of JSON lines. The header goes out at once, as a real server's does."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.send_header("Date", timestamp())
+        handler.end_headers()
+        handler.wfile.flush()
+
+    def send(self, thing: Json) -> None:
+        line = json.dumps(thing).encode() + b"\n"
+        self._handler.cluster.watched_bytes += len(line)
+        self._handler.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        self._handler.wfile.flush()
+
+    def end(self) -> None:
+        self._handler.wfile.write(b"0\r\n\r\n")
+        self._handler.wfile.flush()
+
+    def break_off(self) -> None:
+        """In the middle of an object, as a connection that is lost."""
+        self._handler.wfile.write(b"40\r\n" + b'{"type": "MODIFIED", "obj')
+        self._handler.wfile.flush()
+        self._handler.close_connection = True
+        with contextlib.suppress(OSError):
+            self._handler.connection.shutdown(socket.SHUT_RDWR)

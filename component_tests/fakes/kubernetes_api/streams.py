@@ -1,0 +1,145 @@
+"""exec and port-forward of the fake cluster, over WebSocket channels, into real processes and ports."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import socket
+import subprocess
+import threading
+from typing import IO, TYPE_CHECKING, Any
+
+from component_tests.fakes.kubernetes_api.cluster import Refused
+from component_tests.fakes.kubernetes_api.websocket_frames import CLOSE, Frames
+
+if TYPE_CHECKING:
+    from component_tests.fakes.kubernetes_api.cluster import FakeCluster
+    from component_tests.fakes.kubernetes_api.kubelet import PodProcess
+
+EXEC_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+FORWARD_PROTOCOLS = ("v4.channel.k8s.io",)
+STDIN, STDOUT, STDERR, ERROR, CLOSE_CHANNEL = 0, 1, 2, 3, 255
+
+
+def check(cluster: FakeCluster, pod: dict[str, Any], kind: str, query: dict[str, list[str]]) -> None:
+    """Raise the API server's refusal of a stream that makes no sense."""
+    name = pod["metadata"]["name"]
+    if kind == "portforward":
+        if not query.get("ports"):
+            raise Refused(400, "BadRequest", "you must specify at least 1 port")
+        if pod["status"].get("phase") != "Running":
+            words = f"unable to forward port because pod is not running. Current status={pod['status'].get('phase')}"
+            raise Refused(400, "BadRequest", words)
+        return
+    container = query.get("container", [""])[0]
+    statuses = [*(pod["status"].get("initContainerStatuses") or ()), *(pod["status"].get("containerStatuses") or ())]
+    if not any(one["name"] == container and "running" in one["state"] for one in statuses):
+        raise Refused(500, "InternalError", f'container not found ("{container}") in pod {name}')
+    if not query.get("command"):
+        raise Refused(400, "BadRequest", "you must specify at least 1 command to execute")
+
+
+def run_exec(pod: PodProcess, query: dict[str, list[str]], frames: Frames, protocol: str) -> None:
+    """Run a command in a container, its standard streams on the channels."""
+    container = pod.containers[query["container"][0]]
+    command = container.command(query["command"], pod.ip) or [*query["command"]]
+    try:
+        process = subprocess.Popen(
+            [container.moved(part, pod.ip) for part in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=container.root,
+            start_new_session=True,
+        )
+    except OSError as error:
+        _send_status(frames, "Failure", f"error executing command in container: {error}", 126)
+        return
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    readers = [
+        threading.Thread(target=_copy_out, args=(process.stdout, frames, STDOUT), daemon=True),
+        threading.Thread(target=_copy_out, args=(process.stderr, frames, STDERR), daemon=True),
+        threading.Thread(target=_copy_in, args=(process.stdin, frames, protocol, process), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    code = process.wait()
+    for reader in readers[:2]:
+        reader.join(5.0)
+    with contextlib.suppress(OSError, ValueError):
+        if code == 0:
+            _send_status(frames, "Success", "", 0)
+        else:
+            _send_status(frames, "Failure", f"command terminated with non-zero exit code: exit status {code}", code)
+        frames.send(b"\x03\xe8", CLOSE)
+
+
+def _copy_out(source: IO[bytes], frames: Frames, channel: int) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        frames.send(bytes([channel]))  # the real server opens each channel with an empty frame
+        while data := source.read1(65536):  # type: ignore[attr-defined]
+            frames.send(bytes([channel]) + data)
+
+
+def _copy_in(target: IO[bytes], frames: Frames, protocol: str, process: subprocess.Popen[bytes]) -> None:
+    """Standard input; only v5 can close it. A client that is gone ends the command."""
+    with contextlib.suppress(OSError, ValueError):
+        while True:
+            opcode, data = frames.receive()
+            if opcode == CLOSE:
+                target.close()
+                return
+            if data and data[0] == CLOSE_CHANNEL and protocol.startswith("v5") and data[1:2] == bytes([STDIN]):
+                target.close()
+            elif data and data[0] == STDIN and not target.closed:
+                target.write(data[1:])
+                target.flush()
+
+
+def _send_status(frames: Frames, status: str, message: str, code: int) -> None:
+    body: dict[str, Any] = {"metadata": {}, "status": status}
+    if status == "Failure":
+        body.update(message=message, reason="NonZeroExitCode")
+        body["details"] = {"causes": [{"reason": "ExitCode", "message": str(code)}]}
+    frames.send(bytes([ERROR]) + json.dumps(body).encode())
+
+
+def run_forward(pod: PodProcess, port: int, frames: Frames, connection: socket.socket) -> None:
+    """Carry bytes to a port of the pod; a port that is closed is told on the error channel."""
+    for channel in (0, 1):
+        frames.send(bytes([channel]) + port.to_bytes(2, "little"))
+    try:
+        target = socket.create_connection((pod.ip, port), timeout=5.0)
+    except OSError as error:
+        words = (
+            f"error forwarding port {port} to pod {pod.pod_name}, uid {pod.uid}: dial tcp4 127.0.0.1:{port}: {error}"
+        )
+        frames.send(b"\x01" + words.encode())
+        frames.send(b"\x03\xe8", CLOSE)
+        return
+    target.settimeout(None)
+    with target:
+        back = threading.Thread(target=_carry_back, args=(target, frames, connection), daemon=True)
+        back.start()
+        with contextlib.suppress(OSError):
+            while True:
+                opcode, data = frames.receive()
+                if opcode == CLOSE:
+                    break
+                if data and data[0] == 0:
+                    target.sendall(data[1:])
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+        back.join(5.0)
+
+
+def _carry_back(target: socket.socket, frames: Frames, connection: socket.socket) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while data := target.recv(65536):
+            frames.send(b"\x00" + data)
+        frames.send(b"\x03\xe8", CLOSE)
+        select.select([connection], [], [], 1.0)
+        connection.shutdown(socket.SHUT_RDWR)
