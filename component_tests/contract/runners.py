@@ -11,8 +11,13 @@ import pathlib
 
 import pytest
 
+from component_tests.fakes.kubernetes_api import FakeCluster
+from component_tests.fakes.kubernetes_pods import MisbehavingImagePlanner, misbehaving_image
+from component_tests.fakes.misbehaving_servers import MODES
 from component_tests.fakes.planners import misbehaving
+from infra_validator.deadline import Deadline
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
+from infra_validator.model_server_runners.kubernetes import KubernetesRunner
 from infra_validator.model_server_runners.local_process import LocalProcessRunner
 from infra_validator.specs import ServingSpec
 
@@ -42,6 +47,9 @@ class Platform(abc.ABC):
     @abc.abstractmethod
     def kill(self, runner: BaseModelServerRunner) -> None:
         """End the running server from outside, behind the runner's back, by SIGKILL."""
+
+    def close(self) -> None:
+        """Called at the end of the test, after ``left``."""
 
 
 class LocalProcess(Platform):
@@ -79,7 +87,37 @@ class LocalProcessWithChosenPorts(LocalProcess):
     chooses_its_port = False
 
 
+class Kubernetes(Platform):
+    """A pod of the fake cluster, reached from outside by port-forward; the model is on the node."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        super().__init__(directory)
+        images = {f"misbehaving/{mode}": misbehaving_image(mode) for mode in MODES}
+        self.cluster = FakeCluster(images=images)
+        self.cluster.__enter__()
+        self._kubeconfig = self.cluster.kubeconfig(directory)
+
+    def runner(self, mode: str) -> KubernetesRunner:
+        where = {"kubeconfig": self._kubeconfig, "model": {"host_path": {"path": str(self.model)}}}
+        spec = ServingSpec.of({"tensorflow_serving": {"tags": ["1"]}, "kubernetes": where})
+        return KubernetesRunner(str(self.model), MisbehavingImagePlanner(mode), spec)
+
+    def left(self) -> list[str]:
+        deadline = Deadline.after(self.seconds)
+        while self.cluster.pods() and not deadline.expired():  # deletion goes on in the background
+            self.cluster.store.wait(self.cluster.store.version, 0.05)
+        return [f"pod {pod['metadata']['name']}" for pod in self.cluster.pods()]
+
+    def kill(self, runner: BaseModelServerRunner) -> None:
+        assert isinstance(runner, KubernetesRunner)
+        self.cluster.kill_container(runner.pod_name, "model-server", 9)
+
+    def close(self) -> None:
+        self.cluster.__exit__(None, None, None)
+
+
 RUNNERS = [
     pytest.param(LocalProcess, id="local_process"),
     pytest.param(LocalProcessWithChosenPorts, id="local_process_with_chosen_ports"),
+    pytest.param(Kubernetes, id="kubernetes"),
 ]

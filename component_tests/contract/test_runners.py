@@ -31,8 +31,11 @@ def platform(
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", None)
     platform: Platform = request.param(tmp_path)
-    yield platform
-    assert platform.left() == []
+    try:
+        yield platform
+        assert platform.left() == []
+    finally:
+        platform.close()
 
 
 @pytest.fixture

@@ -218,13 +218,13 @@ def _end_of_server(end: Json) -> Observation:
     reason = str(end.get("reason", ""))
     if reason in NEVER_RAN:
         return Observation.gone(ReasonCode.CONTAINER_NOT_STARTED, _words(reason, end.get("message")))
-    message = _last_line(end)
     if reason == "OOMKilled":
-        return Observation.gone(ReasonCode.SERVER_OUT_OF_MEMORY, f"OOMKilled (exit code {code}).", "OOMKilled")
-    if code > 128 or end.get("signal"):
-        name = _signal_name(int(end.get("signal") or code - 128))
-        return Observation.gone(ReasonCode.SERVER_KILLED, _words(f"{name} (exit code {code})", message), name)
-    return Observation.gone(ReasonCode.SERVER_EXITED, _words(f"exit code {code}", message), f"exit code {code}")
+        return Observation.gone(ReasonCode.SERVER_OUT_OF_MEMORY, f"OOMKilled (exit code {code})", "OOMKilled")
+    killer = _signal_name(int(end.get("signal") or code - 128))
+    if killer:
+        name = f"signal {killer}"
+        return Observation.gone(ReasonCode.SERVER_KILLED, name, name)
+    return Observation.gone(ReasonCode.SERVER_EXITED, f"exit code {code}", f"exit code {code}")
 
 
 def _failed_init_container(pod: Json) -> Observation | None:
@@ -255,10 +255,11 @@ def _last_line(end: Json) -> str:
 
 
 def _signal_name(number: int) -> str:
+    """Empty if there is no such signal: an exit code above 128 may be the program's own (255)."""
     try:
         return signal.Signals(number).name
     except ValueError:
-        return f"signal {number}"
+        return ""
 
 
 def _words(reason: object, message: object) -> str:

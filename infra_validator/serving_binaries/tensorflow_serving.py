@@ -26,6 +26,7 @@ from infra_validator.specs import ServingSpec
 
 _PROGRAM = "tensorflow_model_server"
 _IMAGE_BASE_PATH = "/models"  # MODEL_BASE_PATH of the image
+_IMAGE_PROGRAM = "/usr/bin/tensorflow_model_server"
 _CONFIG_FILE = "models.config"
 
 #: Flags whose value is the validator's business: with another one it would test something else, or nothing.
@@ -97,7 +98,9 @@ class _TensorFlowServing(BaseServingBinary):
 
 @dataclasses.dataclass(frozen=True)
 class ImageBinary(_TensorFlowServing):
-    """A container image whose entry point is that of ``tensorflow/serving``: it sets ports and paths and takes more flags.
+    """A container image like ``tensorflow/serving``, started by its entry point, which sets ports and paths and takes more flags.
+
+    In a pod the server itself is the command: the entry point is a shell script, and a shell as process 1 does not hand SIGTERM on.
 
     Attributes:
       image: ``name:tag`` or ``name@digest``.
@@ -110,6 +113,25 @@ class ImageBinary(_TensorFlowServing):
         return self.image
 
     def MakeLaunchPlan(self, model_path: str, platform: str) -> LaunchPlan:
+        if platform == "kubernetes":
+            return LaunchPlan(
+                binary=self.name,
+                label=self.label,
+                model=self._mount(model_path),
+                image=self.image,
+                command=(_IMAGE_PROGRAM,),
+                args=(
+                    "--port=${grpc_port}",
+                    "--rest_api_port=${rest_port}",
+                    f"--model_name={self.model_name}",
+                    "--model_base_path=${model_base_path}",
+                    *self.extra_args,
+                    *self._config_args(),
+                    *_LAST,
+                ),
+                files=self.files,
+                port_taken=PORT_TAKEN,
+            )
         return LaunchPlan(
             binary=self.name,
             label=self.label,

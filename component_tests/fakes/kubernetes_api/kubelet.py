@@ -210,8 +210,7 @@ class PodProcess(threading.Thread):
             if problem != told:
                 told = problem
                 self.event("FailedScheduling", problem)
-                condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": problem}
-                self.tell(lambda status: status.update(conditions=[condition]))
+                self._not_scheduled(problem)
             self.pause(0.02)
 
         def scheduled(pod: Json) -> None:
@@ -219,6 +218,10 @@ class PodProcess(threading.Thread):
             pod["status"]["conditions"] = [{"type": "PodScheduled", "status": "True"}]
 
         self.cluster.store.update("pods", self.namespace, self.pod_name, scheduled)
+
+    def _not_scheduled(self, problem: str) -> None:
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": problem}
+        self.tell(lambda status: status.update(conditions=[condition]))
 
     def _announce_containers(self) -> None:
         inits = [container["name"] for container in self.spec.get("initContainers") or ()]
