@@ -435,6 +435,54 @@ def test_a_server_below_its_memory_limit_is_left_alone(make: Make) -> None:
     assert runner.Observe().life is Life.RUNNING
 
 
+IN_A_SMALL_GROUP = """
+import os, sys, tempfile
+with open(sys.argv[1] + "/cgroup.procs", "w") as file:
+    file.write(str(os.getpid()))
+
+from component_tests.fakes.planners import misbehaving
+from infra_validator.deadline import Deadline
+from infra_validator.errors import AttemptFailed
+from infra_validator.model_server_runners.local_process import LocalProcessRunner
+from infra_validator.specs import ServingSpec
+
+runner = LocalProcessRunner("/", misbehaving("eats_memory"), ServingSpec.of({"tensorflow_serving": {}, "local_process": {}}))
+runner.Start()
+try:
+    runner.WaitUntilRunning(Deadline.after(60))
+    while runner.WaitUntilRunning(Deadline.after(60)):
+        runner.news.wait(runner.news.count, 0.05)
+except AttemptFailed as failure:
+    print(failure.reason.name, failure.detail)
+runner.Stop()
+"""
+
+
+@pytest.fixture
+def small_group() -> Iterator[str]:
+    """A memory control group of 300 MiB without swap."""
+    version_1 = pathlib.Path("/sys/fs/cgroup/memory")
+    base = version_1 if version_1.exists() else pathlib.Path("/sys/fs/cgroup")
+    path = base / f"infra-validator-test-{os.getpid()}"
+    try:
+        path.mkdir()
+        (path / ("memory.limit_in_bytes" if base is version_1 else "memory.max")).write_text(str(300 * 2**20))
+    except OSError as error:
+        if path.exists():
+            path.rmdir()
+        pytest.skip(f"no memory control group of our own can be made here: {error}")
+    yield str(path)
+    wait_until(lambda: not (path / "cgroup.procs").read_text() or None, Deadline.after(SECONDS))
+    path.rmdir()
+
+
+def test_the_kernel_s_out_of_memory_killer_is_recognised(small_group: str, temporary: pathlib.Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", IN_A_SMALL_GROUP, small_group], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert result.stdout == "SERVER_OUT_OF_MEMORY signal SIGKILL: the kernel's out-of-memory killer was at work\n"
+
+
 @pytest.mark.parametrize(
     ("mode", "rung"),
     [("good", Rung.TERM), ("ignores_sigterm", Rung.KILL), ("forks", Rung.KILL), ("exits_1", Rung.NONE)],

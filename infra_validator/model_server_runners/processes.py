@@ -52,15 +52,16 @@ def members(leader: int) -> list[int]:
     return [one.pid for one in seen if one and one.alive and leader in (one.group, one.session)]
 
 
-def resident_bytes(pids: list[int]) -> int:
-    """The memory that processes hold, in bytes; pages that they share with others count in full."""
+def private_bytes(pids: list[int]) -> int:
+    """The memory that processes hold for themselves, in bytes, without mapped files; pages shared after a fork count for each."""
     total = 0
     for pid in pids:
         try:
             with open(f"/proc/{pid}/statm") as file:
-                total += int(file.read().split()[1]) * _PAGE
-        except (OSError, IndexError):
-            pass  # it ended meanwhile
+                _, resident, mapped, *_ = file.read().split()
+        except (OSError, ValueError):
+            continue  # it ended meanwhile
+        total += (int(resident) - int(mapped)) * _PAGE
     return total
 
 

@@ -20,7 +20,8 @@ from infra_validator.model_server_runners.watchdog import marked_processes
 from infra_validator.reason_codes import ReasonCode
 from infra_validator.states import Observation
 
-_TICK = 0.1  # seconds between two looks at the log's length and the memory
+_TICK = 0.1  # seconds between two looks at the log's length
+_MEMORY_TICK = 0.02  # ... and at the memory, where it is limited
 _SHORT_TICK = 0.005  # ... while the log grows fast, or the server is awaited
 _SHELL_SAYS_KILLED = 128 + signal.SIGKILL  # a wrapper script whose server was killed exits with this
 
@@ -85,7 +86,6 @@ class ServerProcess:
         except ValueError as error:  # a NUL in an argument
             raise InfrastructureError(ReasonCode.SERVER_NOT_STARTED, f"{command[0]}: {error}.") from error
         self.pid = self._process.pid
-        memory.apply(self.pid)
         self._thread = threading.Thread(target=self._watch, name=f"model-server-{self.pid}", daemon=True)
         self._thread.start()
 
@@ -152,7 +152,8 @@ class ServerProcess:
                     self._news.announce()
                 grows = self._log.trim()
                 self._memory.watch(self.pid)
-                seen = _look_at_end(self.pid, handle, _SHORT_TICK if awaiting or grows or handle is None else _TICK)
+                tick = _MEMORY_TICK if self._memory else _TICK
+                seen = _look_at_end(self.pid, handle, _SHORT_TICK if awaiting or grows or handle is None else tick)
         finally:
             if handle is not None:
                 os.close(handle)
@@ -164,9 +165,10 @@ class ServerProcess:
     def _told(self, status: int) -> Observation:
         """The end in words. ``status``: the exit code, or minus the signal."""
         name = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
-        exceeded = self._memory.exceeded()
-        if exceeded:
-            return Observation.gone(ReasonCode.SERVER_OUT_OF_MEMORY, f"{name}: {exceeded}", "out of memory")
+        if self._memory.exceeded:
+            return Observation.gone(
+                ReasonCode.SERVER_OUT_OF_MEMORY, f"{name}: {self._memory.exceeded}", "out of memory"
+            )
         if status in (-signal.SIGKILL, _SHELL_SAYS_KILLED) and oom_kills() > self._oom_kills_before:
             return Observation.gone(
                 ReasonCode.SERVER_OUT_OF_MEMORY,

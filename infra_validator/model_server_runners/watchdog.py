@@ -2,13 +2,12 @@
 
 A runner that is ended by SIGKILL cannot clean up. So it makes a :class:`Watchdog` first, and tells it how to undo each effect
 *before* the effect; what was undone in the ordinary way is forgotten again. When the maker dies, or closes the watchdog,
-whatever was told and not forgotten is undone, last told first. There are four ways to undo::
+whatever was told and not forgotten is undone, last told first. There are three ways to undo::
 
     watchdog = Watchdog()
     directory = watchdog.remove_tree("/tmp/infra-validator-5f")      # a directory and all in it
     server = watchdog.kill_marked("INFRA_VALIDATOR_RUN=5f")          # every process with this in its environment
     container = watchdog.run(["docker", "rm", "--force", "iv-5f"])   # a command of at most ten seconds
-    group = watchdog.remove_directory("/sys/fs/cgroup/iv-5f")        # an empty directory
     ...
     watchdog.forget(server)                                          # it was stopped in the ordinary way
     watchdog.close()
@@ -74,10 +73,6 @@ class Watchdog:
     def remove_tree(self, path: str) -> int:
         """Remove a directory with all that is in it; symbolic links are removed, not followed."""
         return self._tell("remove_tree", path)
-
-    def remove_directory(self, path: str) -> int:
-        """Remove an empty directory, which may take a moment to become empty (a control group)."""
-        return self._tell("remove_directory", path)
 
     def kill_marked(self, mark: str) -> int:
         """SIGKILL every process whose environment holds ``mark``, a whole ``NAME=VALUE``."""
@@ -168,16 +163,6 @@ def _remove_tree(path: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _remove_directory(path: str) -> None:
-    for _ in range(50):
-        try:
-            os.rmdir(path)
-        except FileNotFoundError:
-            return
-        except OSError:
-            time.sleep(0.02)
-
-
 def _run(command: list[str]) -> None:
     import subprocess
 
@@ -186,7 +171,6 @@ def _run(command: list[str]) -> None:
 
 _UNDO: dict[str, Callable[..., None]] = {
     "remove_tree": _remove_tree,
-    "remove_directory": _remove_directory,
     "kill_marked": kill_marked,
     "run": _run,
 }
