@@ -35,6 +35,7 @@ CLIENTS: dict[str, tuple[str, str]] = {
 #: serving platform -> function ``(remove: bool) -> list`` of what expired runs left there; each has ``path``, ``why`` and ``problem``
 GARBAGE_COLLECTORS: dict[str, tuple[str, str]] = {
     "local_process": ("infra_validator.model_server_runners.leftovers:collect_garbage", ""),
+    "local_docker": ("infra_validator.model_server_runners.docker_leftovers:collect_garbage", "docker"),
 }
 
 

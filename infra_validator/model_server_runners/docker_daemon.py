@@ -81,6 +81,15 @@ class DockerDaemon:
         with self._call("ask how the daemon is set up", deadline) as api:
             return [str(option) for option in api.info().get("SecurityOptions") or []]
 
+    def bridge_address(self, deadline: Deadline) -> str:
+        """The daemon's own address on its default network; empty if it has none."""
+        with self._call("look at the network bridge", deadline) as api:
+            try:
+                networks = api.inspect_network("bridge")["IPAM"]["Config"] or [{}]
+            except docker.errors.NotFound:
+                return ""
+            return str(networks[0].get("Gateway") or "")
+
     def events(self, filters: Mapping[str, list[str]], deadline: Deadline) -> docker.types.CancellableStream[Any]:
         """The events from now on; ends when it is closed (from any thread) or the daemon goes away."""
         with self._call("watch the daemon's events", deadline) as api:

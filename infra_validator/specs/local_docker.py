@@ -15,9 +15,6 @@ from infra_validator.specs.reader import above_zero, not_negative, one_of, spec_
 #: Where the images of TensorFlow Serving keep their models.
 MODELS_DIRECTORY = "/models"
 
-#: Flags that the validator sets itself; another value would make the server serve something else, somewhere else.
-OUR_FLAGS = ("port", "rest_api_port", "model_name", "model_base_path", "model_config_file", "grpc_socket_path")
-
 
 def _daemon_url(url: str) -> str | None:
     if url and not re.match(r"(unix|npipe|tcp|http|https|ssh)://\S+$", url):
@@ -61,16 +58,7 @@ def _network_mode(mode: str) -> str | None:
     if mode == "none":
         return "must not be none: nobody could talk to the server"
     if not re.fullmatch(r"([A-Za-z0-9][\w.:-]*)?", mode):
-        return f"must be bridge, host, container:NAME or the name of a network, not {mode!r}"
-    return None
-
-
-def extra_arguments(arguments: tuple[str, ...]) -> str | None:
-    """Check of server arguments: none may say again what the validator says."""
-    for argument in arguments:
-        flag = re.match(r"--?([A-Za-z0-9_]+)", argument)
-        if flag and flag[1] in OUR_FLAGS:
-            return f"{argument!r} collides with --{flag[1]}, which the validator sets itself"
+        return f"must be bridge, host or the name of a network, not {mode!r}"
     return None
 
 
@@ -132,7 +120,7 @@ class LocalDockerConfig:
         check=_ip_address,
     )
     network_mode: str = spec_field(
-        "", "The container's network: bridge, host, container:NAME or a network's name.", check=_network_mode
+        "", "The container's network: bridge, host or a network's name.", check=_network_mode
     )
     pull_policy: str = spec_field(
         "auto",
@@ -167,7 +155,7 @@ class LocalDockerConfig:
     read_only_root: bool = spec_field(True, "Whether the container's root file system is read-only (/tmp is not).")
     env: Mapping[str, str] = spec_field({}, "Environment variables added to the image's.", check=environment)
     mounts: tuple[Mount, ...] = spec_field((), "More mounts, for example of a file that extra_args name.")
-    extra_args: tuple[str, ...] = spec_field((), "Arguments appended to the server's.", check=extra_arguments)
+    extra_args: tuple[str, ...] = spec_field((), "Arguments appended to the server's.")
     lifetime_seconds: float = spec_field(
         10800.0,
         "The age at which containers and volumes may be removed as left-overs (infra-validator gc); "
