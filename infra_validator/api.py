@@ -124,6 +124,9 @@ def run_validation(
             on_progress(plan.note)
         if requests is not None:
             _check_first_request(requests)
+        spec = wiring.runner_class(spec.platform).Pin(
+            spec
+        )  # all attempts run one image, even if its tag moves meanwhile
     except SpecError:
         raise
     except (AttemptFailed, InfrastructureError, UsageError) as error:

@@ -51,7 +51,7 @@ def resolve(asked: str, policy: str, store: ImageStore, deadline: Deadline) -> I
     """Turn what the spec asks for into something immutable, without pulling.
 
     Args:
-      asked: ``name:tag`` or ``name@sha256:...``; a digest may also be the id of a local image.
+      asked: ``name:tag``, ``name@sha256:...`` or ``name:tag@sha256:...``; a digest may also be the id of a local image.
       policy: ``pull_policy`` of the spec.
 
     Raises:
@@ -59,13 +59,7 @@ def resolve(asked: str, policy: str, store: ImageStore, deadline: Deadline) -> I
     """
     name, _, digest = asked.partition("@")
     if digest:
-        local = store.image(asked, deadline) or (None if policy == "always" else store.image(digest, deadline))
-        if local is None and policy == "never":
-            raise _not_here(asked)
-        built_here = local is not None and local["Id"] == digest and not _repo_digest(local, name)
-        if built_here:
-            return Image(asked, digest, digest, "local build")
-        return Image(asked, digest, asked, "local copy" if local else "registry")
+        return _resolve_digest(asked, f"{repository(name)}@{digest}", digest, policy, store, deadline)
     local = store.image(asked, deadline)
     known = _repo_digest(local, repository(name)) if local else ""
     if policy == "never" and local is None:
@@ -80,6 +74,20 @@ def resolve(asked: str, policy: str, store: ImageStore, deadline: Deadline) -> I
             raise
         return _local(asked, local, known)
     return Image(asked, digest, f"{repository(name)}@{digest}", "registry")
+
+
+def _resolve_digest(
+    asked: str, reference: str, digest: str, policy: str, store: ImageStore, deadline: Deadline
+) -> Image:
+    """A digest is immutable already; the question is whether it is a registry's or the id of an image of this daemon."""
+    if store.image(reference, deadline) is not None:
+        return Image(asked, digest, reference, "local copy")
+    local = store.image(digest, deadline)
+    if local is not None and local["Id"] == digest:
+        return Image(asked, digest, digest, "local build")
+    if policy == "never":
+        raise _not_here(asked)
+    return Image(asked, digest, reference, "registry")
 
 
 def repository(name: str) -> str:

@@ -63,10 +63,10 @@ def binaries_of(spec: ServingSpec) -> list[BaseServingBinary]:
     config = _config_files(spec)
     if spec.platform == "local_process":
         return [_local_binary(spec, arguments, config)]
-    name = spec.tensorflow_serving.image_name
-    images = [f"{name}:{tag}" for tag in spec.tensorflow_serving.tags]
-    images += [f"{name}@{digest}" for digest in spec.tensorflow_serving.digests]
-    return [ImageBinary(spec.model_name, arguments, config, image) for image in images]
+    asked = spec.tensorflow_serving
+    images = [(f"{asked.image_name}:{tag}", tag.partition("@")[0] in asked.advisory) for tag in asked.tags]
+    images += [(f"{asked.image_name}@{digest}", digest in asked.advisory) for digest in asked.digests]
+    return [ImageBinary(spec.model_name, arguments, config, image, advisory) for image, advisory in images]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,10 +103,12 @@ class ImageBinary(_TensorFlowServing):
     In a pod the server itself is the command: the entry point is a shell script, and a shell as process 1 does not hand SIGTERM on.
 
     Attributes:
-      image: ``name:tag`` or ``name@digest``.
+      image: ``name:tag``, ``name:tag@digest`` or ``name@digest``.
+      advisory: whether its verdict is reported only.
     """
 
     image: str
+    advisory: bool = False
 
     @property
     def label(self) -> str:

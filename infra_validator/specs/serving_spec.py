@@ -28,8 +28,9 @@ class TensorFlowServingConfig:
     """TensorFlow Serving as the serving binary. The first three fields are TFX's."""
 
     image_name: str = spec_field("tensorflow/serving", "The image, without tag or digest.")
-    tags: tuple[str, ...] = spec_field((), "Tags of the image; each is validated.")
+    tags: tuple[str, ...] = spec_field((), "Tags of the image, or tag@sha256:...; each is validated.")
     digests: tuple[str, ...] = spec_field((), "Digests of the image (sha256:...); each is validated.")
+    advisory: tuple[str, ...] = spec_field((), "Which of the tags and digests only report and do not decide.")
     extra_args: tuple[str, ...] = spec_field((), "Arguments appended to the server's, as in production.")
     model_config_file: str = spec_field("", "A ModelServerConfig text file to serve with, as in production.")
 
@@ -67,10 +68,10 @@ class ServingSpec:
         """What holds between fields. Called by the reader."""
         self._check_exactly_one(path, "serving binary", _BINARIES)
         self._check_exactly_one(path, "serving platform", _PLATFORMS)
-        config = self.tensorflow_serving
-        if config is None:
-            return
-        where = f"{path}.tensorflow_serving"
+        if self.tensorflow_serving is not None:
+            self._check_images(self.tensorflow_serving, f"{path}.tensorflow_serving")
+
+    def _check_images(self, config: TensorFlowServingConfig, where: str) -> None:
         if self.platform != "local_process":
             if not config.tags and not config.digests:
                 raise SpecError(
@@ -81,13 +82,19 @@ class ServingSpec:
             if not re.fullmatch(r"[a-z0-9][A-Za-z0-9._:/-]*", config.image_name):
                 raise SpecError(f"{where}.image_name", f"is no image name: {config.image_name!r}")
         for index, tag in enumerate(config.tags):
-            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", tag):
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@sha256:[0-9a-f]{64})?", tag):
                 raise SpecError(f"{where}.tags[{index}]", f"is no tag of an image: {tag!r}")
         for index, digest in enumerate(config.digests):
             if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
                 raise SpecError(
                     f"{where}.digests[{index}]", f"must be sha256: and 64 hexadecimal digits, not {digest!r}"
                 )
+        images = [*(tag.partition("@")[0] for tag in config.tags), *config.digests]
+        for index, name in enumerate(config.advisory):
+            if name not in images:
+                raise SpecError(f"{where}.advisory[{index}]", f"{name!r} is none of the tags and digests of this spec")
+        if images and set(images) <= set(config.advisory):
+            raise SpecError(f"{where}.advisory", "names every tag and digest; at least one must decide")
 
     def _check_exactly_one(self, path: str, what: str, names: tuple[str, ...]) -> None:
         given = [name for name in names if getattr(self, name) is not None]
