@@ -24,10 +24,18 @@ from infra_validator.probe.settings import Settings, WantedModel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from infra_validator.probe.grpcio_transport import GrpcioConnection
     from infra_validator.probe.http2 import Connection
 
     Transport = Connection | GrpcioConnection
+
+    class Caller(Protocol):
+        """A server that can be called."""
+
+        def call(self, method: str, request: bytes) -> bytes:
+            """One unary call. Raises RpcError."""
 
 
 class Answer:
@@ -150,14 +158,14 @@ def ask_once(settings: Settings, wait_until: float | None = None) -> list[Answer
         for answer in answers:
             if len(answers) > 1:
                 answer.lines.append(f"Model {answer.model}:")
-            _ask(server, settings, answer)
+            ask_model(server, settings, answer)
     finally:
         server.close()
     return answers
 
 
-def _ask(server: Server, settings: Settings, answer: Answer) -> None:
-    """Find out about one model."""
+def ask_model(server: Caller, settings: Settings, answer: Answer) -> None:
+    """Ask for one model, and end its answer."""
     model = answer.model
     try:
         answer.versions = parse_status_response(server.call(STATUS_METHOD, status_request(model.name)))
@@ -191,7 +199,7 @@ def _as_rpc_error(error: Exception) -> Exception:
     return error
 
 
-def _version_of_label(server: Server, answer: Answer) -> int | None:
+def _version_of_label(server: Caller, answer: Answer) -> int | None:
     """The version that the model's label stands for; None, with the answer ended, if there is none."""
     model = answer.model
     try:
@@ -204,7 +212,7 @@ def _version_of_label(server: Server, answer: Answer) -> int | None:
     return None
 
 
-def _infer(server: Server, sample: bytes, answer: Answer, version: int | None) -> None:
+def _infer(server: Caller, sample: bytes, answer: Answer, version: int | None) -> None:
     """Send the sample request. In protobuf a field that comes again is merged: our model_spec overrules the file's."""
     request = sample + encode_bytes(1, model_spec(answer.model.name, version))
     try:

@@ -68,8 +68,11 @@ def _let_go(channel: grpc.Channel) -> None:
         _leaving.pop(0)[1].close()
 
 
-def open_channel(address: Address, settings: Settings) -> grpc.Channel:
+def open_channel(address: Address, settings: Settings, *, longest_backoff: float = 1.0) -> grpc.Channel:
     """A channel that begins to connect when it is used. The caller closes it.
+
+    Args:
+      longest_backoff: seconds between two tries to connect, at most.
 
     Raises:
       OSError: a TLS file cannot be read.
@@ -82,7 +85,7 @@ def open_channel(address: Address, settings: Settings) -> grpc.Channel:
         ("grpc.enable_http_proxy", int(bool(proxy))),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.max_reconnect_backoff_ms", int(longest_backoff * 1000)),
         ("grpc.use_local_subchannel_pool", 1),  # grpcio shares connections, and their backoff, between channels
     ]
     if not settings.tls:

@@ -89,34 +89,32 @@ class Settings:
         self.ignored: list[str] = []
 
 
-class _Flags:
-    """The flags of one command line."""
+class ServerFlags:
+    """The flags that say which server and which models; the sidecar has them too.
 
-    def __init__(self) -> None:
+    Args:
+      rpc_timeout: the default, in nanoseconds.
+    """
+
+    def __init__(self, rpc_timeout: int) -> None:
         self.addr = StringFlag("addr", "localhost:9000", "The hostname:port to check; also unix:PATH")
         self.model_name = StringFlag("model-name", "default", "The name of the model")
         self.model_version = Int64Flag("model-version", 0, "The version of the model")
-        self.connect_timeout = DurationFlag("connect-timeout", 3 * _SECOND, "Timeout for making connection")
-        self.rpc_timeout = DurationFlag("rpc-timeout", 10 * _SECOND, "Timeout for rpc call")
-        self.policy = StringFlag(
-            "policy",
-            "any",
-            "Which versions must be AVAILABLE when none is named: any, all, latest; or exact: one must be named",
-            POLICIES,
-        )
         self.version_label = StringFlag(
             "version-label", "", "The label of the version to check, resolved by the server"
         )
         self.model = StringsFlag(
             "model", "NAME, NAME:VERSION or NAME@LABEL, in place of -model-name; may be given several times"
         )
+        self.policy = StringFlag(
+            "policy",
+            "any",
+            "Which versions must be AVAILABLE when none is named: any, all, latest; or exact: one must be named",
+            POLICIES,
+        )
         self.distinguish_failed = BoolFlag("distinguish-failed", "Exit with 35, not 34, for END after an error")
-        self.output = StringFlag("output", "text", "text, or json: one JSON object on stdout", ("text", "json"))
-        self.wait = DurationFlag("wait", 0, "Ask again until the model is available, at most this long")
-        self.infer = StringFlag("infer", "", "Also send the PredictRequest (protobuf or JSON) in this file")
-        self.transport = StringFlag("transport", "auto", "auto, own (no grpcio) or grpcio", ("auto", "own", "grpcio"))
+        self.rpc_timeout = DurationFlag("rpc-timeout", rpc_timeout, "Timeout for rpc call")
         self.tls = BoolFlag("tls", "Use TLS")
-        self.tls_no_verify = BoolFlag("tls-no-verify", "Do not verify the server's certificate (with -tls)")
         self.tls_ca_cert = StringFlag(
             "tls-ca-cert", "", "File with the CA certificates to trust (with -tls; default: the system's)"
         )
@@ -126,15 +124,63 @@ class _Flags:
             "tls-server-name", "", "The name to expect in the server's certificate (with -tls)"
         )
         self.user_agent = StringFlag("user-agent", Settings().user_agent, "User agent to send")
-        self.version = BoolFlag("version", "Print the probe's version and exit")
 
     def all(self) -> tuple[Flag, ...]:
         return tuple(flag for flag in vars(self).values() if isinstance(flag, Flag))
 
+    def settings(self) -> Settings:
+        """What the flags say. Raises FlagError."""
+        settings = Settings()
+        try:
+            settings.address = parse_address(self.addr.value)
+        except AddressError as error:
+            raise FlagError(f"invalid value for flag -addr: {error}") from None
+        settings.models = _models(self)
+        settings.rpc_timeout = self.rpc_timeout.seconds
+        settings.policy = self.policy.value
+        settings.distinguish_failed = self.distinguish_failed.value
+        settings.user_agent = _header_text(self.user_agent)
+        settings.tls = self.tls.value
+        settings.tls_ca_cert = self.tls_ca_cert.value
+        settings.tls_client_cert = self.tls_client_cert.value
+        settings.tls_client_key = self.tls_client_key.value
+        settings.tls_server_name = _header_text(self.tls_server_name)
+        _check_policy(settings)
+        return settings
+
+
+class _ProbeFlags(ServerFlags):
+    """All flags of the probe."""
+
+    def __init__(self) -> None:
+        super().__init__(rpc_timeout=10 * _SECOND)
+        self.connect_timeout = DurationFlag("connect-timeout", 3 * _SECOND, "Timeout for making connection")
+        self.output = StringFlag("output", "text", "text, or json: one JSON object on stdout", ("text", "json"))
+        self.wait = DurationFlag("wait", 0, "Ask again until the model is available, at most this long")
+        self.infer = StringFlag("infer", "", "Also send the PredictRequest (protobuf or JSON) in this file")
+        self.transport = StringFlag("transport", "auto", "auto, own (no grpcio) or grpcio", ("auto", "own", "grpcio"))
+        self.tls_no_verify = BoolFlag("tls-no-verify", "Do not verify the server's certificate (with -tls)")
+        self.version = BoolFlag("version", "Print the probe's version and exit")
+
+    def settings(self) -> Settings:
+        settings = super().settings()
+        settings.connect_timeout = self.connect_timeout.seconds
+        settings.output = self.output.value
+        settings.wait = self.wait.seconds
+        settings.transport = self.transport.value
+        settings.tls_no_verify = self.tls_no_verify.value
+        settings.show_version = self.version.value
+        check_tls(settings)
+        if self.infer.value:
+            if len(settings.models) > 1:
+                raise FlagError("flag -infer goes with one model only")
+            settings.sample = _read_sample(self.infer.value)
+        return settings
+
 
 def usage_text(program: str) -> str:
     """What ``-help`` prints."""
-    return usage(program, _Flags().all())
+    return usage(program, _ProbeFlags().all())
 
 
 def read_settings(arguments: list[str]) -> Settings:
@@ -144,39 +190,14 @@ def read_settings(arguments: list[str]) -> Settings:
       FlagError: something is wrong with it; nothing was sent.
       HelpAsked: ``-h`` or ``-help``.
     """
-    flags = _Flags()
-    settings = Settings()
-    settings.ignored = parse(flags.all(), arguments)
-    settings.show_version = flags.version.value
-    try:
-        settings.address = parse_address(flags.addr.value)
-    except AddressError as error:
-        raise FlagError(f"invalid value for flag -addr: {error}") from None
-    settings.models = _models(flags)
-    settings.connect_timeout = flags.connect_timeout.seconds
-    settings.rpc_timeout = flags.rpc_timeout.seconds
-    settings.wait = flags.wait.seconds
-    settings.policy = flags.policy.value
-    settings.distinguish_failed = flags.distinguish_failed.value
-    settings.output = flags.output.value
-    settings.transport = flags.transport.value
-    settings.user_agent = _header_text(flags.user_agent)
-    settings.tls = flags.tls.value
-    settings.tls_no_verify = flags.tls_no_verify.value
-    settings.tls_ca_cert = flags.tls_ca_cert.value
-    settings.tls_client_cert = flags.tls_client_cert.value
-    settings.tls_client_key = flags.tls_client_key.value
-    settings.tls_server_name = _header_text(flags.tls_server_name)
-    _check_tls(settings)
-    _check_policy(settings)
-    if flags.infer.value:
-        if len(settings.models) > 1:
-            raise FlagError("flag -infer goes with one model only")
-        settings.sample = _read_sample(flags.infer.value)
+    flags = _ProbeFlags()
+    ignored = parse(flags.all(), arguments)
+    settings = flags.settings()
+    settings.ignored = ignored
     return settings
 
 
-def _models(flags: _Flags) -> list[WantedModel]:
+def _models(flags: ServerFlags) -> list[WantedModel]:
     if flags.model.value:
         for flag in (flags.model_name, flags.model_version, flags.version_label):
             if flag.given:
@@ -202,7 +223,8 @@ def _check_policy(settings: Settings) -> None:
         raise FlagError(f"flag -policy {settings.policy} cannot be used together with a version")
 
 
-def _check_tls(settings: Settings) -> None:
+def check_tls(settings: Settings) -> None:
+    """Raise FlagError for TLS flags that do not fit together or name files that cannot be read."""
     details = ("tls_no_verify", "tls_ca_cert", "tls_client_cert", "tls_client_key", "tls_server_name")
     for detail in details:
         if getattr(settings, detail) and not settings.tls:
