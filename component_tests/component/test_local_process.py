@@ -22,6 +22,7 @@ from infra_validator.errors import AttemptFailed, InfrastructureError
 from infra_validator.model_server_runners.leftovers import Label
 from infra_validator.model_server_runners.local_process import LocalProcessRunner, _no_directory
 from infra_validator.model_server_runners.ports import HeldPort
+from infra_validator.model_server_runners.processes import stat
 from infra_validator.model_server_runners.server_process import Rung
 from infra_validator.reason_codes import ReasonCode
 from infra_validator.specs import ServingSpec
@@ -207,6 +208,15 @@ def test_a_temporary_directory_that_cannot_be_made(
         make(misbehaving("good")).Start()
     assert caught.value.reason is ReasonCode.SERVER_NOT_STARTED
     assert "TMPDIR" in caught.value.next_step
+
+
+def test_no_place_for_temporary_files_at_all(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    with pytest.raises(InfrastructureError, match="No usable temporary directory"):
+        make(misbehaving("good")).Start()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -435,6 +445,52 @@ def test_a_server_below_its_memory_limit_is_left_alone(make: Make) -> None:
     assert runner.Observe().life is Life.RUNNING
 
 
+@pytest.mark.parametrize(
+    ("script", "reason", "detail"),
+    [
+        ("exit 255", ReasonCode.SERVER_EXITED, "exit code 255"),
+        ("kill -TERM $$", ReasonCode.SERVER_KILLED, "signal SIGTERM"),
+        ("kill -ABRT $$", ReasonCode.SERVER_KILLED, "signal SIGABRT"),
+        ("kill -37 $$", ReasonCode.SERVER_KILLED, "signal 37"),
+    ],
+)
+def test_an_end_is_told_by_name(make: Make, script: str, reason: ReasonCode, detail: str) -> None:
+    runner = make(shell(script))
+    runner.Start()
+    seen = end_of(runner)
+    assert (seen.reason, seen.detail) == (reason, detail)
+
+
+REAPED_BY_SOMEBODY = """
+import signal
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps all children now
+
+from component_tests.fakes.planners import misbehaving
+from infra_validator.deadline import Deadline
+from infra_validator.errors import AttemptFailed
+from infra_validator.model_server_runners.local_process import LocalProcessRunner
+from infra_validator.specs import ServingSpec
+
+runner = LocalProcessRunner("/", misbehaving("exits_1"), ServingSpec.of({"tensorflow_serving": {}, "local_process": {}}))
+runner.Start()
+try:
+    runner.WaitUntilRunning(Deadline.after(60))
+except AttemptFailed as failure:
+    print(failure.reason.name, failure.detail)
+runner.Stop()
+print(runner.stop_problems, runner.GetLogs())
+"""
+
+
+def test_a_program_that_reaps_our_children_does_not_confuse_us(temporary: pathlib.Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", REAPED_BY_SOMEBODY], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert result.stdout.startswith("SERVER_EXITED unknown exit status")
+    assert result.stdout.endswith("[] cannot go on: the moon is full\n")
+    assert result.stderr == ""
+
+
 IN_A_SMALL_GROUP = """
 import os, sys, tempfile
 with open(sys.argv[1] + "/cgroup.procs", "w") as file:
@@ -513,6 +569,12 @@ def test_a_stopped_server_is_ended(make: Make) -> None:
     runner.Start()
     runner.WaitUntilRunning(Deadline.after(SECONDS))
     os.kill(runner.pid, signal.SIGSTOP)
+
+    def stopped() -> bool | None:
+        seen = stat(runner.pid)
+        return (seen is not None and seen.state == "T") or None
+
+    wait_until(stopped, Deadline.after(SECONDS))
     runner.Stop()
     assert runner.stopped_by is Rung.KILL
 

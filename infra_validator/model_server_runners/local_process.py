@@ -90,7 +90,7 @@ class LocalProcessRunner(BaseModelServerRunner):
             return gone
         if process is None:
             return Observation.pending("it is being started")
-        if self.plan.uses("port_file"):
+        if not self._grpc_port and self.plan.uses("port_file"):
             self._grpc_port = self._told_port()
             if not self._grpc_port:
                 return Observation.pending("the server has not told its port yet", ReasonCode.LOAD_TIMEOUT)
@@ -110,7 +110,10 @@ class LocalProcessRunner(BaseModelServerRunner):
         return os.path.join(self.directory, *names)
 
     def _make_directory(self) -> None:
-        self.directory = os.path.join(tempfile.gettempdir(), PREFIX + self._run_id)
+        try:
+            self.directory = os.path.join(tempfile.gettempdir(), PREFIX + self._run_id)
+        except OSError as error:
+            raise _no_directory("", error) from error
         told = self._watchdog.remove_tree(self.directory)
 
         def remove(deadline: Deadline) -> None:
@@ -219,6 +222,6 @@ def _no_directory(directory: str, error: OSError) -> InfrastructureError:
         return InfrastructureError(ReasonCode.NO_SPACE, f"{directory}: {error.strerror}.")
     return InfrastructureError(
         ReasonCode.SERVER_NOT_STARTED,
-        f"The temporary directory {directory} cannot be made: {error.strerror}.",
+        f"No temporary directory can be made{f' at {directory}' if directory else ''}: {error.strerror}.",
         next_step="Set TMPDIR to a directory that can be written.",
     )

@@ -24,6 +24,7 @@ _TICK = 0.1  # seconds between two looks at the log's length
 _MEMORY_TICK = 0.02  # ... and at the memory, where it is limited
 _SHORT_TICK = 0.005  # ... while the log grows fast, or the server is awaited
 _SHELL_SAYS_KILLED = 128 + signal.SIGKILL  # a wrapper script whose server was killed exits with this
+_UNKNOWN = 256  # no exit code
 
 
 class Rung(enum.Enum):
@@ -163,8 +164,8 @@ class ServerProcess:
         self._news.announce()
 
     def _told(self, status: int) -> Observation:
-        """The end in words. ``status``: the exit code, or minus the signal."""
-        name = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
+        """What the end of the server means."""
+        name = name_of(status)
         if self._memory.exceeded:
             return Observation.gone(
                 ReasonCode.SERVER_OUT_OF_MEMORY, f"{name}: {self._memory.exceeded}", "out of memory"
@@ -177,6 +178,18 @@ class ServerProcess:
             )
         reason = ReasonCode.SERVER_KILLED if status < 0 else ReasonCode.SERVER_EXITED
         return Observation.gone(reason, name, name)
+
+
+def name_of(status: int) -> str:
+    """An end in words. ``status``: the exit code, or minus the signal."""
+    if status == _UNKNOWN:
+        return "unknown exit status (something in this process reaps children that are not its own)"
+    if status >= 0:
+        return f"exit code {status}"
+    try:
+        return f"signal {signal.Signals(-status).name}"
+    except ValueError:
+        return f"signal {-status}"  # a real-time signal: only its number is known
 
 
 def _pidfd(pid: int) -> int | None:
@@ -199,7 +212,7 @@ def _look_at_end(pid: int, handle: int | None, seconds: float) -> int | None:
     try:
         seen = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
     except ChildProcessError:
-        return 255  # somebody in this process reaps children that are not theirs; the status is lost
+        return _UNKNOWN
     if seen is None:
         return None
     return seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
