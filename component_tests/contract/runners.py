@@ -14,10 +14,12 @@ import pytest
 from component_tests.fakes.kubernetes_api import FakeCluster
 from component_tests.fakes.kubernetes_pods import MisbehavingImagePlanner, misbehaving_image
 from component_tests.fakes.misbehaving_servers import MODES
-from component_tests.fakes.planners import misbehaving
+from component_tests.fakes.planners import misbehaving, misbehaving_container
+from component_tests.real_platforms.docker_images import build as docker_images
 from infra_validator.deadline import Deadline
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.model_server_runners.kubernetes import KubernetesRunner
+from infra_validator.model_server_runners.local_docker import LocalDockerRunner
 from infra_validator.model_server_runners.local_process import LocalProcessRunner
 from infra_validator.specs import ServingSpec
 
@@ -116,8 +118,33 @@ class Kubernetes(Platform):
         self.cluster.__exit__(None, None, None)
 
 
+class LocalDocker(Platform):
+    """A container of the Docker daemon; the model is mounted."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        super().__init__(directory)
+        self._image = docker_images.fake()
+        self._names: list[str] = []
+
+    def runner(self, mode: str) -> LocalDockerRunner:
+        spec = ServingSpec.of({"tensorflow_serving": {"tags": ["1"]}, "local_docker": {}})
+        runner = LocalDockerRunner(str(self.model), misbehaving_container(mode, self._image), spec)
+        self._names.append(runner.name)
+        return runner
+
+    def left(self) -> list[str]:
+        containers = docker_images.docker("ps", "-a", "--format", "{{.Names}}").split()
+        volumes = docker_images.docker("volume", "ls", "--format", "{{.Name}}").split()
+        return [name for name in containers + volumes if any(name.startswith(own) for own in self._names)]
+
+    def kill(self, runner: BaseModelServerRunner) -> None:
+        assert isinstance(runner, LocalDockerRunner)
+        docker_images.docker("kill", runner.name)
+
+
 RUNNERS = [
     pytest.param(LocalProcess, id="local_process"),
     pytest.param(LocalProcessWithChosenPorts, id="local_process_with_chosen_ports"),
     pytest.param(Kubernetes, id="kubernetes"),
+    pytest.param(LocalDocker, id="local_docker", marks=pytest.mark.docker),
 ]

@@ -49,3 +49,39 @@ def misbehaving(mode: str, *, chooses_its_port: bool = True, env: Mapping[str, s
         (port, "--bind_address=${bind_address}", "--model_base_path=${model_base_path}"),
         {"PYTHONPATH": str(ROOT), **(env or {})},
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class ContainerPlanner:
+    """Plans a container.
+
+    Attributes:
+      image, command, args, env, files: as in LaunchPlan.
+      name: the model's name.
+    """
+
+    image: str
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    name: str = "m"
+
+    def MakeLaunchPlan(self, model_path: str, platform: str) -> LaunchPlan:
+        return LaunchPlan(
+            binary="tensorflow_serving",
+            label=self.image,
+            model=ModelMount(model_path, "/models", self.name, 1),
+            image=self.image,
+            command=self.command,
+            args=self.args,
+            env=self.env,
+            files=self.files,
+            port_taken=PORT_IN_USE,
+        )
+
+
+def misbehaving_container(mode: str, image: str) -> ContainerPlanner:
+    """A misbehaving server in a container of an image that holds them."""
+    command = ("python3", "-m", "component_tests.fakes.misbehaving_servers", mode)
+    return ContainerPlanner(image, command, ("--port=${grpc_port}", "--bind_address=${bind_address}"))

@@ -23,6 +23,7 @@ import docker.errors
 import docker.types
 import docker.utils
 import requests
+import urllib3
 
 from infra_validator.deadline import Deadline
 from infra_validator.errors import InfrastructureError, SpecError
@@ -32,6 +33,32 @@ from infra_validator.specs import LocalDockerConfig
 
 _SHORTEST_CALL = 0.05  # seconds; a limit of 0 would mean "none" to some libraries below
 _DEFAULT_SOCKET = "unix:///var/run/docker.sock"
+
+
+class JsonStream:
+    """The messages of an answer that goes on for long. Read by one thread; any thread may close it, which ends the reading.
+
+    docker-py's own streams leave their socket open.
+    """
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        try:
+            for line in self._response.iter_lines():
+                if line:
+                    yield json.loads(line)
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError):
+            return  # closed, or the daemon went away
+        finally:
+            self._response.close()
+
+    def close(self) -> None:
+        """Cut the connection; the reading thread gives it back."""
+        nothing: Iterator[Any] = iter(())
+        with contextlib.suppress(Exception):  # it may have ended at this moment
+            docker.types.CancellableStream(nothing, self._response).close()
 
 
 class DockerDaemon:
@@ -90,11 +117,18 @@ class DockerDaemon:
                 return ""
             return str(networks[0].get("Gateway") or "")
 
-    def events(self, filters: Mapping[str, list[str]], deadline: Deadline) -> docker.types.CancellableStream[Any]:
+    def events(self, filters: Mapping[str, list[str]], deadline: Deadline) -> JsonStream:
         """The events from now on; ends when it is closed (from any thread) or the daemon goes away."""
         with self._call("watch the daemon's events", deadline) as api:
-            stream: docker.types.CancellableStream[Any] = api.events(filters=dict(filters), decode=True)
-            return stream
+            response = api.get(
+                f"{api.base_url}/v{api.api_version}/events",
+                params={"filters": json.dumps(dict(filters))},
+                stream=True,
+                timeout=(self._limit(deadline), None),
+            )
+            if response.status_code >= 400:
+                raise refusal("watch the daemon's events", response.text)
+            return JsonStream(response)
 
     # ---------------------------------------------------------------- images
 
@@ -111,7 +145,7 @@ class DockerDaemon:
         with self._call(f"ask the registry for {reference}", deadline, ReasonCode.IMAGE_PULL_FAILED) as api:
             return str(api.inspect_distribution(reference)["Descriptor"]["digest"])
 
-    def pull(self, reference: str, deadline: Deadline) -> docker.types.CancellableStream[dict[str, Any]]:
+    def pull(self, reference: str, deadline: Deadline) -> JsonStream:
         """The daemon's progress messages while it pulls; closing the stream ends the pull.
 
         docker-py's own ``pull`` has no time limit and cannot be closed, hence the request by hand.
@@ -129,8 +163,7 @@ class DockerDaemon:
             )
             if response.status_code >= 400:
                 raise refusal(f"pull {reference}", response.text, ReasonCode.IMAGE_PULL_FAILED)
-            lines = (json.loads(line) for line in response.iter_lines() if line)
-            return docker.types.CancellableStream(lines, response)
+            return JsonStream(response)
 
     # ---------------------------------------------------------------- containers
 

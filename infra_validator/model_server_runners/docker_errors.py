@@ -112,28 +112,21 @@ class Ending:
         """What it means. ``log`` is the container's last lines: an init process tells there that a program was not executed."""
         told = f" ({self.error})" if self.error else ""
         if self.by_somebody:
-            return Observation.gone(ReasonCode.JOB_ABORTED, f"The container {self.by_somebody} by somebody else.")
+            return Observation.gone(ReasonCode.JOB_ABORTED, f"the container {self.by_somebody} by somebody else")
         if self.exit_code in (126, 127):
             never_ran = self._never_ran(log)
             if never_ran is not None:
                 return never_ran
         if self.out_of_memory and self.exit_code != 0:
-            return Observation.gone(
-                ReasonCode.SERVER_OUT_OF_MEMORY, f"Killed for memory, exit code {self.exit_code}{told}."
-            )
+            detail = f"killed for memory, exit code {self.exit_code}{told}"
+            return Observation.gone(ReasonCode.SERVER_OUT_OF_MEMORY, detail)
         if self.read_only_root and self.exit_code != 0 and re.search("read-only file system", log, re.IGNORECASE):
             words = _last_line_with("read-only file system", log)
-            return Observation.gone(ReasonCode.IMAGE_NEEDS_WRITABLE_ROOT, f"Exit code {self.exit_code}: {words}")
+            return Observation.gone(ReasonCode.IMAGE_NEEDS_WRITABLE_ROOT, f"exit code {self.exit_code}: {words}")
         name = _signal_name(self.exit_code)
         if name:
-            return Observation.gone(ReasonCode.SERVER_KILLED, f"{name}, exit code {self.exit_code}{told}.", name)
-        if self.exit_code == 0:
-            return Observation.gone(
-                ReasonCode.SERVER_EXITED, f"Exit code 0: the container's command ended by itself{told}.", "exit 0"
-            )
-        return Observation.gone(
-            ReasonCode.SERVER_EXITED, f"Exit code {self.exit_code}{told}.", f"exit {self.exit_code}"
-        )
+            return Observation.gone(ReasonCode.SERVER_KILLED, f"signal {name}{told}")
+        return Observation.gone(ReasonCode.SERVER_EXITED, f"exit code {self.exit_code}{told}")
 
     def _never_ran(self, log: str) -> Observation | None:
         for line in reversed(log.strip().splitlines()):

@@ -66,7 +66,7 @@ class ContainerWatcher:
         self._news = news
         self._architecture = architecture
         self._log_lines = max(log_lines, 1)
-        self._seen = Observation.pending("The container was created.")
+        self._seen = Observation.pending("the container was created")
         self._out_of_memory = False
         self._signalled = False
         self._stopping = False
@@ -110,7 +110,7 @@ class ContainerWatcher:
         except Exception as error:
             _LOG.debug("The watch over container %s ended: %s", self._name, error)
             if not self._closed.is_set():
-                self._note(Observation.gone(ReasonCode.JOB_ABORTED, f"The Docker daemon went away: {error}"))
+                self._note(Observation.gone(ReasonCode.JOB_ABORTED, f"the Docker daemon went away: {error}"))
         finally:
             self._watching.set()
 
@@ -177,7 +177,7 @@ class ContainerWatcher:
             return
         by = ""
         if after_absence:
-            by = "ended while the Docker daemon was restarted, or was removed meanwhile,"
+            by = "was ended or removed while the Docker daemon was away,"
         elif found is None or destroyed or state.get("Status") in ("removing", "dead"):
             by = "" if self._stopping else "was removed"
         elif self._signalled:
@@ -202,7 +202,7 @@ class ContainerWatcher:
         self._note(
             Observation.gone(
                 ReasonCode.SERVER_UNHEALTHY,
-                f"The image's own health check says unhealthy (exit code {checks[-1].get('ExitCode')}): {words}",
+                f"the image's own health check says unhealthy (exit code {checks[-1].get('ExitCode')}): {words}",
                 "unhealthy",
             )
         )

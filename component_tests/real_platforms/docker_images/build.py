@@ -56,9 +56,9 @@ def serving(*tags: str) -> str:
                 target = context / file.relative_to(ROOT)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, target)
-            _docker("build", "-q", "-t", name, "--build-arg", f"BASE={tensorflow()}", str(context))
+            docker("build", "-q", "-t", name, "--build-arg", f"BASE={tensorflow()}", str(context))
     for tag in tags:
-        _docker("tag", name, f"{SERVING}:{tag}")
+        docker("tag", name, f"{SERVING}:{tag}")
     return name
 
 
@@ -74,7 +74,7 @@ def tensorflow() -> str:
             (context / "__init__.py").write_text('"""Only the C libraries are here."""\n')
             (context / "Dockerfile").write_text(f"FROM {root()}\nCOPY . /usr/lib/python3/dist-packages/tensorflow/\n")
             (context / ".dockerignore").write_text("Dockerfile\n.dockerignore\n")
-            _docker("build", "-q", "-t", name, str(context))
+            docker("build", "-q", "-t", name, str(context))
     return name
 
 
@@ -92,7 +92,7 @@ def root() -> str:
             shutil.rmtree(target / "var/cache/apt", ignore_errors=True)
             shutil.rmtree(target / "var/lib/apt/lists", ignore_errors=True)
             with subprocess.Popen(["tar", "-C", str(target), "-c", "."], stdout=subprocess.PIPE) as tar:
-                _docker("import", "-", name, stdin=tar.stdout)
+                docker("import", "-", name, stdin=tar.stdout)
     return name
 
 
@@ -109,7 +109,7 @@ def fake() -> str:
             (context / "app/component_tests/__init__.py").touch()
             lines = [f"FROM {root()}", "COPY app /app", "ENV PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1", "WORKDIR /app"]
             (context / "Dockerfile").write_text("\n".join(lines) + "\n")
-            _docker("build", "-q", "-t", name, str(context))
+            docker("build", "-q", "-t", name, str(context))
     return name
 
 
@@ -118,16 +118,21 @@ def busybox() -> str:
     name = f"{PREFIX}/busybox:{_hash(root())}"
     with _built(name) as context:
         if context is not None:
-            container = _docker("create", root(), "true").strip()
+            container = docker("create", root(), "true").strip()
             try:
-                _docker("cp", "-L", f"{container}:/bin/busybox", str(context / "busybox"))
+                docker("cp", "-L", f"{container}:/bin/busybox", str(context / "busybox"))
             finally:
-                _docker("rm", container)
+                docker("rm", container)
             (context / "Dockerfile").write_text(
                 'FROM scratch\nCOPY busybox /bin/busybox\nENTRYPOINT ["/bin/busybox"]\n'
             )
-            _docker("build", "-q", "-t", name, str(context))
+            docker("build", "-q", "-t", name, str(context))
     return name
+
+
+def docker(*arguments: str, stdin: object = None) -> str:
+    """What ``docker ARGUMENTS`` prints. Raises CannotBuild."""
+    return _run("docker", *arguments, stdin=stdin, env=os.environ | {"DOCKER_BUILDKIT": "0"})
 
 
 def variant(name: str, base: str, *lines: str) -> str:
@@ -136,7 +141,7 @@ def variant(name: str, base: str, *lines: str) -> str:
     with _built(full) as context:
         if context is not None:
             (context / "Dockerfile").write_text("\n".join([f"FROM {base}", *lines]) + "\n")
-            _docker("build", "-q", "-t", full, str(context))
+            docker("build", "-q", "-t", full, str(context))
     return full
 
 
@@ -190,12 +195,7 @@ def _built(name: str) -> Iterator[pathlib.Path | None]:
 
 
 def _exists(name: str) -> bool:
-    return bool(_docker("image", "ls", "-q", name).strip())
-
-
-def _docker(*arguments: str, stdin: object = None) -> str:
-    environment = os.environ | {"DOCKER_BUILDKIT": "0"}
-    return _run("docker", *arguments, stdin=stdin, env=environment)
+    return bool(docker("image", "ls", "-q", name).strip())
 
 
 def _run(*command: str, stdin: object = None, env: dict[str, str] | None = None) -> str:
