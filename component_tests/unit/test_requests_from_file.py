@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import os
 import pathlib
+import threading
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from component_tests.unit.examples_on_disk import example, signature, tfrecord
 from infra_validator.errors import AttemptFailed, InfrastructureError, UsageError
@@ -286,7 +291,6 @@ def test_fields_that_we_do_not_know_pass_through(file: pathlib.Path) -> None:
     [
         ([b"garbage"], "record 1: is no PredictionLog"),
         ([b""], "record 1: is no PredictionLog, or one without a request"),
-        ([example(1)], "record 1: is no PredictionLog"),
         (
             [logs()[0].SerializeToString(), b"\x2a\x00"],
             "record 2: is a session_run_log, which model servers do not answer",
@@ -317,6 +321,58 @@ def test_a_log_for_a_signature_that_the_model_lacks_is_the_models_fault(file: pa
     with pytest.raises(AttemptFailed, match=r"record 1 of f\.json, has no signature 'gone'") as caught:
         read(file, tfrecord([log.SerializeToString()]))
     assert caught.value.reason is ReasonCode.SIGNATURE_NOT_FOUND
+
+
+# ----------------------------------------------------------------------------------------------------- tf.Example
+
+
+def test_examples_are_sent_to_the_default_signature(file: pathlib.Path) -> None:
+    made = read(file, gzip.compress(tfrecord([example(1), example(2)])), default="texts")
+    assert [(request.method, request.signature) for request in made] == [(methods.PREDICT, "texts")] * 2
+    assert made[1].label == "record 2 of f.json"
+
+
+def test_examples_that_do_not_fit_the_signature_are_told(file: pathlib.Path) -> None:
+    with pytest.raises(UsageError, match="serialized examples") as caught:
+        read(file, tfrecord([example(1)]))
+    assert caught.value.reason is ReasonCode.SIGNATURE_NOT_SUPPORTED
+
+
+def test_a_bad_record_among_examples_is_the_files_fault(file: pathlib.Path) -> None:
+    with pytest.raises(UsageError, match=r"f\.json, record 2: it is no serialized tf\.Example") as caught:
+        read(file, tfrecord([example(1), b"x,y"]), default="texts")
+    assert caught.value.reason is ReasonCode.BAD_REQUESTS
+
+
+# ---------------------------------------------------------------------------------------------------- any bytes
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(content=st.one_of(st.binary(max_size=200), st.text(alphabet='{}[]":,.-+eE0123456789xyab64 \n', max_size=60)))
+def test_no_file_makes_another_error_than_ours(file: pathlib.Path, content: bytes | str) -> None:
+    with contextlib.suppress(UsageError, AttemptFailed):
+        read(file, content)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(record=st.binary(max_size=100))
+def test_no_record_makes_another_error_than_ours(file: pathlib.Path, record: bytes) -> None:
+    with contextlib.suppress(UsageError, AttemptFailed):
+        read(file, tfrecord([record]), default="texts")
+
+
+def test_a_pipe_is_told(tmp_path: pathlib.Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    def write() -> None:
+        with contextlib.suppress(BrokenPipeError):
+            (tmp_path / "pipe").write_bytes(b"1")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with pytest.raises(UsageError, match="is a pipe"):
+        requests_from_file(str(tmp_path / "pipe"), SIGNATURES, "m")
+    writer.join()
 
 
 # ------------------------------------------------------------------------------------------------------- warm-up

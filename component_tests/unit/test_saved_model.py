@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import sys
+import tempfile
+from collections.abc import Iterator
 
 import pytest
 from google.protobuf import text_format
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from infra_validator.errors import AttemptFailed, InfrastructureError
 from infra_validator.protos import tensorflow_pb2
@@ -216,6 +221,44 @@ def test_every_truncation_is_told(tmp_path: pathlib.Path) -> None:
         with pytest.raises(AttemptFailed) as caught:
             check_model_files(str(tmp_path))
         assert caught.value.reason is ReasonCode.MODEL_NOT_A_SAVED_MODEL
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_no_damage_makes_another_error_than_ours(tmp_path: pathlib.Path, data: st.DataObject) -> None:
+    damaged = bytearray(saved_model("Const", "VarHandleOp", asset="a").SerializeToString())
+    for _ in range(data.draw(st.integers(1, 5))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    (tmp_path / "saved_model.pb").write_bytes(damaged)
+    with contextlib.suppress(AttemptFailed, InfrastructureError):
+        check_model_files(str(tmp_path))
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may read everything; the tests often run as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("closed", [".", "saved_model.pb", "variables", SHARD, "assets/words.txt"])
+def test_missing_permission_is_told_with_the_user(closed: str) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own directories are closed to others
+        folder = pathlib.Path(name) / "model"
+        path = write(folder, saved_model("VarHandleOp", asset="words.txt"), INDEX, SHARD, "assets/words.txt")
+        pathlib.Path(name).chmod(0o755)
+        (folder / closed).chmod(0)
+        with as_nobody(), pytest.raises(InfrastructureError, match="Permission denied") as caught:
+            check_model_files(find_saved_model(path).path)
+        (folder / closed).chmod(0o755)
+    assert caught.value.reason is ReasonCode.MODEL_NOT_READABLE
+    assert "(as user " in caught.value.detail
 
 
 def test_unknown_tags_name_the_known_ones(tmp_path: pathlib.Path) -> None:

@@ -1,18 +1,30 @@
-"""Sample requests from a file that the caller names (--requests): JSON, or a TFRecord of PredictionLog; either may be gzipped."""
+"""Sample requests from a file that the caller names (--requests): JSON, or a TFRecord of PredictionLog or tf.Example; gzipped or not."""
 
 from __future__ import annotations
 
 import gzip
 import os
+import sys
 import zlib
 from collections.abc import Iterator
 
+from infra_validator.errors import ExamplesError, UsageError
+from infra_validator.reason_codes import ReasonCode
 from infra_validator.sample_request import SampleRequest
 from infra_validator.sample_requests.early import begun
-from infra_validator.sample_requests.from_examples import Signatures
+from infra_validator.sample_requests.from_examples import Signatures, requests_from_example_files
 from infra_validator.sample_requests.json_requests import bad_requests, requests_from_json
 from infra_validator.sample_requests.prediction_log import requests_from_prediction_logs
-from infra_validator.sample_requests.tfrecord import HEADER_BYTES, decompressed, length_of, open_local
+from infra_validator.sample_requests.signature_request import why_no_example
+from infra_validator.sample_requests.tfrecord import (
+    HEADER_BYTES,
+    TFRecordError,
+    decompressed,
+    length_of,
+    open_local,
+    read_records,
+)
+from infra_validator.saved_model.graph import signature_not_found
 
 _TFRECORD_NAMES = ("tfrecord", "tf_serving_warmup_requests")
 _BEGINNINGS_OF_JSON = b'{["-0123456789tfnNI'
@@ -28,10 +40,11 @@ def requests_from_file(
     Args:
       signatures: all signatures of the model; a request may name any.
       model_name: the model's name on the server.
-      default_signature: the one for JSON requests that name none.
+      default_signature: the one for JSON requests that name none, and for tf.Examples.
 
     Raises:
       UsageError: BAD_REQUESTS; names the line or record. While iterating, too.
+        SIGNATURE_NOT_SUPPORTED: the file holds tf.Examples, which do not fit the signature.
       AttemptFailed: a request asks for a signature that the model lacks (SIGNATURE_NOT_FOUND).
     """
     requests = begun(_readable(path, _requests(path, signatures, model_name, default_signature)))
@@ -41,10 +54,21 @@ def requests_from_file(
 
 
 def _requests(path: str, signatures: Signatures, model_name: str, default_signature: str) -> Iterator[SampleRequest]:
-    if _is_tfrecord(path):
-        yield from requests_from_prediction_logs(path, signatures, model_name)
-    else:
+    if not _is_tfrecord(path):
         yield from requests_from_json(path, signatures, model_name, default_signature)
+    elif _holds_examples(path):
+        yield from _requests_of_examples(path, signatures, model_name, default_signature)
+    else:
+        yield from requests_from_prediction_logs(path, signatures, model_name)
+
+
+def _requests_of_examples(path: str, signatures: Signatures, model_name: str, name: str) -> Iterator[SampleRequest]:
+    if name not in signatures:
+        raise signature_not_found(name, signatures, "The model")
+    try:
+        yield from requests_from_example_files([path], {name: signatures[name]}, model_name, sys.maxsize, where=path)
+    except ExamplesError as error:
+        raise UsageError(error.detail, reason=ReasonCode.BAD_REQUESTS) from error
 
 
 def _readable(path: str, requests: Iterator[SampleRequest]) -> Iterator[SampleRequest]:
@@ -61,6 +85,8 @@ def _readable(path: str, requests: Iterator[SampleRequest]) -> Iterator[SampleRe
 
 def _is_tfrecord(path: str) -> bool:
     with open_local(path) as opened:
+        if not opened.seekable():
+            raise bad_requests(path, "", "is a pipe; it is read more than once, so give a file")
         beginning = decompressed(opened).read(HEADER_BYTES)
     if not beginning:
         raise bad_requests(path, "", "is empty")
@@ -73,3 +99,12 @@ def _is_tfrecord(path: str) -> bool:
     if not beginning.strip():
         return False  # blank lines, perhaps with JSON after them
     raise bad_requests(path, "", "is neither JSON nor a TFRecord (the checksum of the first record's length is wrong)")
+
+
+def _holds_examples(path: str) -> bool:
+    """Whether the first record is a tf.Example. It tells: an Example has field 1 only, a log of any use has another."""
+    try:
+        first = next(read_records(path), b"")
+    except TFRecordError:
+        return False
+    return bool(first) and not why_no_example(first)

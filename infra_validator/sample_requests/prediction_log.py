@@ -17,6 +17,7 @@ from infra_validator.sample_requests.from_examples import Signatures
 from infra_validator.sample_requests.json_requests import bad_requests
 from infra_validator.sample_requests.tfrecord import TFRecordError, read_records, write_records
 from infra_validator.saved_model.graph import signature_not_found
+from infra_validator.saved_model.wire import WireError, field_numbers
 
 #: Where TensorFlow Serving looks for a model's warm-up file, below the SavedModel directory.
 WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -53,8 +54,9 @@ def _request_of(record: bytes, path: str, number: int, signatures: Signatures, m
     where = f"record {number}"
     log = serving_pb2.PredictionLog()
     try:
+        field_numbers(record)
         log.ParseFromString(record)
-    except message.DecodeError as error:
+    except (message.DecodeError, WireError) as error:
         raise bad_requests(path, where, "is no PredictionLog") from error
     kind = log.WhichOneof("log_type")
     if kind is None:

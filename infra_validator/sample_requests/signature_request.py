@@ -12,6 +12,9 @@ from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 from infra_validator.reason_codes import ReasonCode
 from infra_validator.sample_request import SampleRequest
 from infra_validator.sample_requests import methods
+from infra_validator.saved_model.wire import WireError, field_numbers
+
+_EXAMPLE_FEATURES = 1  # the only field of tf.Example
 
 #: Makes a request of a record; the second argument is its label.
 RequestMaker = Callable[[bytes, str], SampleRequest]
@@ -92,15 +95,11 @@ def _of_example(
 
 def why_no_example(record: bytes) -> str:
     """Why a record is no serialized tf.Example; empty if it is one."""
-    example = tensorflow_pb2.Example()
     try:
-        example.ParseFromString(record)
-    except message.DecodeError:
+        numbers = field_numbers(record)
+        tensorflow_pb2.Example.FromString(record)
+    except (message.DecodeError, WireError):
         return "it is no serialized tf.Example"
-    if record and not example.HasField("features"):
-        return "it is no serialized tf.Example: it holds another message"
-    size = example.ByteSize()
-    example.DiscardUnknownFields()
-    if example.ByteSize() != size:
+    if not numbers <= {_EXAMPLE_FEATURES}:
         return "it is no serialized tf.Example: it has fields of another message, perhaps a tf.SequenceExample"
     return ""

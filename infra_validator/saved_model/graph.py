@@ -14,7 +14,7 @@ from infra_validator.errors import AttemptFailed
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.reason_codes import ReasonCode
 from infra_validator.saved_model.find import GRAPH_FILES, unreadable
-from infra_validator.saved_model.wire import DELIMITED, Buffer, WireError, fields
+from infra_validator.saved_model.wire import DELIMITED, Buffer, WireError, field_numbers, fields
 
 # Field numbers of TensorFlow's saved_model.proto, meta_graph.proto, graph.proto and node_def.proto.
 _SAVED_MODEL_META_GRAPHS = 2
@@ -205,4 +205,5 @@ def _assets(meta_graph: tensorflow_pb2.MetaGraphDef) -> Iterator[tensorflow_pb2.
     yield from meta_graph.asset_file_def
     if not meta_graph.asset_file_def and _ASSETS_COLLECTION in meta_graph.collection_def:
         for packed in meta_graph.collection_def[_ASSETS_COLLECTION].any_list.value:
+            field_numbers(packed.value)
             yield tensorflow_pb2.AssetFileDef.FromString(packed.value)
