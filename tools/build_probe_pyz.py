@@ -62,7 +62,8 @@ def build(output: pathlib.Path, pythons: list[str]) -> None:
         sources = folder / "sources"
         gather(sources)
         for python in pythons:
-            subprocess.run([python, "-I", "-S", "-c", COMPILE, str(sources), str(folder / "compiled")], check=True)
+            command = [python, "-S", "-c", COMPILE, str(sources), str(folder / "compiled")]
+            subprocess.run(command, check=True, cwd=folder, env={"PYTHONHASHSEED": "0"})  # for the order in frozen sets
         draft = folder / "probe.pyz"
         with draft.open("wb") as file:
             file.write(b"#!/usr/bin/env -S python3 -I -S\n")

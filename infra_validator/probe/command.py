@@ -87,5 +87,5 @@ def run(settings: Settings) -> int:
 def _write(stream: object, text: str) -> None:
     try:
         stream.write(text)  # type: ignore[attr-defined]
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):
         pass  # nobody reads; the exit code still counts

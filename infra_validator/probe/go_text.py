@@ -40,5 +40,5 @@ def log(message: str) -> None:
         line = f"{line[:_LONGEST_LINE]} ... ({len(line) - _LONGEST_LINE} more characters)"
     try:
         sys.stderr.write(time.strftime("%Y/%m/%d %H:%M:%S ") + line + "\n")
-    except (OSError, ValueError):
-        pass  # nobody listens; the exit code still counts
+    except (OSError, ValueError, AttributeError):
+        pass  # nobody listens (None for a stream that was closed before the start); the exit code still counts
