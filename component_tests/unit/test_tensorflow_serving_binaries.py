@@ -191,6 +191,17 @@ def test_arguments_of_both_places_are_appended_and_ours_come_last(program: str) 
     ]
 
 
+def test_refused_arguments_are_repeated(program: str) -> None:
+    (binary,) = binaries_of(spec(extra_args=["--enable_batching=$9"], platform_config={"binary_path": program}))
+    explained = binary.Explain("Failed to start server. Error: INVALID_ARGUMENT: server_options are wrong.")
+    assert explained is not None
+    assert explained[0] is ReasonCode.BAD_SPEC
+    assert explained[1].endswith(
+        "server_options are wrong. The arguments that the serving spec's extra_args add: --enable_batching=$9"
+    )
+    assert binary.Explain("all is well") is None
+
+
 CONFIG = """
 model_config_list {
   config { name: "other" base_path: "/prod/other" model_platform: "tensorflow" }

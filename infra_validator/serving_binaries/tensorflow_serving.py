@@ -87,7 +87,11 @@ class _TensorFlowServing(BaseServingBinary):
     client = "tensorflow_serving"
 
     def Explain(self, log: str) -> tuple[ReasonCode, str] | None:
-        return explain(log)
+        cause = explain(log)
+        if cause and cause[0] is ReasonCode.BAD_SPEC and self.extra_args:
+            given = " ".join(argument.replace("$$", "$") for argument in self.extra_args)
+            return cause[0], f"{cause[1].rstrip('.')}. The arguments that the serving spec's extra_args add: {given}"
+        return cause
 
     def _mount(self, model_path: str) -> ModelMount:
         return ModelMount(model_path, _IMAGE_BASE_PATH, self.model_name, version_of(model_path))
