@@ -224,7 +224,7 @@ def _check_first_request(requests: RequestSource) -> None:
 
 
 def _make_client(name: str, plan: LaunchPlan, endpoint: str) -> Any:
-    return wiring.client_class(name)(endpoint, plan.model.name, plan.model.version)
+    return wiring.client_class(name)(endpoint, plan.model.name, plan.model.version, **plan.client_arguments)
 
 
 def _report_without_a_server(model: str, spec: ServingSpec, error: Any) -> ValidationReport:

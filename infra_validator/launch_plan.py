@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import string
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +53,7 @@ class LaunchPlan:
         ``args``. The platform puts them into one directory, ``${files_dir}``.
       port_taken: a regular expression for what the server prints when it ends because its port is in use. A platform that
         chose the port starts it again with another one.
+      client_arguments: what the model server client must be told beyond the endpoint, the model's name and its version.
     """
 
     #: What a platform fills in: the chosen ports, the file to write self-chosen ports to, the address to listen on, the
@@ -69,6 +70,7 @@ class LaunchPlan:
     ports: Mapping[str, int] = dataclasses.field(default_factory=lambda: {"grpc": 8500, "rest": 8501})
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     port_taken: str = r"(?i)address already in use"
+    client_arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def uses(self, placeholder: str) -> bool:
         """Whether an argument asks for ``placeholder``."""

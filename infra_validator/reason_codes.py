@@ -139,6 +139,12 @@ class ReasonCode(enum.Enum):
         "The model server runs but does not answer as a model server does.",
         "Check that the serving binary is the right one and read its log.",
     )
+    RUNTIME_BROKE_CONTRACT = (
+        Blames.MODEL,
+        False,
+        "The model runtime does not keep model-mesh's ModelRuntime contract.",
+        "Run `infra-validator model-runtime conformance` against the runtime; docs/model_runtime.md has the contract.",
+    )
     JOB_ABORTED = (
         Blames.MODEL,
         True,

@@ -264,11 +264,14 @@ class _Attempt:
             with self._watch.phase("load"):
                 client = closing.enter_context(self._candidate.make_client(runner.GetEndpoint()))
                 client.WaitUntilModelLoaded(self._loading, runner.Observe, runner.news)
-            if requests is None:
-                return
-            with self._watch.phase("query"):
-                limit = self._total.capped(self._spec.max_query_time_seconds)
-                self.requests_sent = client.SendRequests(requests(), limit, runner.Observe, concurrency)
+            if requests is not None:
+                with self._watch.phase("query"):
+                    limit = self._total.capped(self._spec.max_query_time_seconds)
+                    self.requests_sent = client.SendRequests(requests(), limit, runner.Observe, concurrency)
+            if client.unloads:
+                with self._watch.phase("unload"):
+                    limit = self._total.capped(self._spec.max_loading_time_seconds)
+                    client.UnloadModel(limit, runner.Observe)
 
     def _stop(self, runner: BaseModelServerRunner) -> None:
         with self._watch.phase("stop"):

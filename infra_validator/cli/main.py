@@ -14,6 +14,7 @@ COMMANDS = {
     "validate": ("infra_validator.cli.validate", "validate a model: start a server, ask it, give a verdict"),
     "serve": ("infra_validator.embedded_server.main", "run the embedded, TensorFlow-Serving-compatible model server"),
     "probe-sidecar": ("infra_validator.probe.sidecar", "answer health checks with the state of a server's models"),
+    "model-runtime": ("infra_validator.cli.model_runtime", "serve models to model-mesh; check and test its runtimes"),
     "gc": ("infra_validator.cli.gc", "remove what killed validations left behind"),
 }
 

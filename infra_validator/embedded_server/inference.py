@@ -35,8 +35,10 @@ class RunSettings:
 
 
 def run_options(timeout_ms: int) -> bytes:
-    """A serialized tensorflow.RunOptions with this timeout; none for 0 and below."""
-    return tensorflow_pb2.RunOptions(timeout_in_ms=timeout_ms).SerializeToString() if timeout_ms > 0 else b""
+    """A serialized tensorflow.RunOptions with this timeout; none for 0 and below, nor for what gRPC tells of a call without
+    a deadline: that as many seconds as an int64 holds are left."""
+    meant = 0 < timeout_ms < 2**63
+    return tensorflow_pb2.RunOptions(timeout_in_ms=timeout_ms).SerializeToString() if meant else b""
 
 
 # --------------------------------------------------------------------------------------------------------- predict

@@ -15,6 +15,8 @@ from infra_validator.model_runtime.backend import Backend, BackendError
 from infra_validator.model_runtime.model_table import ModelTable, Refused
 from infra_validator.model_server_clients.id_injection import NotInjectable, extract, inject
 
+_NO_DEADLINE = 1e9  # seconds
+
 
 class InferenceHandler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs only
     """Routes the backend's methods; gRPC answers UNIMPLEMENTED for all others.
@@ -47,7 +49,7 @@ class InferenceHandler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # gen
                 if not model_id:
                     raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "The request names no model.")
                 with self._table.using(model_id):
-                    return self._backend.infer(model_id, method, request, context.time_remaining())
+                    return self._backend.infer(model_id, method, request, _seconds_left(context))
             except NotInjectable as error:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"The request cannot be read: {error}.")
             except (Refused, BackendError) as error:
@@ -55,6 +57,12 @@ class InferenceHandler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # gen
             raise AssertionError("abort raises")
 
         return answer
+
+
+def _seconds_left(context: Any) -> float | None:
+    """What is left of the caller's deadline; gRPC tells a call without one that hundreds of millions of years are left."""
+    left = context.time_remaining()
+    return None if left is None or left > _NO_DEADLINE else left
 
 
 def _id_in_headers(metadata: Any) -> str | None:

@@ -56,18 +56,6 @@ class ModelSource:
         """What the model cannot take less of in memory: its variables and its graph."""
         return self.graph_bytes + self.variables_bytes
 
-    @property
-    def predicted_bytes(self) -> int:
-        """A prediction of the memory it takes, high rather than low; see docs/model_runtime.md for the measurements."""
-        seen = _BASE_BYTES + 2 * self.variables_bytes + _GRAPH_FACTOR * self.graph_bytes + self.other_bytes
-        return seen if self.complete else 2 * seen
-
-
-# Measured with benchmarks/model_runtime.py: a session costs some MiB whatever the model, and a graph is held several times
-# (parsed, imported, optimised).
-_BASE_BYTES = 4 * 2**20
-_GRAPH_FACTOR = 20
-
 
 @dataclasses.dataclass(frozen=True)
 class ModelKey:

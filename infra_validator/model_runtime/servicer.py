@@ -20,6 +20,8 @@ from infra_validator.errors import UsageError
 from infra_validator.model_runtime.backend import Backend
 from infra_validator.model_runtime.model_source import BadModel, ModelKey, ModelSource, find_model
 from infra_validator.model_runtime.model_table import ModelTable, Refused
+from infra_validator.model_runtime.size_prediction import predicted_bytes, predicted_of_disk_size
+from infra_validator.model_server_clients.model_runtime_contract import problem_of
 from infra_validator.protos import model_runtime_pb2 as pb2
 from infra_validator.protos.model_runtime_pb2_grpc import ModelRuntimeServicer
 
@@ -59,30 +61,13 @@ class Parameters:
         Raises:
           UsageError: names the parameter.
         """
-        problem = contract_problem(
+        problem = problem_of(
             self.capacity, self.default_model_size, self.max_loading_concurrency, int(self.load_timeout * 1000)
         )
         if problem:
             raise UsageError(f"model-mesh would refuse these parameters: {problem}.")
         if self.max_concurrency < 0:
             raise UsageError(f"The concurrency of a model must be 0 or more, not {self.max_concurrency}.")
-
-
-def contract_problem(capacity: int, default_size: int, max_loading_concurrency: int, load_timeout_ms: int) -> str:
-    """What model-mesh refuses in a READY answer, in one clause; empty when nothing."""
-    least = max(2 * default_size, min(512 * _MIB, 10 * default_size))
-    if max_loading_concurrency < 1:
-        return f"maxLoadingConcurrency must be 1 or more, not {max_loading_concurrency}"
-    if default_size < 1:
-        return "defaultModelSizeInBytes must be above 0"
-    if not 100 <= load_timeout_ms < 2**32:
-        return f"modelLoadingTimeoutMs must be 100 or more and fit 32 bits, not {load_timeout_ms}"
-    if capacity < least:
-        return (
-            f"capacityInBytes must be at least {least} for a default model size of {default_size}, not {capacity}; "
-            "give more memory or a smaller default"
-        )
-    return ""
 
 
 class Servicer(ModelRuntimeServicer):
@@ -128,13 +113,14 @@ class Servicer(ModelRuntimeServicer):
         with self._answering(context):
             _check_id(request.modelId)
             key = ModelKey.parse(request.modelKey)
+            deadline = Deadline.after(_PREDICTION_SECONDS)
             try:
-                source = find_model(request.modelPath, self._model_root, Deadline.after(_PREDICTION_SECONDS))
+                size = predicted_bytes(find_model(request.modelPath, self._model_root, deadline), deadline)
             except BadModel as error:
                 if not (error.absent and key.disk_size_bytes):
                     raise
-                source = ModelSource(request.modelPath, variables_bytes=key.disk_size_bytes)
-            return pb2.PredictModelSizeResponse(sizeInBytes=source.predicted_bytes)
+                size = predicted_of_disk_size(key.disk_size_bytes)
+            return pb2.PredictModelSizeResponse(sizeInBytes=size)
 
     def modelSize(self, request: pb2.ModelSizeRequest, context: Any) -> pb2.ModelSizeResponse:
         with self._answering(context):

@@ -78,6 +78,17 @@ class BaseModelServerClient(abc.ABC):
           JobGone: the server ended meanwhile.
         """
 
+    #: Whether the protocol has an unload that belongs to what is validated.
+    unloads: bool = False
+
+    def UnloadModel(self, deadline: Deadline, job: Job = unwatched) -> None:
+        """Unload the model. Called by the validation when all requests were answered, if ``unloads``.
+
+        Raises:
+          AttemptFailed: the server could not.
+          JobGone: the server ended meanwhile.
+        """
+
     @abc.abstractmethod
     def Close(self) -> None:
         """Give the connection back. May be called twice."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types; 3 and 4 are groups, which nobody uses any more
+from infra_validator.saved_model import wire
 
 
 class NotInjectable(ValueError):
@@ -49,53 +49,22 @@ def _replaced(message: bytes, path: Sequence[int], text: bytes) -> bytes:
     found = _find(message, path[0])
     begin, start, end = found if found is not None else (len(message), len(message), len(message))
     inner = text if len(path) == 1 else _replaced(message[start:end], path[1:], text)
-    return message[:begin] + _varint(path[0] << 3 | _BYTES) + _varint(len(inner)) + inner + message[end:]
+    return message[:begin] + _varint(path[0] << 3 | wire.DELIMITED) + _varint(len(inner)) + inner + message[end:]
 
 
 def _find(message: bytes, number: int) -> tuple[int, int, int] | None:
     """(start of the tag, start of the content, end) of the first field ``number``."""
-    position = 0
-    while position < len(message):
-        begin = position
-        tag, position = _read_varint(message, position)
-        end, start = _end_of(message, tag & 7, position)
-        if tag >> 3 == number:
-            if tag & 7 != _BYTES:
+    begin = 0
+    try:
+        for found, kind, start, end in wire.fields(message, 0, len(message)):
+            if found == number and kind != wire.DELIMITED:
                 raise NotInjectable(f"field {number} is neither a string nor a message")
-            return begin, start, end
-        position = end
+            if found == number:
+                return begin, start, end
+            begin = end
+    except wire.WireError as error:
+        raise NotInjectable(str(error)) from error
     return None
-
-
-def _end_of(message: bytes, wire_type: int, position: int) -> tuple[int, int]:
-    """(end of the field, start of its content)."""
-    start = position
-    if wire_type == _VARINT:
-        _, end = _read_varint(message, position)
-    elif wire_type == _FIXED64:
-        end = position + 8
-    elif wire_type == _FIXED32:
-        end = position + 4
-    elif wire_type == _BYTES:
-        length, start = _read_varint(message, position)
-        end = start + length
-    else:
-        raise NotInjectable(f"the request holds the wire type {wire_type}")
-    if end > len(message):
-        raise NotInjectable("the request ends in the middle of a field")
-    return end, start
-
-
-def _read_varint(message: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(message) and shift < 70:
-        byte = message[position]
-        value |= (byte & 0x7F) << shift
-        position += 1
-        if byte < 0x80:
-            return value, position
-        shift += 7
-    raise NotInjectable("the request holds a broken number")
 
 
 def _varint(value: int) -> bytes:

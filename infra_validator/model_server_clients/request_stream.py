@@ -45,13 +45,22 @@ class RequestStream:
       deadline: when all must be answered.
       job: how the server's job looks.
       concurrency: how many may be under way at once; no more are held in memory.
+      metadata: headers of every request.
     """
 
-    def __init__(self, channel: grpc.Channel, deadline: Deadline, job: Job, concurrency: int) -> None:
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        deadline: Deadline,
+        job: Job,
+        concurrency: int,
+        metadata: tuple[tuple[str, str | bytes], ...] = (),
+    ) -> None:
         self._channel = channel
         self._deadline = deadline
         self._job = job
         self._concurrency = concurrency
+        self._metadata = metadata
         self._calls: dict[str, grpc.UnaryUnaryMultiCallable[bytes, bytes]] = {}
         self._under_way: dict[grpc.Future[bytes], tuple[grpc.CallFuture[bytes], SampleRequest]] = {}
         self._finished: queue.SimpleQueue[grpc.Future[bytes]] = queue.SimpleQueue()  # filled by gRPC's thread
@@ -78,7 +87,7 @@ class RequestStream:
         call = self._calls.get(request.method)
         if call is None:
             call = self._calls[request.method] = self._channel.unary_unary(request.method, None, None)
-        future = call.future(request.payload, timeout=self._deadline.remaining())
+        future = call.future(request.payload, timeout=self._deadline.remaining(), metadata=self._metadata)
         self._under_way[future] = (future, request)
         future.add_done_callback(self._finished.put)
 

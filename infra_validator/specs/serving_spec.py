@@ -70,6 +70,8 @@ class ServingSpec:
         self._check_exactly_one(path, "serving platform", _PLATFORMS)
         if self.tensorflow_serving is not None:
             self._check_images(self.tensorflow_serving, f"{path}.tensorflow_serving")
+        if self.model_runtime is not None:
+            self.model_runtime.check_on(f"{path}.model_runtime", self.platform)
 
     def _check_images(self, config: TensorFlowServingConfig, where: str) -> None:
         if self.platform != "local_process":

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from infra_validator.model_runtime.memory_limit import memory_limit
+from infra_validator.model_runtime.container_memory import memory_limit
 
 MEMINFO = "MemTotal:       16000000 kB\nMemFree: 1 kB\n"
 MACHINE = 16000000 * 1024
