@@ -7,6 +7,7 @@ of the checks is the real server's: it decides which of several mistakes a clien
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from google.protobuf import text_format
@@ -194,7 +195,7 @@ def multi_inference(
     results = []
     for key, signature in signatures.items():
         result = serving_pb2.InferenceResult()
-        result.model_spec.CopyFrom(effective_spec(servable, key))
+        result.model_spec.CopyFrom(effective_spec(servable.name, servable.version, key))
         if signature.definition.method_name == CLASSIFY:
             result.classification_result.CopyFrom(classifications(signature, found, len(examples)))
         else:
@@ -203,10 +204,11 @@ def multi_inference(
     return results
 
 
-def effective_spec(servable: Servable, signature_name: str) -> serving_pb2.ModelSpec:
-    """The model_spec of an answer: what really answered, never a label."""
-    spec = serving_pb2.ModelSpec(name=servable.name, signature_name=signature_name or DEFAULT_SIGNATURE)
-    spec.version.value = servable.version
+@functools.lru_cache(1024)
+def effective_spec(name: str, version: int, signature_name: str) -> serving_pb2.ModelSpec:
+    """The model_spec of an answer: what really answered, never a label. Shared: do not change it."""
+    spec = serving_pb2.ModelSpec(name=name, signature_name=signature_name or DEFAULT_SIGNATURE)
+    spec.version.value = version
     return spec
 
 

@@ -6,6 +6,7 @@ transport can carry it; gRPC does (grpc_server.py).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -21,6 +22,7 @@ from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 #: (request, settings) -> response.
 Method = Callable[[bytes, RunSettings], bytes]
 
+_REMEMBERED = 256  # bytes of a model_spec that is worth remembering
 _M = TypeVar("_M", bound=protobuf.Message)
 _SIGNATURE_DEF_MAP = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
@@ -86,12 +88,11 @@ class PredictionService:
     def _predict_response(self, servable: Servable, signature_name: str, outputs: dict[str, Tensor]) -> bytes:
         response: list[tensors.Buffer] = []
         for alias, tensor in outputs.items():
-            key = wire.length_field(1, alias.encode())
+            key = _key(alias)
             pieces, length = tensors.encode(tensor, self._tensor_content)
             value = wire.header(2, length)
             response += (wire.header(1, len(key) + len(value) + length), key, value, *pieces)
-        spec = inference.effective_spec(servable, signature_name)
-        response.append(wire.length_field(2, spec.SerializeToString()))
+        response.append(_model_spec_field(servable.name, servable.version, signature_name))
         return b"".join(response)  # the one copy of a large answer
 
     def classify(self, request: bytes, settings: RunSettings) -> bytes:
@@ -101,7 +102,7 @@ class PredictionService:
             result = inference.classify(servable, spec.signature_name, examples, settings)
         finally:
             servable.release()
-        answered = inference.effective_spec(servable, spec.signature_name)
+        answered = inference.effective_spec(servable.name, servable.version, spec.signature_name)
         return serving_pb2.ClassificationResponse(result=result, model_spec=answered).SerializeToString()
 
     def regress(self, request: bytes, settings: RunSettings) -> bytes:
@@ -111,7 +112,7 @@ class PredictionService:
             result = inference.regress(servable, spec.signature_name, examples, settings)
         finally:
             servable.release()
-        answered = inference.effective_spec(servable, spec.signature_name)
+        answered = inference.effective_spec(servable.name, servable.version, spec.signature_name)
         return serving_pb2.RegressionResponse(result=result, model_spec=answered).SerializeToString()
 
     def multi_inference(self, request: bytes, settings: RunSettings) -> bytes:
@@ -155,9 +156,27 @@ class PredictionService:
         return response
 
 
+@functools.lru_cache(1024)
+def _key(alias: str) -> bytes:
+    return wire.length_field(1, alias.encode())
+
+
+@functools.lru_cache(1024)
+def _model_spec_field(name: str, version: int, signature_name: str) -> bytes:
+    return wire.length_field(2, inference.effective_spec(name, version, signature_name).SerializeToString())
+
+
 def _model_spec(serialized: bytes | None) -> serving_pb2.ModelSpec:
+    """The model_spec of a request; shared between requests: do not change it."""
     if serialized is None:
         raise invalid_argument("Missing ModelSpec")
+    if len(serialized) > _REMEMBERED:
+        return parsed(serving_pb2.ModelSpec(), serialized)
+    return _remembered_spec(serialized)
+
+
+@functools.lru_cache(1024)
+def _remembered_spec(serialized: bytes) -> serving_pb2.ModelSpec:
     return parsed(serving_pb2.ModelSpec(), serialized)
 
 

@@ -21,6 +21,7 @@ class Signature:
     Attributes:
       definition: the tensorflow.SignatureDef.
       inputs, outputs: alias -> tensor name; inputs in the order of their aliases.
+      output_names: the tensors of all outputs, each once.
       defaults: alias -> serialized TensorProto, for inputs that may be left out.
     """
 
@@ -29,15 +30,13 @@ class Signature:
         self.definition = definition
         self.inputs = {alias: info.name for alias, info in sorted(definition.inputs.items())}
         self.outputs = {alias: info.name for alias, info in definition.outputs.items()}
+        self.output_names = list(
+            dict.fromkeys(self.outputs.values())
+        )  # the tensors, each once: two aliases may share one
         self.defaults = {alias: value.SerializeToString() for alias, value in definition.defaults.items()}
         self._feeds = self._fetches = None
         with contextlib.suppress(StatusError):  # a tensor that the graph does not have fails each request, not the load
             self._feeds, self._fetches = feeds(session, list(self.inputs.values())), fetches(session, self.output_names)
-
-    @property
-    def output_names(self) -> list[str]:
-        """The tensors of all outputs, each once (two aliases may share one)."""
-        return list(dict.fromkeys(self.outputs.values()))
 
     def run(self, values: Sequence[Tensor], options: bytes = b"") -> dict[str, Tensor]:
         """Run with ``values`` for all inputs in the order of ``inputs``; tensor name -> value of all outputs."""

@@ -10,6 +10,7 @@ TensorFlow's memory into the response).
 from __future__ import annotations
 
 import array
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,6 +61,7 @@ _EXPANSION_AT_MOST = (
     16  # memory per byte sent; full lists of values need up to 12 (an empty string is 2 bytes, and 24 in memory)
 )
 _HIGHEST_RANK = 254
+_REMEMBERED = 256  # bytes of a shape that is worth remembering
 
 
 def decode(alias: str, data: bytes, start: int, end: int) -> Tensor:
@@ -75,7 +77,9 @@ def decode(alias: str, data: bytes, start: int, end: int) -> Tensor:
         if number == 1 and kind == wire.VARINT:
             dtype = first
         elif number == 2 and kind == wire.LENGTH:
-            rank_is_known = _read_shape(data, first, last, shape) and rank_is_known
+            dims, known = (_known_shape if last - first <= _REMEMBERED else _shape)(data[first:last])
+            shape += dims
+            rank_is_known = rank_is_known and known
         elif number == 4 and kind == wire.LENGTH:
             content = (first, last)
         elif kind == wire.LENGTH and number == _RAW_FIELD.get(dtype):
@@ -84,9 +88,8 @@ def decode(alias: str, data: bytes, start: int, end: int) -> Tensor:
     declared = size or 24
     for dim in shape:
         declared *= max(dim, 0)
-    problem = invalid_argument(f"tensor parsing error: {alias}")
     if declared > max(_DECLARED_AT_MOST, _EXPANSION_AT_MOST * (end - start)) or len(shape) > _HIGHEST_RANK:
-        raise problem
+        raise invalid_argument(f"tensor parsing error: {alias}")
     if end - start >= _LARGE and dtype in _ANY_BYTES and rank_is_known and min(shape, default=0) >= 0:
         place = content if content and content[0] < content[1] else raw
         if place and place[1] - place[0] == declared:
@@ -96,13 +99,13 @@ def decode(alias: str, data: bytes, start: int, end: int) -> Tensor:
     except StatusError as error:
         if "TensorProto" in error.message:  # TensorFlow: "Unparseable tensorflow.TensorProto proto"
             raise wire.MalformedMessageError("a tensor that is no message") from error
-        raise problem from error
+        raise invalid_argument(f"tensor parsing error: {alias}") from error
 
 
-def _read_shape(data: bytes, start: int, end: int, shape: list[int]) -> bool:
-    """Append a TensorShapeProto's dimensions; whether it has a rank."""
-    known = True
-    for number, kind, first, last in wire.fields(data, start, end):
+def _shape(data: bytes) -> tuple[list[int], bool]:
+    """A serialized TensorShapeProto's dimensions, and whether it has a rank."""
+    shape, known = list[int](), True
+    for number, kind, first, last in wire.fields(data):
         if number == 2 and kind == wire.LENGTH:
             size = 0
             for field, field_kind, value, _ in wire.fields(data, first, last):
@@ -111,7 +114,10 @@ def _read_shape(data: bytes, start: int, end: int, shape: list[int]) -> bool:
             shape.append(size)
         elif number == 3 and kind == wire.VARINT and first:
             known = False
-    return known
+    return shape, known
+
+
+_known_shape = functools.lru_cache(1024)(_shape)
 
 
 def of_strings(values: Sequence[bytes], shape: Sequence[int] | None = None) -> Tensor:
@@ -132,10 +138,16 @@ def encode(tensor: Tensor, as_content: bool = False) -> tuple[list[Buffer], int]
     them while the tensor lives.
     """
     dtype = tensor.dtype
-    dims = b"".join(wire.length_field(2, wire.varint_field(1, dim) if dim else b"") for dim in tensor.shape)
-    head = wire.varint_field(1, dtype) + wire.length_field(2, dims)
+    head = _head(dtype, tensor.shape)
     body = _content(tensor, dtype) if as_content else _values(tensor, dtype)
-    return [head, *body], len(head) + sum(len(piece) for piece in body)
+    return [head, *body], len(head) + sum(map(len, body))
+
+
+@functools.lru_cache(1024)
+def _head(dtype: int, shape: tuple[int, ...]) -> bytes:
+    """The dtype and the shape of a TensorProto."""
+    dims = b"".join(wire.length_field(2, wire.varint_field(1, dim) if dim else b"") for dim in shape)
+    return wire.varint_field(1, dtype) + wire.length_field(2, dims)
 
 
 def _values(tensor: Tensor, dtype: int) -> list[Buffer]:

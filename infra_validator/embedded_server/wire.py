@@ -6,6 +6,7 @@ is a tensor. Here a field is a place in the one request; examples pass through a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 VARINT, FIXED64, LENGTH, START_GROUP, END_GROUP, FIXED32 = range(6)
@@ -51,7 +52,10 @@ def fields(data: bytes, at: int = 0, end: int | None = None) -> Iterator[Field]:
         if not 0 < number < 1 << 29:
             raise MalformedMessageError("a field number that does not exist")
         if kind == LENGTH:
-            size, at = read_varint(data, at, end)
+            if at < end and data[at] < 0x80:
+                size, at = data[at], at + 1
+            else:
+                size, at = read_varint(data, at, end)
             if size > end - at:
                 raise MalformedMessageError("a field longer than its message")
             yield number, kind, at, at + size
@@ -139,10 +143,12 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+@functools.cache
 def tag(number: int, kind: int) -> bytes:
     return varint(number << 3 | kind)
 
 
+@functools.lru_cache(4096)
 def header(number: int, length: int) -> bytes:
     """What stands before ``length`` bytes of a LENGTH field."""
     return tag(number, LENGTH) + varint(length)
