@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from infra_validator._version import __version__
 from infra_validator.embedded_server import c_api, log
 from infra_validator.embedded_server.flags import ParseResult, parse, usage
 from infra_validator.embedded_server.status import StatusError
+
+if TYPE_CHECKING:
+    from infra_validator.embedded_server.server import Server
 
 #: main() of the real server returns -1.
 FAILED = 255
@@ -49,7 +54,7 @@ def _serve(parsed: ParseResult) -> int:
     from infra_validator.embedded_server.server import Server  # grpc and protobuf: not needed for --help
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python would print a traceback where the real server just dies
-    server = None
+    server: Server | None = None
     try:
         server = Server(parsed.flags, parsed.given)
         server.start()
@@ -59,5 +64,23 @@ def _serve(parsed: ParseResult) -> int:
         print(f"Failed to start server. Error: {error}", flush=True)
         sys.stderr.flush()
         os._exit(FAILED)  # threads of TensorFlow and gRPC must not hold up the exit
+    grace = parsed.flags.shutdown_grace_seconds
+    if grace > 0:
+        _end_gracefully(server, grace)
     server.wait()
     return 0
+
+
+def _end_gracefully(server: Server, grace: float) -> None:
+    """On SIGTERM and SIGINT let requests finish, then die of the signal all the same; a second signal kills at once."""
+
+    def stop(number: int) -> None:
+        server.stop(grace)
+        os.kill(os.getpid(), number)
+
+    def handle(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        threading.Thread(target=stop, args=(number,)).start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)

@@ -12,11 +12,14 @@ import dataclasses
 import enum
 import threading
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from infra_validator.embedded_server import log
-from infra_validator.embedded_server.servable import Servable
+from infra_validator.embedded_server.servable import Servable, check_readable
 from infra_validator.embedded_server.state_monitor import State, StateMonitor
 from infra_validator.embedded_server.status import Code, StatusError, not_found
+
+T = TypeVar("T")
 
 #: (model, version, directory) -> the loaded version; raises StatusError.
 Loader = Callable[[str, int, str], Servable]
@@ -63,6 +66,7 @@ class Manager:
       loader: loads one version.
       monitor: hears of every change of state.
       retries: how often a load is tried.
+      reserve: what is done before a load, likewise tried; raises StatusError.
       initial_load_threads: how many loads may run at once until ``end_initial_load``.
       load_threads: how many afterwards; 0: one, and nothing else happens meanwhile.
     """
@@ -72,10 +76,12 @@ class Manager:
         loader: Loader,
         monitor: StateMonitor,
         retries: RetryPolicy = RetryPolicy(),
+        reserve: Callable[[str, int, str], object] = check_readable,
         initial_load_threads: int = 4,
         load_threads: int = 0,
     ) -> None:
         self._loader = loader
+        self._reserve = reserve
         self._monitor = monitor
         self._retries = retries
         self._load_threads = load_threads
@@ -195,7 +201,6 @@ class Manager:
         return loads[0] if loads else None
 
     def _load(self, version: _Version) -> None:
-        log.info("loader_harness.cc", f"Approving load for servable version {version}")
         try:
             servable = self._try_to_load(version)
         except StatusError as error:
@@ -218,9 +223,21 @@ class Manager:
         self._wake()
 
     def _try_to_load(self, version: _Version) -> Servable:
+        def reserve() -> None:
+            self._reserve(version.name, version.version, version.directory)
+
+        def load() -> Servable:
+            return self._loader(version.name, version.version, version.directory)
+
+        self._retried(f"Reserving resources for servable: {version}", version, reserve)
+        log.info("basic_manager.cc", f"Successfully reserved resources to load servable {version}")
+        log.info("loader_harness.cc", f"Approving load for servable version {version}")
         self._monitor.publish(version.name, version.version, State.LOADING)
         log.info("loader_harness.cc", f"Loading servable version {version}")
-        what = f"Loading servable: {version}"
+        return self._retried(f"Loading servable: {version}", version, load)
+
+    def _retried(self, what: str, version: _Version, step: Callable[[], T]) -> T:
+        """The result of ``step``, tried as often as the policy says and the version is wanted; raises its last error."""
         for attempt in range(self._retries.max_retries + 1):
             if attempt:
                 if self._retries.interval_seconds > 0:
@@ -230,14 +247,14 @@ class Manager:
                     break
                 log.info("retrier.cc", f"Retrying of {what} retry: {attempt}")
             try:
-                servable = self._loader(version.name, version.version, version.directory)
+                result = step()
             except StatusError as error:
                 log.error("retrier.cc", f"{what} failed: {error}")
                 failure = error
             else:
                 if attempt == self._retries.max_retries:
                     log.info("retrier.cc", f"Retrying of {what} exhausted max_num_retries: {self._retries.max_retries}")
-                return servable
+                return result
         else:
             log.info("retrier.cc", f"Retrying of {what} exhausted max_num_retries: {self._retries.max_retries}")
         raise failure

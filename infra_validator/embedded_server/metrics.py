@@ -64,6 +64,16 @@ class Metrics:
             labels = (("model_name", model), ("API", api), ("entrypoint", entrypoint))
             self.observe(REQUEST_LATENCY, labels, seconds * 1e6)
 
+    def run(self, model: str, api: str, seconds: float) -> None:
+        """A graph ran."""
+        labels = (("model_name", model), ("API", api), ("runtime", "TF1"))
+        self.observe(RUNTIME_LATENCY, labels, seconds * 1e6)
+
+    def examples(self, model: str, count: int) -> None:
+        """A MultiInference over ``count`` examples was asked."""
+        self.observe(EXAMPLE_COUNTS, (("model", model),), count)
+        self.count(EXAMPLE_TOTAL, (("model", model),), count)
+
     def first_cell(self, name: str) -> int:
         """The value of a counter's first cell; 0 if there is none (what a reload's metric_names ask for)."""
         with self._lock:

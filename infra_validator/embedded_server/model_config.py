@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
@@ -11,8 +13,11 @@ from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 ModelConfigs = dict[str, serving_pb2.ModelConfig]
 
 
-def read_text_proto(path: str, message: Message) -> None:
+def read_text_proto(path: str, message: Message, allow_unknown_fields: bool = False) -> None:
     """Read a text-format protobuf file into ``message``.
+
+    Args:
+      allow_unknown_fields: whether fields that we have no use for are stepped over.
 
     Raises:
       StatusError: NOT_FOUND ``<path>; No such file or directory``, or INVALID_ARGUMENT ``Invalid protobuf file: '<path>'``.
@@ -24,9 +29,20 @@ def read_text_proto(path: str, message: Message) -> None:
         error.filename = error.filename or path
         raise from_os_error(error) from error
     try:
-        text_format.Parse(content.decode(), message)
+        text_format.Parse(content.decode(), message, allow_unknown_field=allow_unknown_fields)
     except (text_format.ParseError, UnicodeDecodeError) as error:
+        name = message.DESCRIPTOR.full_name.removeprefix("infra_validator.").replace(
+            "tensorflow_serving", "tensorflow.serving"
+        )
+        print(f"Error parsing text-format {name}: {error}", file=sys.stderr, flush=True)
         raise invalid_argument(f"Invalid protobuf file: '{path}'") from error
+
+
+def read_model_config(path: str) -> serving_pb2.ModelServerConfig:
+    """Read a model config file; errors as ``read_text_proto``."""
+    config = serving_pb2.ModelServerConfig()
+    read_text_proto(path, config)
+    return config
 
 
 def single_model(name: str, base_path: str) -> serving_pb2.ModelServerConfig:

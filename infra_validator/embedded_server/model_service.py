@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from infra_validator.embedded_server import log
 from infra_validator.embedded_server.inference import RunSettings
+from infra_validator.embedded_server.metrics import Metrics
 from infra_validator.embedded_server.prediction_service import Method, parsed
 from infra_validator.embedded_server.server_core import ServerCore
 from infra_validator.embedded_server.status import StatusError, invalid_argument
@@ -13,8 +14,9 @@ from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 class ModelService:
     """The two methods of ``tensorflow.serving.ModelService``; errors as in PredictionService."""
 
-    def __init__(self, core: ServerCore) -> None:
+    def __init__(self, core: ServerCore, metrics: Metrics) -> None:
         self._core = core
+        self._metrics = metrics
 
     def methods(self) -> dict[str, Method]:
         """Method name -> function."""
@@ -42,6 +44,7 @@ class ModelService:
                 f"\nConfig entry\n\tindex : {index}\n\tpath : {model.base_path}\n\tname : {model.name}\n"
                 f"\tplatform : {model.model_platform}",
             )
+        before = {name: self._metrics.first_cell(name) for name in message.metric_names}
         try:
             self._core.reload(message.config)
         except StatusError as error:
@@ -49,4 +52,7 @@ class ModelService:
             raise
         response = serving_pb2.ReloadConfigResponse()
         response.status.SetInParent()
+        for name in message.metric_names:
+            increase = self._metrics.first_cell(name) - before[name]
+            response.metric.add(name=name, int64_value_increase=increase)
         return response.SerializeToString()

@@ -7,6 +7,7 @@ transport can carry it; gRPC does (grpc_server.py).
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -15,8 +16,9 @@ from google.protobuf import message as protobuf
 from infra_validator.embedded_server import inference, tensors, wire
 from infra_validator.embedded_server.c_api import Tensor
 from infra_validator.embedded_server.inference import RunSettings
+from infra_validator.embedded_server.metrics import Metrics
 from infra_validator.embedded_server.servable import Servable
-from infra_validator.embedded_server.status import invalid_argument
+from infra_validator.embedded_server.status import Code, StatusError, invalid_argument
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 
 #: (request, settings) -> response.
@@ -43,21 +45,41 @@ class PredictionService:
     Args:
       models: where models are found.
       tensor_content: answer Predict with ``tensor_content`` instead of typed fields.
+      metrics: hears of every request; None: nobody does.
     """
 
-    def __init__(self, models: Models, tensor_content: bool = False) -> None:
+    def __init__(self, models: Models, tensor_content: bool = False, metrics: Metrics | None = None) -> None:
         self._models = models
         self._tensor_content = tensor_content
+        self._metrics = metrics
 
     def methods(self) -> dict[str, Method]:
         """Method name -> function."""
         return {
-            "Predict": self.predict,
-            "Classify": self.classify,
-            "Regress": self.regress,
+            "Predict": self._counted("Predict", self.predict),
+            "Classify": self._counted("Classify", self.classify),
+            "Regress": self._counted("Regress", self.regress),
             "MultiInference": self.multi_inference,
             "GetModelMetadata": self.get_model_metadata,
         }
+
+    def _counted(self, api: str, method: Method) -> Method:
+        """``method``, with every request counted by model and status."""
+        metrics = self._metrics
+        if metrics is None:
+            return method
+
+        def counted(request: bytes, settings: RunSettings) -> bytes:
+            started, code = time.perf_counter(), Code.OK
+            try:
+                return method(request, settings)
+            except StatusError as error:
+                code = error.code
+                raise
+            finally:
+                metrics.request(_model_name(request), api, "GRPC", code, time.perf_counter() - started)
+
+        return counted
 
     def predict(self, request: bytes, settings: RunSettings) -> bytes:
         spec_bytes: bytes | None = None
@@ -123,7 +145,10 @@ class PredictionService:
         spec = tasks[0].model_spec if tasks else serving_pb2.ModelSpec()
         servable = self._models.find(spec)
         try:
-            results = inference.multi_inference(servable, tasks, _examples(request), settings)
+            examples = _examples(request)
+            if self._metrics is not None:
+                self._metrics.examples(spec.name, len(examples))
+            results = inference.multi_inference(servable, tasks, examples, settings)
         finally:
             servable.release()
         return serving_pb2.MultiInferenceResponse(results=results).SerializeToString()
@@ -164,6 +189,19 @@ def _key(alias: str) -> bytes:
 @functools.lru_cache(1024)
 def _model_spec_field(name: str, version: int, signature_name: str) -> bytes:
     return wire.length_field(2, inference.effective_spec(name, version, signature_name).SerializeToString())
+
+
+def _model_name(request: bytes) -> str:
+    """The name in field 1, a ModelSpec, of any request; empty if there is none to be read."""
+    try:
+        spec = [
+            request[start:end]
+            for number, kind, start, end in wire.fields(request)
+            if number == 1 and kind == wire.LENGTH
+        ]
+        return _model_spec(b"".join(spec)).name
+    except wire.MalformedMessageError:
+        return ""
 
 
 def _model_spec(serialized: bytes | None) -> serving_pb2.ModelSpec:

@@ -134,7 +134,7 @@ class RestApi:
         self._service = service
         self._metrics = metrics
         self._options = options
-        self._settings = RunSettings(inference.run_options(options.timeout_ms), options.check_method_name)
+        self._settings = RunSettings(inference.run_options(options.timeout_ms), options.check_method_name, metrics)
 
     def answer(self, verb: str, target: str, headers: Headers, body: bytes) -> Answer:
         """Answer one request.

@@ -6,16 +6,17 @@ import time
 
 import grpc
 
-from infra_validator.embedded_server import grpc_server, log, metrics
+from infra_validator.embedded_server import grpc_server, health_service, log, metrics
+from infra_validator.embedded_server.config_file import ConfigFilePoller
 from infra_validator.embedded_server.flags import Flags
 from infra_validator.embedded_server.http_server import HttpServer
 from infra_validator.embedded_server.inference import RunSettings
 from infra_validator.embedded_server.manager import RetryPolicy
 from infra_validator.embedded_server.metrics import Metrics
-from infra_validator.embedded_server.model_config import read_text_proto, single_model
+from infra_validator.embedded_server.model_config import read_model_config, read_text_proto, single_model
 from infra_validator.embedded_server.model_service import ModelService
 from infra_validator.embedded_server.ports import Reservation, write_port_file
-from infra_validator.embedded_server.prediction_service import PredictionService
+from infra_validator.embedded_server.prediction_service import Method, PredictionService
 from infra_validator.embedded_server.rest_api import RestApi, RestOptions
 from infra_validator.embedded_server.servable import Servable
 from infra_validator.embedded_server.server_core import CoreOptions, ServerCore
@@ -24,7 +25,7 @@ from infra_validator.embedded_server.warmup import warm_up
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 
-_MOST_GRPC_THREADS = 64
+_FEWEST_GRPC_THREADS = 64  # a slow model holds one for each of its requests
 
 
 class Server:
@@ -42,10 +43,13 @@ class Server:
         self._flags = flags
         self._config = checked_options(flags)
         self._session_config = session_config(flags)
+        self._credentials = ssl_credentials(flags.ssl_config_file)
         self._reservations: list[Reservation] = []
         self._grpc: grpc.Server | None = None
         self._rest: HttpServer | None = None
+        self._config_poller: ConfigFilePoller | None = None
         self.metrics = Metrics()
+        self._settings = RunSettings(check_method_name=flags.enable_signature_method_name_check, metrics=self.metrics)
         self.grpc_port, self.rest_port = flags.port, flags.rest_api_port
         if flags.port_file:
             self._reserve_ports(given)
@@ -67,6 +71,10 @@ class Server:
           StatusError: as the real server fails to start.
         """
         self.core.start(self._config)
+        flags = self._flags
+        if flags.model_config_file and flags.model_config_file_poll_wait_seconds > 0:
+            period = flags.model_config_file_poll_wait_seconds
+            self._config_poller = ConfigFilePoller(self.core, flags.model_config_file, period)
         self._open_grpc()
         self._open_rest()
         for reservation in self._reservations:
@@ -77,14 +85,20 @@ class Server:
         assert self._grpc is not None, "call start() before wait()"
         self._grpc.wait_for_termination()
 
+    def stop(self, grace: float) -> None:
+        """Take no more requests, give those under way ``grace`` seconds, and end ``wait``. From any thread."""
+        if self._rest is not None:
+            self._rest.close()
+        if self._grpc is not None:
+            self._grpc.stop(grace).wait()
+
     def close(self) -> None:
         """Stop serving at once and unload everything. Any number of times."""
         for reservation in self._reservations:
             reservation.release()
-        if self._grpc is not None:
-            self._grpc.stop(0).wait()
-        if self._rest is not None:
-            self._rest.close()
+        if self._config_poller is not None:
+            self._config_poller.close()
+        self.stop(0)
         self.core.close()
 
     def _load(self, name: str, version: int, directory: str) -> Servable:
@@ -104,9 +118,8 @@ class Server:
     def _warm_up(self, servable: Servable, directory: str) -> None:
         flags, labels = self._flags, (("model_path", directory), ("status", Code.OK.name))
         started = time.perf_counter()
-        settings = RunSettings(check_method_name=flags.enable_signature_method_name_check)
         try:
-            count = warm_up(servable, directory, flags.num_request_iterations_for_warmup, settings)
+            count = warm_up(servable, directory, flags.num_request_iterations_for_warmup, self._settings)
         except StatusError:
             servable.unload()
             raise
@@ -129,31 +142,23 @@ class Server:
 
     def _open_grpc(self) -> None:
         flags = self._flags
-        arguments: list[tuple[str, str | int]] = [
-            ("grpc.so_reuseport", 0),
-            *channel_arguments(flags.grpc_channel_arguments),
-        ]
-        server = grpc_server.make_server(max(flags.grpc_max_threads, _MOST_GRPC_THREADS), arguments)
-        services = {
-            "tensorflow.serving.PredictionService": PredictionService(
-                self.core, flags.enable_serialization_as_tensor_content
-            ).methods(),
-            "tensorflow.serving.ModelService": ModelService(self.core).methods(),
-        }
-        for name, methods in services.items():
-            grpc_server.add_service(server, name, methods, flags.enable_signature_method_name_check)
-        log.info("server.cc", "Using InsecureServerCredentials")
+        # Two servers that share a port would make a gate's verdict a lottery; the flag turns it on.
+        arguments: list[tuple[str, str | int]] = [("grpc.so_reuseport", 0)]
+        arguments += channel_arguments(flags.grpc_channel_arguments)
+        server = grpc_server.make_server(max(flags.grpc_max_threads, _FEWEST_GRPC_THREADS), arguments)
+        for name, methods in self._services().items():
+            grpc_server.add_service(server, name, methods, self._settings)
+        addresses = []
+        if self.grpc_port:
+            host = flags.bind_address or "0.0.0.0"
+            addresses.append(f"[{host}]:{self.grpc_port}" if ":" in host else f"{host}:{self.grpc_port}")
+        if flags.grpc_socket_path:
+            addresses.append(f"unix:{flags.grpc_socket_path}")
         try:
-            if self.grpc_port:
-                address = flags.bind_address or "0.0.0.0"
-                bound = server.add_insecure_port(
-                    f"[{address}]:{self.grpc_port}" if ":" in address else f"{address}:{self.grpc_port}"
-                )
-            if flags.grpc_socket_path:
-                bound = server.add_insecure_port(f"unix:{flags.grpc_socket_path}")
-        except RuntimeError:
-            bound = 0
-        if not bound:
+            bound = [grpc_server.open_port(server, address, self._credentials) for address in addresses]
+        except RuntimeError:  # newer gRPC raises, older answers 0
+            bound = [0]
+        if not all(bound):
             raise invalid_argument("Failed to BuildAndStart gRPC server")
         server.start()
         self._grpc = server
@@ -161,6 +166,16 @@ class Server:
             log.info("server.cc", f"Running gRPC ModelServer at 0.0.0.0:{self.grpc_port} ...")
         if flags.grpc_socket_path:
             log.info("server.cc", f"Running gRPC ModelServer at UNIX socket {flags.grpc_socket_path} ...")
+
+    def _services(self) -> dict[str, dict[str, Method]]:
+        predictions = PredictionService(self.core, self._flags.enable_serialization_as_tensor_content, self.metrics)
+        services = {
+            "tensorflow.serving.PredictionService": predictions.methods(),
+            "tensorflow.serving.ModelService": ModelService(self.core, self.metrics).methods(),
+        }
+        if self._flags.enable_grpc_healthcheck_service:
+            services[health_service.SERVICE] = health_service.methods()
+        return services
 
     def _open_rest(self) -> None:
         flags = self._flags
@@ -173,11 +188,16 @@ class Server:
                 "Skipped exporting HTTP/REST API.",
             )
             return
+        try:
+            metrics_at = metrics_path(flags.monitoring_config_file)
+        except StatusError as error:  # the real server says so and serves on without REST
+            print(f"Failed to start server. Error: {error}", flush=True)
+            return
         options = RestOptions(
             flags.rest_api_timeout_in_ms,
             flags.rest_api_enable_cors_support,
             flags.enable_signature_method_name_check,
-            metrics_path(flags.monitoring_config_file),
+            metrics_at,
         )
         api = RestApi(self.core, PredictionService(self.core), self.metrics, options)
         try:
@@ -219,20 +239,37 @@ def checked_options(flags: Flags) -> serving_pb2.ModelServerConfig:
         raise invalid_argument("Both server_options.model_base_path and server_options.model_config_file are empty!")
     config = single_model(flags.model_name, flags.model_base_path)
     if flags.model_config_file:
-        config = serving_pb2.ModelServerConfig()
-        read_text_proto(flags.model_config_file, config)
+        config = read_model_config(flags.model_config_file)
+        if config.WhichOneof("config") == "custom_model_config":
+            log.fatal("server_core.cc", "ModelServer does not yet support custom model config.")
     if flags.batching_parameters_file and not flags.enable_batching:
         raise invalid_argument(
             "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
         )
+    if flags.batching_parameters_file:
+        read_text_proto(flags.batching_parameters_file, serving_pb2.BatchingParameters())
     return config
+
+
+def ssl_credentials(path: str) -> grpc.ServerCredentials | None:
+    """The credentials of an SSLConfig file; None without one. A file that cannot be read ends the process, as the real one's."""
+    if not path:
+        return None
+    config = serving_pb2.SSLConfig()
+    try:
+        read_text_proto(path, config)
+    except StatusError as error:
+        log.fatal("server.cc", f"Check failed: {error}")
+    authority = config.custom_ca.encode() or None
+    pair = (config.server_key.encode(), config.server_cert.encode())
+    return grpc.ssl_server_credentials([pair], authority, config.client_verify and authority is not None)
 
 
 def session_config(flags: Flags) -> bytes:
     """The serialized tensorflow.ConfigProto that sessions are made with."""
     config = tensorflow_pb2.ConfigProto()
     if flags.tensorflow_session_config_file:
-        read_text_proto(flags.tensorflow_session_config_file, config)
+        read_text_proto(flags.tensorflow_session_config_file, config, allow_unknown_fields=True)
     session, intra, inter = (
         flags.tensorflow_session_parallelism,
         flags.tensorflow_intra_op_parallelism,

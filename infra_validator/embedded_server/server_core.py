@@ -50,7 +50,11 @@ class ServerCore:
     def __init__(self, loader: Loader, options: CoreOptions = CoreOptions()) -> None:
         self.monitor = StateMonitor()
         self.manager = Manager(
-            loader, self.monitor, options.retries, options.initial_load_threads, options.load_threads
+            loader,
+            self.monitor,
+            options.retries,
+            initial_load_threads=options.initial_load_threads,
+            load_threads=options.load_threads,
         )
         self._options = options
         self._models: ModelConfigs = {}  # what is polled
