@@ -113,14 +113,18 @@ def find_uv(python):
 
 def install(environment, lock, python):
     inside = environment / "bin" / "python"
-    say(f"making {environment.name} with {python}")
-    run([python, "-m", "venv", "--clear", environment])
+    if not answers_as_wanted(inside):
+        say(f"making {environment.name} with {python}")
+        run([python, "-m", "venv", "--clear", environment])
     count = sum(1 for line in lock.read_text().splitlines() if line and not line.startswith("#"))
     say(f"installing {count} locked packages")
     uv = find_uv(python)
-    installer = [*uv, "pip", "install", "--python", inside] if uv else [inside, "-m", "pip", "install"]
-    run([*installer, "-r", lock])
-    run([*installer, "--no-deps", "--no-build-isolation", "-e", ROOT])
+    if uv:
+        run([*uv, "pip", "sync", "--python", inside, lock])
+        run([*uv, "pip", "install", "--python", inside, "--no-deps", "--no-build-isolation", "-e", ROOT])
+    else:
+        run([inside, "-m", "pip", "install", "-r", lock])
+        run([inside, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "-e", ROOT])
 
 
 def bootstrap(name):

@@ -1,0 +1,225 @@
+"""A real Airflow 2.11 on sqlite: DAG runs of the demo pipeline, and tasks under Airflow's own job runner.
+
+Runs in the Airflow environment (make test-platforms).
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from component_tests.fakes.saved_models import ROOT, SavedModels
+from pipelines.airflow.airflow_home import AirflowHome
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1200)]
+
+VALIDATE_ONLY = """
+    import datetime, sys
+    sys.path.insert(0, {root!r})
+    from tfx import v1 as tfx
+    from tfx.orchestration.airflow.airflow_dag_runner import AirflowDagRunner, AirflowPipelineConfig
+    from tfx.orchestration.data_types import RuntimeParameter
+    from infra_validator.component import InfraValidator
+
+    model = tfx.dsl.Importer(source_uri={model!r}, artifact_type=tfx.types.standard_artifacts.Model).with_id("Model")
+    validator = InfraValidator(model=model.outputs["result"], serving_spec={serving_spec}, validation_spec={validation_spec!r})
+    DAG = AirflowDagRunner(
+        AirflowPipelineConfig(airflow_dag_config={{"schedule": None, "start_date": datetime.datetime(2024, 1, 1)}})
+    ).run(
+        tfx.dsl.Pipeline(
+            pipeline_name={name!r},
+            pipeline_root={directory!r} + "/root",
+            components=[model, validator],
+            enable_cache=True,
+            metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config({directory!r} + "/metadata.sqlite"),
+        )
+    )
+"""
+
+
+class Airflow(AirflowHome):
+    """An Airflow with one DAG that imports a model and validates it; artifacts and metadata in the same directory."""
+
+    name = "validate_only"
+
+    def write_dag(
+        self, saved_model: pathlib.Path, serving_spec: str, validation_spec: dict[str, Any] | None = None
+    ) -> None:
+        """Write the DAG file. ``serving_spec`` is Python source."""
+        model = self.directory / "model"
+        shutil.copytree(saved_model, model / "Format-Serving", dirs_exist_ok=True)
+        self.dag_file.parent.mkdir(exist_ok=True)
+        self.dag_file.write_text(
+            textwrap.dedent(VALIDATE_ONLY).format(
+                root=str(ROOT),
+                model=str(model),
+                serving_spec=serving_spec,
+                validation_spec=validation_spec or {},
+                name=self.name,
+                directory=str(self.directory),
+            )
+        )
+
+    @property
+    def dag_file(self) -> pathlib.Path:
+        return self.directory / "dags" / "validate_only.py"
+
+    def logs(self) -> str:
+        """What the tasks and the commands that were started have written."""
+        return "\n".join(f"== {path.name}\n{path.read_text()}" for path in sorted(self.directory.rglob("*.log")))
+
+    def blessings(self) -> list[Any]:
+        """The InfraBlessing artifacts that were published, oldest first."""
+        return sorted(self._store().get_artifacts_by_type("InfraBlessing"), key=lambda artifact: artifact.id)
+
+    def states(self) -> list[str]:
+        """The state of every execution of the validator, oldest first."""
+        from ml_metadata.proto import metadata_store_pb2
+
+        store = self._store()
+        kinds = [kind.name for kind in store.get_execution_types() if kind.name.endswith("InfraValidator")]
+        executions = sorted(store.get_executions_by_type(kinds[0]), key=lambda execution: execution.id) if kinds else []
+        return [str(metadata_store_pb2.Execution.State.Name(execution.last_known_state)) for execution in executions]
+
+    def _store(self) -> Any:
+        from ml_metadata.metadata_store import metadata_store
+        from ml_metadata.proto import metadata_store_pb2
+
+        config = metadata_store_pb2.ConnectionConfig()
+        config.sqlite.filename_uri = str(self.directory / "metadata.sqlite")
+        return metadata_store.MetadataStore(config)
+
+
+@pytest.fixture
+def airflow(tmp_path: pathlib.Path) -> Airflow:
+    settings = {
+        "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "1",
+        "AIRFLOW__SCHEDULER__SCHEDULE_AFTER_TASK_EXECUTION": "False",  # the tests say which task runs next
+    }
+    home = Airflow(tmp_path, tmp_path / "dags", settings)
+    home.migrate()
+    return home
+
+
+def succeeded(result: subprocess.CompletedProcess[str]) -> None:
+    assert result.returncode == 0, result.stdout[-6000:]
+
+
+def test_make_demo_airflow_pushes_the_good_model_and_not_the_broken_one(tmp_path: pathlib.Path) -> None:
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "pipelines" / "airflow" / "demo.py"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=1000,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-6000:]
+    blessed, not_blessed = result.stdout.splitlines()[-2:]
+    pushed = list((tmp_path / "pushed").iterdir())
+    assert len(pushed) == 1
+    assert blessed == f"blessed: pushed to {pushed[0]}"
+    assert not_blessed.startswith("not blessed: ")
+    assert not_blessed.endswith(", not pushed")
+
+
+def test_no_docker_daemon_is_a_failed_task_and_no_verdict(airflow: Airflow, saved_models: SavedModels) -> None:
+    spec = {
+        "tensorflow_serving": {"tags": ["latest"]},
+        "local_docker": {"client_base_url": f"unix://{airflow.directory}/no-daemon.sock"},
+    }
+    airflow.write_dag(saved_models.path("half_plus_two"), repr(spec))
+    result = airflow.run("dags", "test", airflow.name)
+    assert result.returncode != 0
+    assert "DOCKER_DAEMON_NOT_RUNNING" in result.stdout or "DAEMON" in result.stdout, result.stdout[-6000:]
+    assert airflow.blessings() == []
+
+
+def test_braces_in_a_spec_survive_the_templates(airflow: Airflow, saved_models: SavedModels) -> None:
+    note = "{{ ds }} {% raw %} {# no comment #} {{{"
+    binary = airflow.directory / "server"
+    seen = airflow.directory / "note"
+    binary.write_text(
+        f'#!/bin/sh\nprintf %s "$NOTE" > "{seen}"\nexec "{sys.executable}" -m infra_validator.embedded_server "$@"\n'
+    )
+    binary.chmod(0o755)
+    spec = {"tensorflow_serving": {}, "local_process": {"binary_path": str(binary), "env": {"NOTE": note}}}
+    airflow.write_dag(saved_models.path("half_plus_two"), repr(spec))
+    succeeded(airflow.run("dags", "test", airflow.name))
+    assert seen.read_text() == note
+    assert [blessing.custom_properties["blessed"].int_value for blessing in airflow.blessings()] == [1]
+
+
+def test_the_legacy_launcher_caches_and_its_driver_refuses_a_broken_spec(
+    airflow: Airflow, saved_models: SavedModels
+) -> None:
+    spec = json.dumps({"tensorflow_serving": {}, "local_process": {}})
+    airflow.write_dag(
+        saved_models.path("half_plus_two"), f'RuntimeParameter(name="serving_spec", ptype=str, default={spec!r})'
+    )
+    succeeded(airflow.run("dags", "test", airflow.name, "2024-01-02"))
+    succeeded(airflow.run("dags", "test", airflow.name, "2024-01-03"))
+    assert airflow.states() == ["COMPLETE", "CACHED"]
+
+    broken = json.dumps({"serving_spec": json.dumps({"tensorflow_serving": {}, "local_proces": {}})})
+    result = airflow.run("dags", "test", airflow.name, "2024-01-04", "--conf", broken)
+    assert result.returncode != 0
+    assert "Did you mean 'local_process'?" in result.stdout, result.stdout[-6000:]
+    assert airflow.states() == ["COMPLETE", "CACHED"]  # the driver refused before an execution was registered
+
+
+def test_a_task_marked_failed_while_it_waits_leaves_no_server(airflow: Airflow, saved_models: SavedModels) -> None:
+    binary = airflow.directory / "mute-server"
+    pid_file = airflow.directory / "pid"
+    binary.write_text(f'#!/bin/sh\necho $$ > "{pid_file}"\nexec sleep 600\n')
+    binary.chmod(0o755)
+    spec = {"tensorflow_serving": {}, "local_process": {"binary_path": str(binary)}}
+    airflow.write_dag(saved_models.path("half_plus_two"), repr(spec), {"max_loading_time_seconds": 600})
+    succeeded(airflow.run("dags", "reserialize"))
+    succeeded(airflow.run("dags", "trigger", airflow.name, "--run-id", "killed"))
+    succeeded(airflow.run("tasks", "run", airflow.name, "Model", "killed", "--local"))
+
+    arguments = ("tasks", "run", airflow.name, "InfraValidator", "killed", "--local")
+    task = airflow.start(*arguments, log=airflow.directory / "task.log")
+    try:
+        until(
+            lambda: task.poll() is not None or (pid_file.exists() and pid_file.read_text().strip() != ""), 300, airflow
+        )
+        assert task.returncode is None, airflow.logs()[-6000:]
+        server = pathlib.Path("/proc", pid_file.read_text().strip())
+        assert server.exists()
+        mark_failed(airflow, "InfraValidator", "killed")
+        until(lambda: not server.exists(), 60, airflow)
+        task.wait(120)
+    finally:
+        task.kill()
+        task.wait()
+    assert airflow.blessings() == []
+
+
+def mark_failed(airflow: Airflow, task: str, run: str) -> None:
+    """What the button in Airflow's web page does to a running task."""
+    script = f"""
+        from airflow.models import TaskInstance
+        from airflow.utils.session import create_session
+        with create_session() as session:
+            one = session.query(TaskInstance).filter_by(dag_id={airflow.name!r}, task_id={task!r}, run_id={run!r}).one()
+            assert one.state == "running", one.state
+            one.set_state("failed", session=session)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=airflow.environment, check=True, timeout=120)
+
+
+def until(holds: Callable[[], bool], seconds: float, airflow: Airflow) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"not in {seconds} s; the logs:\n{airflow.logs()[-6000:]}"
+        time.sleep(0.1)
