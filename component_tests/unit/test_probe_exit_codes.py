@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from infra_validator.probe import exit_codes
+from infra_validator.probe.json_output import dumps
 from infra_validator.probe.model_status import VersionStatus, judge
 
 UNKNOWN, START, LOADING, AVAILABLE, UNLOADING, END, NEW = 0, 10, 20, 30, 40, 50, 77
@@ -83,3 +88,13 @@ def test_an_answer_is_logged_as_go_prints_it() -> None:
     )
     assert str(VersionStatus(0, 0, has_status=False)) == "model_version_status:{}"
     assert str(VersionStatus(1, NEW, has_status=False)) == "model_version_status:{version:1 state:77}"
+
+
+plain = st.none() | st.integers() | st.text()
+
+
+@given(st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20))
+def test_json_without_the_json_module(value: object) -> None:
+    assert json.loads(dumps(value)) == value
+    assert dumps(value).isascii()
+    assert "\n" not in dumps(value)

@@ -82,7 +82,9 @@ def _places(address: Address, until: float) -> list[Place]:
 
 
 def _lookup(address: Address, flags: int = 0) -> list[Place]:
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=flags)
+    # As octets if possible: for a str Python imports its IDNA codec, which costs as much as all the rest of a probe.
+    host = address.host.encode() if address.host.isascii() else address.host
+    found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=flags)
     return [(family, place) for family, _, _, _, place in found]
 
 

@@ -1,8 +1,9 @@
-"""``--output json``: one object on stdout. Imported only then, as the json module is slow to import."""
+"""``--output json``: one object on stdout.
+
+Written without the json module, which python3-minimal, and so many an image, does not have, and which is slow to import.
+"""
 
 from __future__ import annotations
-
-import json
 
 from infra_validator.probe import exit_codes
 from infra_validator.probe.asking import Answer
@@ -13,7 +14,7 @@ from infra_validator.probe.settings import Settings
 
 def as_json(settings: Settings, code: int, answers: list[Answer]) -> str:
     """One line of JSON: the run's exit code, and for each model its own with what the server said of the versions."""
-    return json.dumps(
+    return dumps(
         {
             "addr": str(settings.address),
             "exit_code": code,
@@ -21,6 +22,26 @@ def as_json(settings: Settings, code: int, answers: list[Answer]) -> str:
             "models": [_model(answer) for answer in answers],
         }
     )
+
+
+def dumps(value: object) -> str:
+    """JSON in ASCII of None, numbers, strings, lists and dicts."""
+    if value is None:
+        return "null"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_string(str(key))}: {dumps(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(dumps, value)) + "]"
+    return str(value) if isinstance(value, int) else _string(str(value))
+
+
+def _string(text: str) -> str:
+    return '"' + "".join(char if " " <= char <= "~" and char not in '"\\' else _escaped(char) for char in text) + '"'
+
+
+def _escaped(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def _model(answer: Answer) -> dict[str, object]:

@@ -8,7 +8,6 @@ The JSON form names every tensor's type, as the probe does not know the model's 
 
 from __future__ import annotations
 
-import json
 import struct
 
 from infra_validator.probe.protobuf_wire import BYTES, WireError, encode_bytes, encode_number, encode_varint, fields
@@ -49,6 +48,12 @@ def predict_request(content: bytes) -> bytes:
 
 
 def _from_json(content: bytes) -> bytes:
+    try:
+        import json
+    except ImportError:  # python3-minimal
+        raise SampleError(
+            "reading JSON needs Python's json module (libpython3-stdlib), or give the request as protobuf"
+        ) from None
     try:
         request = json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -171,6 +171,8 @@ class _ProbeFlags(ServerFlags):
         settings.tls_no_verify = self.tls_no_verify.value
         settings.show_version = self.version.value
         check_tls(settings)
+        if settings.tls and settings.transport != "grpcio":
+            _check_ssl()
         if self.infer.value:
             if len(settings.models) > 1:
                 raise FlagError("flag -infer goes with one model only")
@@ -237,6 +239,13 @@ def check_tls(settings: Settings) -> None:
         path = getattr(settings, detail)
         if path and not os.access(path, os.R_OK):
             raise FlagError(f"flag -{detail.replace('_', '-')}: cannot read {path}")
+
+
+def _check_ssl() -> None:
+    try:
+        import ssl  # noqa: F401
+    except ImportError as error:
+        raise FlagError(f"flag -tls: this Python cannot do TLS ({error}); install its ssl module") from None
 
 
 def _header_text(flag: StringFlag) -> str:

@@ -25,7 +25,7 @@ _CANNOT_LISTEN = 1
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class _Flags(ServerFlags):
+class Flags(ServerFlags):
     """The sidecar's flags: those of the probe that say what to ask for, and where to tell it."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class _Flags(ServerFlags):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the sidecar until SIGTERM or SIGINT. Returns the exit code: 0, 1 (cannot listen) or 2 (wrong usage)."""
-    flags = _Flags()
+    flags = Flags()
     try:
         rest = parse(flags.all(), list(sys.argv[1:] if argv is None else argv))
         if rest:
