@@ -110,12 +110,13 @@ def _requests(
 ) -> Iterator[SampleRequest]:
     taken = 0
     for file in files:
+        name = os.path.basename(file)
         for number, record in enumerate(_records(file, open_file), 1):
             problem = why_no_example(record) if must_be_examples else ""
             if problem:
                 raise ExamplesError(ReasonCode.EXAMPLES_NOT_READABLE, f"{file}, record {number}: {problem}.")
             for make in makers:
-                yield make(record, f"record {number} of {os.path.basename(file)}")
+                yield make(record, f"record {number} of {name}")
             taken += 1
             if taken >= limit:
                 return

@@ -30,18 +30,11 @@ def request_maker(name: str, signature: tensorflow_pb2.SignatureDef, model_name:
       UsageError: records cannot be sent to this signature (SIGNATURE_NOT_SUPPORTED).
     """
     if signature.method_name == methods.PREDICT_METHOD_NAME:
-        key = _serialized_input(name, signature)
-        return lambda record, label: SampleRequest(
-            methods.PREDICT, name, _predict(model_name, name, key, record), label
-        )
+        return _predict_maker(name, _serialized_input(name, signature), model_name)
     if signature.method_name == methods.CLASSIFY_METHOD_NAME:
-        return lambda record, label: SampleRequest(
-            methods.CLASSIFY, name, _of_example(serving_pb2.ClassificationRequest(), model_name, name, record), label
-        )
+        return _example_maker(methods.CLASSIFY, serving_pb2.ClassificationRequest(), name, model_name)
     if signature.method_name == methods.REGRESS_METHOD_NAME:
-        return lambda record, label: SampleRequest(
-            methods.REGRESS, name, _of_example(serving_pb2.RegressionRequest(), model_name, name, record), label
-        )
+        return _example_maker(methods.REGRESS, serving_pb2.RegressionRequest(), name, model_name)
     raise UsageError(
         f"Signature {name!r} has the method name {signature.method_name!r}, which is none of predict, classify, regress.",
         reason=ReasonCode.SIGNATURE_NOT_SUPPORTED,
@@ -70,27 +63,37 @@ def described_input(key: str, info: tensorflow_pb2.TensorInfo) -> str:
     return f"{key} ({dtype}, shape {shape})"
 
 
-def _predict(model_name: str, signature: str, key: str, record: bytes) -> bytes:
-    request = serving_pb2.PredictRequest()
+def _predict_maker(name: str, key: str, model_name: str) -> RequestMaker:
+    request = serving_pb2.PredictRequest()  # one message for all records: only the record changes
     request.model_spec.name = model_name
-    request.model_spec.signature_name = signature
+    request.model_spec.signature_name = name
     tensor = request.inputs[key]
     tensor.dtype = tensorflow_pb2.DT_STRING
     tensor.tensor_shape.dim.add().size = 1
-    tensor.string_val.append(record)
-    return request.SerializeToString()
+    tensor.string_val.append(b"")
+
+    def make(record: bytes, label: str) -> SampleRequest:
+        tensor.string_val[0] = record
+        return SampleRequest(methods.PREDICT, name, request.SerializeToString(), label)
+
+    return make
 
 
-def _of_example(
+def _example_maker(
+    method: str,
     request: serving_pb2.ClassificationRequest | serving_pb2.RegressionRequest,
+    name: str,
     model_name: str,
-    signature: str,
-    record: bytes,
-) -> bytes:
+) -> RequestMaker:
     request.model_spec.name = model_name
-    request.model_spec.signature_name = signature
-    request.input.example_list.examples.add().ParseFromString(record)
-    return request.SerializeToString()
+    request.model_spec.signature_name = name
+    example = request.input.example_list.examples.add()
+
+    def make(record: bytes, label: str) -> SampleRequest:
+        example.ParseFromString(record)
+        return SampleRequest(method, name, request.SerializeToString(), label)
+
+    return make
 
 
 def why_no_example(record: bytes) -> str:
