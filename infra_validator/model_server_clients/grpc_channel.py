@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import grpc
 
-_RECONNECT_MILLISECONDS = 100  # gRPC's own least; a server that was seen is looked for again this often
+# Where something accepts connections for a server that is not up yet (Docker's proxy, a port-forward), it is tried again so often.
+# The first is gRPC's own least; the second spares the API server behind a port-forward.
+_FIRST_RECONNECT_MILLISECONDS = 100
+_LONGEST_RECONNECT_MILLISECONDS = 250
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_http_proxy", 0),  # a proxy of the environment does not lead to a server that we started
     ("grpc.use_local_subchannel_pool", 1),  # no connection, and no backoff, shared with another client of this process
-    ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MILLISECONDS),
+    ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MILLISECONDS),
     ("grpc.min_reconnect_backoff_ms", 5000),  # how long one try to connect may take
-    ("grpc.max_reconnect_backoff_ms", _RECONNECT_MILLISECONDS),
+    ("grpc.max_reconnect_backoff_ms", _LONGEST_RECONNECT_MILLISECONDS),
     ("grpc.enable_retries", 0),  # a request is sent once, so that what is reported is what happened
 )
 

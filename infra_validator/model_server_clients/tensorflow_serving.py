@@ -36,19 +36,20 @@ class TensorFlowServingClient(BaseModelServerClient):
 
     def __init__(self, endpoint: str, model_name: str, version: int | None = None) -> None:
         super().__init__(endpoint, model_name, version)
-        self._spoken = False  # whether the server ever answered over the channel
+        self._seen_open = False  # whether anybody ever accepted a connection at the endpoint
         self._channel = open_channel(endpoint)
 
     def GetModelStatus(self, deadline: Deadline) -> ModelStatusReport:
         """Ask once for the model's status.
 
-        Until the server has answered for the first time each call tries afresh: first whether the port is open at all (a refusal
-        costs microseconds and waits for no backoff of gRPC's), then over a channel that has no failure behind it.
+        Until the port has been seen open each call looks at the port itself: a refusal costs microseconds and waits for no backoff
+        of gRPC's, so that a server is noticed as soon as it listens.
         """
-        if not self._spoken:
+        if not self._seen_open:
             refused = why_not_open(self.endpoint, deadline)
             if refused:
                 return ModelStatusReport(ModelStatus.NOT_READY, refused, answered=False)
+            self._seen_open = True
         ask = self._channel.unary_unary(
             GET_MODEL_STATUS,
             request_serializer=serving_pb2.GetModelStatusRequest.SerializeToString,
@@ -61,14 +62,7 @@ class TensorFlowServingClient(BaseModelServerClient):
         try:
             answer = ask(request, timeout=deadline.remaining())
         except grpc.RpcError as error:
-            code = error.code()
-            if code is grpc.StatusCode.UNAVAILABLE and not self._spoken:
-                self._channel.close()
-                self._channel = open_channel(self.endpoint)
-            elif code is not grpc.StatusCode.DEADLINE_EXCEEDED:
-                self._spoken = True
-            return report_of_error(code, error.details() or "")
-        self._spoken = True
+            return report_of_error(error.code(), error.details() or "")
         return report_of_answer(answer, self.version)
 
     def SendRequests(
