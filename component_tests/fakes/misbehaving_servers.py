@@ -149,9 +149,9 @@ def answer(flags: Flags, answers: Answers, *, reuse_port: bool = False) -> None:
     if port == 0:
         say("Failed to start server. Error: INVALID_ARGUMENT: Failed to BuildAndStart gRPC server")
         os._exit(255)
+    say(f"Running gRPC ModelServer at {flags.address}:{port} ...")  # before the first answer can make a test go on
     server.start()
     flags.tell_port(port)
-    say(f"Running gRPC ModelServer at {flags.address}:{port} ...")
     server.wait_for_termination()
 
 

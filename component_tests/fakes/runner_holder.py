@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 
 from component_tests.fakes.planners import misbehaving
@@ -23,6 +24,7 @@ def main() -> None:
     runner = LocalProcessRunner(
         model, misbehaving(mode), ServingSpec.of({"tensorflow_serving": {}, "local_process": {}})
     )
+    tempfile.gettempdir()  # Python tries the directory with a file of its own, once; a kill just then leaves that file
     print("made", flush=True)
     runner.Start()
     print("started", flush=True)

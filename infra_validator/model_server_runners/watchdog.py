@@ -17,8 +17,9 @@ group or session: the environment that a process was started with is inherited a
 
 The other half is this file run as a program (``python -I -S watchdog.py PARENT``): standard library only, in a session of its own,
 so that what ends its maker's process group does not end it. It reads one JSON object a line: ``{"tell": 1, "undo": "run", "what": [...]}``
-or ``{"forget": 1}``. The end of the pipe, or another parent than PARENT (a forked child of the maker may hold the pipe
-open), is the maker's death.
+or ``{"forget": 1}``. The end of the pipe is the maker's death. It also says that no child of the maker is between fork and exec, where
+it would not bear its mark yet: such a child holds the pipe. Another parent than PARENT is the maker's death too, but then the end of
+the pipe is waited for a second: only a forked child of the maker keeps it open for longer.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ import time
 from collections.abc import Callable
 
 _ASK_PARENT_EVERY = 0.25  # seconds; only matters while somebody else holds the pipe open
+_END_OF_PIPE_SECONDS = 1.0  # how long after the maker's death the end of its pipe is waited for
 _KILL_SECONDS = 5.0
-_SWEEPS_WITHOUT_FIND = 3  # a process between fork and exec does not bear its mark yet
+_SWEEPS_WITHOUT_FIND = 3  # what is just being executed shows its mark a moment later
 _COMMAND_SECONDS = 10.0
 
 
@@ -182,21 +184,22 @@ def _told_until_death(parent: int) -> list[tuple[str, object]]:
     rest = b""
     poll = select.poll()
     poll.register(0, select.POLLIN | select.POLLHUP)
-    while True:
-        alive = os.getppid() == parent
-        if poll.poll(_ASK_PARENT_EVERY * 1000 if alive else 0):
-            data = os.read(0, 65536)
-            if not data:
-                break
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                message = json.loads(line)
-                if "forget" in message:
-                    told.pop(message["forget"], None)
-                else:
-                    told[message["tell"]] = (message["undo"], message["what"])
-        elif not alive:
+    died: float | None = None
+    while died is None or time.monotonic() < died + _END_OF_PIPE_SECONDS:
+        if died is None and os.getppid() != parent:
+            died = time.monotonic()
+        if not poll.poll(_ASK_PARENT_EVERY * 1000):
+            continue
+        data = os.read(0, 65536)
+        if not data:
             break
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "forget" in message:
+                told.pop(message["forget"], None)
+            else:
+                told[message["tell"]] = (message["undo"], message["what"])
     return list(told.values())
 
 
