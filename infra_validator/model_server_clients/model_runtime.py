@@ -15,8 +15,8 @@ from typing import Any
 
 import grpc
 
-from infra_validator.deadline import Deadline
-from infra_validator.errors import AttemptFailed, UsageError, shorten
+from infra_validator.deadline import Deadline, wait_until
+from infra_validator.errors import AttemptFailed, DeadlineExceeded, UsageError, shorten
 from infra_validator.model_server_clients import model_runtime_contract as contract
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, raise_if_gone, unwatched
 from infra_validator.model_server_clients.grpc_channel import open_channel
@@ -145,6 +145,19 @@ class ModelRuntimeClient(BaseModelServerClient):
             self._last_report = self._next_status(deadline)
         elif self.measured.size_bytes is None:
             self._last_report = self._next_of_load(deadline)
+        return self._last_report
+
+    def WaitUntilRuntimeReady(self, deadline: Deadline) -> ModelStatusReport:
+        """Wait until the runtime is READY, or the start timeout or the deadline has come; the last report says which.
+
+        Raises:
+          AttemptFailed: as for GetModelStatus.
+        """
+        limit = deadline.capped(self._start_timeout)
+        try:
+            wait_until(lambda: self.GetModelStatus(limit) and self.measured.status, limit, longest_pause=_LOOK_SECONDS)
+        except DeadlineExceeded:
+            pass
         return self._last_report
 
     def _next_status(self, deadline: Deadline) -> ModelStatusReport:
@@ -355,5 +368,5 @@ def _broke(detail: str) -> AttemptFailed:
 
 def _told(error: Any) -> str:
     """Code and description of a failed call."""
-    details = shorten(error.details() or "no description", _LONGEST_TEXT)
+    details = shorten((error.details() or "no description").rstrip("."), _LONGEST_TEXT)
     return f"{error.code().name}: {details}"
