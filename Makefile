@@ -9,7 +9,7 @@ AIRFLOW_VENV := .venv-airflow/bin
 AIRFLOW_TESTS := $(wildcard component_tests/real_platforms/test_airflow*.py component_tests/real_platforms/test_kfp*.py)
 PYTEST := $(VENV)/python -m pytest
 
-.PHONY: help env env-airflow lint format test test-fast test-platforms test-docker test-airflow demo demo-airflow probe-pyz lock clean
+.PHONY: help env env-airflow env-caikit lint format test test-fast test-platforms test-docker test-airflow test-caikit demo demo-airflow probe-pyz lock clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -19,6 +19,9 @@ env:
 
 env-airflow:
 	@$(PYTHON3) tools/bootstrap.py airflow
+
+env-caikit:
+	@$(PYTHON3) tools/bootstrap.py caikit
 
 lint: env  ## ruff and mypy --strict.
 	$(VENV)/ruff check .
@@ -30,18 +33,21 @@ format: env  ## Format the code.
 	$(VENV)/ruff check --fix .
 
 test: lint  ## Everything that needs no daemon; under 10 minutes.
-	$(PYTEST) -m "not docker and not airflow and not kfp and not kubernetes"
+	$(PYTEST) -m "not docker and not airflow and not caikit and not kfp and not kubernetes"
 
 test-fast: env  ## The tests that take milliseconds; under a minute.
-	$(PYTEST) -m "not docker and not airflow and not kfp and not kubernetes and not tfx and not slow" component_tests/unit component_tests/contract
+	$(PYTEST) -m "not docker and not airflow and not caikit and not kfp and not kubernetes and not tfx and not slow" component_tests/unit component_tests/contract
 
-test-platforms: test-docker test-airflow  ## Docker, Airflow, Kubeflow Pipelines.
+test-platforms: test-docker test-airflow test-caikit  ## Docker, Airflow, Kubeflow Pipelines, caikit.
 
 test-docker: env  ## The tests on a Docker daemon: the one that answers, else one started for them.
 	tools/with_dockerd.sh $(PYTEST) -m docker --require-platforms
 
 test-airflow: env-airflow env  ## The tests on Airflow and Kubeflow Pipelines, in their own environment.
 	tools/with_dockerd.sh $(AIRFLOW_VENV)/python -m pytest --require-platforms $(AIRFLOW_TESTS)
+
+test-caikit: env-caikit env  ## The conformance test on caikit's own runtime.
+	$(PYTEST) -m caikit --require-platforms
 
 demo: env  ## A real TFX pipeline, blessed and pushed; then one that is not.
 	$(VENV)/python -W ignore pipelines/local/demo.py
@@ -53,9 +59,9 @@ probe-pyz:  ## The status probe as one file for images: dist/tfs_model_status_pr
 	$(PYTHON3) tools/build_probe_pyz.py --compile-for $(PROBE_PYTHONS)
 
 lock: env  ## Compile the lock files again.
-	for name in main airflow; do \
+	for name in main airflow caikit; do \
 	  uv pip compile requirements/$$name.in --python-version 3.10 --no-annotate --no-header --no-emit-index-url -q -o requirements/$$name.lock; \
 	done
 
 clean:  ## Remove everything that was made.
-	rm -rf .venv .venv-airflow .cache build dist *.egg-info demo-output*
+	rm -rf .venv .venv-airflow .venv-caikit .cache build dist *.egg-info demo-output*

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import subprocess
 import warnings
 
 import pytest
 
-from component_tests.fakes.saved_models import SavedModels, made_once
+from component_tests.fakes.saved_models import ROOT, SavedModels, made_once
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +37,17 @@ def why_no_docker() -> str:
     return "" if result.returncode == 0 else result.stderr.strip().splitlines()[-1]
 
 
+def caikit_python() -> str:
+    """The interpreter of the environment in which caikit is installed."""
+    return os.environ.get("CAIKIT_PYTHON") or str(ROOT / ".venv-caikit" / "bin" / "python")
+
+
+def why_no_caikit() -> str:
+    """Why caikit cannot be used; empty if it can."""
+    python = caikit_python()
+    return "" if os.path.exists(python) else f"{python} does not exist; make env-caikit makes it"
+
+
 @functools.cache
 def import_tfx() -> None:
     """Import TFX once, with the warnings that its libraries give each other about versions."""
@@ -47,10 +59,11 @@ def import_tfx() -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("tfx") is not None:
         import_tfx()
-    if item.get_closest_marker("docker") is None:
-        return
-    problem = why_no_docker()
-    if problem and item.config.getoption("--require-platforms"):
-        pytest.fail(f"no Docker daemon: {problem}", pytrace=False)
-    if problem:
-        pytest.skip(f"no Docker daemon: {problem}")
+    for marker, why_not in (("docker", why_no_docker), ("caikit", why_no_caikit)):
+        if item.get_closest_marker(marker) is None:
+            continue
+        problem = why_not()
+        if problem and item.config.getoption("--require-platforms"):
+            pytest.fail(f"no {marker}: {problem}", pytrace=False)
+        if problem:
+            pytest.skip(f"no {marker}: {problem}")

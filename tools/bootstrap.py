@@ -3,6 +3,7 @@
 
     python3 tools/bootstrap.py main       .venv          tests, demo, command line tools
     python3 tools/bootstrap.py airflow    .venv-airflow  Airflow 2.11 and Kubeflow Pipelines beside TFX
+    python3 tools/bootstrap.py caikit     .venv-caikit   caikit's ModelRuntime, for the conformance test
 
 Runs on any Python 3 with the standard library alone. Does nothing when the environment is up to date: its stamp holds a
 hash of the lock file, of pyproject.toml and of the interpreter. PYTHON310 names the interpreter to use.
@@ -19,7 +20,7 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ENVIRONMENTS = {"main": ".venv", "airflow": ".venv-airflow"}
+ENVIRONMENTS = {"main": ".venv", "airflow": ".venv-airflow", "caikit": ".venv-caikit"}
 WANTED = "3.10"  # TFX 1.16 has wheels for no newer Python
 UV_VERSION = "0.9"  # at least
 
