@@ -245,6 +245,6 @@ def test_a_port_in_use(server: ModelStatusServer) -> None:
             text=True,
             timeout=PATIENCE,
         )
-        assert done.returncode == 1
+        assert done.returncode == 3
         assert "Cannot listen" in done.stderr
         assert "Traceback" not in done.stderr

@@ -21,7 +21,7 @@ from infra_validator.probe.sidecar_models import Models, Poller
 
 _MILLISECOND = 1_000_000  # nanoseconds
 _GRACE = 1.0  # seconds that calls under way have when the sidecar stops
-_CANNOT_LISTEN = 1
+_CANNOT_LISTEN = 3  # infra-validator's code for what the surroundings do not allow
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -36,7 +36,7 @@ class Flags(ServerFlags):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the sidecar until SIGTERM or SIGINT. Returns the exit code: 0, 1 (cannot listen) or 2 (wrong usage)."""
+    """Run the sidecar until SIGTERM or SIGINT. Returns the exit code: 0, 2 (wrong usage) or 3 (cannot listen)."""
     flags = Flags()
     try:
         rest = parse(flags.all(), list(sys.argv[1:] if argv is None else argv))
