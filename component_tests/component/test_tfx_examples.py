@@ -12,6 +12,7 @@ from component_tests.unit.examples_on_disk import example, write_split
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 from infra_validator.sample_requests import methods
 from infra_validator.sample_requests.examples_artifact import requests_from_examples_artifact
+from infra_validator.sample_requests.from_message import request_from_message
 from infra_validator.saved_model.graph import read_graph
 from infra_validator.specs.request_spec import RequestSpec
 
@@ -62,7 +63,9 @@ def test_requests_are_those_of_tfx(
     assert len(made) == len(theirs)
     for request in theirs:
         ours_of_kind = next(kind for kind in MESSAGES.values() if kind.DESCRIPTOR.name == type(request).__name__)
-        assert ours_of_kind.FromString(request.SerializeToString()) in made
+        carried = request_from_message(request, "TFX's")
+        assert MESSAGES[carried.method] is ours_of_kind
+        assert ours_of_kind.FromString(carried.payload) in made
 
 
 def test_a_remote_file_system_is_read_through_tfx(saved_models: SavedModels, tmp_path: pathlib.Path) -> None:
