@@ -18,7 +18,7 @@ _LOOK_SECONDS = 0.02  # how often the job is looked at while requests are under 
 _LONGEST_TEXT = 1000  # characters of a server's message in a report
 
 #: How long the job's watcher gets to notice that the server ended, when a connection broke.
-_NOTICE_SECONDS = 1.0
+_NOTICE_SECONDS = 3.0
 
 #: What gRPC answers when the connection broke under a request; a server may answer the same by itself.
 _BROKEN = (

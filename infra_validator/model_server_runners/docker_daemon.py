@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import json
 import os
+import socket
 import stat
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from typing import Any
 
 import docker
 import docker.auth
+import docker.constants
 import docker.context
 import docker.errors
 import docker.types
@@ -79,16 +81,9 @@ class DockerDaemon:
     def __init__(self, config: LocalDockerConfig, deadline: Deadline) -> None:
         self.url, tls = _address(config)
         self._seconds = float(config.client_timeout_seconds)
-        _check_socket(self.url)
+        _check_socket(self.url, self._limit(deadline))
         try:
-            client: Any = docker.APIClient  # its type stubs know whole seconds only
-            self._api = client(
-                base_url=self.url,
-                version=config.client_api_version or None,
-                timeout=self._limit(deadline),
-                tls=tls or False,
-                use_ssh_client=self.url.startswith("ssh://"),
-            )
+            self._api = self._client(tls, config.client_api_version or self._newest_version(tls, deadline), deadline)
         except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
             raise self._translated("connect", error, ReasonCode.DOCKER_NOT_RUNNING) from error
 
@@ -257,6 +252,24 @@ class DockerDaemon:
                 raise
             return True
 
+    def _client(self, tls: docker.tls.TLSConfig | None, version: str, deadline: Deadline) -> Any:
+        client: Any = docker.APIClient  # its type stubs know whole seconds only
+        return client(
+            base_url=self.url,
+            version=version,
+            timeout=self._limit(deadline),
+            tls=tls or False,
+            use_ssh_client=self.url.startswith("ssh://"),
+        )
+
+    def _newest_version(self, tls: docker.tls.TLSConfig | None, deadline: Deadline) -> str:
+        """The newest API version of the daemon. docker-py would ask as well, but leave its connection open when that fails."""
+        with contextlib.closing(self._client(tls, docker.constants.MINIMUM_DOCKER_API_VERSION, deadline)) as api:
+            told = api.version(api_version=False).get("ApiVersion")
+        if not told:
+            raise docker.errors.DockerException("what answers there is no Docker daemon")
+        return str(told)
+
     def _limit(self, deadline: Deadline) -> float:
         return max(_SHORTEST_CALL, min(self._seconds, deadline.remaining()))
 
@@ -265,6 +278,7 @@ class DockerDaemon:
         self, what: str, deadline: Deadline, otherwise: ReasonCode = ReasonCode.SERVER_NOT_STARTED
     ) -> Iterator[Any]:
         self._api.timeout = self._limit(deadline)
+        _check_socket(self.url, self._api.timeout)
         try:
             yield self._api
         except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
@@ -299,15 +313,28 @@ def _address(config: LocalDockerConfig) -> tuple[str, docker.tls.TLSConfig | Non
     return url, None if url.startswith(("unix://", "npipe://", "ssh://", "http://")) else tls
 
 
-def _check_socket(url: str) -> None:
+def _check_socket(url: str, seconds: float) -> None:
+    """Connect to a Unix socket once: docker-py leaks the sockets of connections that fail, and hides why they fail.
+
+    Raises:
+      SpecError: it is no socket.
+      InfrastructureError: nobody answers there, or not to us.
+    """
     path = urllib.parse.urlsplit(url).path if url.startswith("unix://") else ""
-    try:
-        mode = os.stat(path).st_mode if path else stat.S_IFSOCK
-    except OSError:
-        return  # said when connecting, with its errno
-    if not stat.S_ISSOCK(mode):
-        kind = "a directory" if stat.S_ISDIR(mode) else "no socket"
-        raise SpecError("serving_spec.local_docker.client_base_url", f"{path} is {kind}", next_step="Name the socket.")
+    if not path:
+        return
+    with contextlib.suppress(OSError):
+        mode = os.stat(path).st_mode
+        if not stat.S_ISSOCK(mode):
+            kind = "a directory" if stat.S_ISDIR(mode) else "no socket"
+            field = "serving_spec.local_docker.client_base_url"
+            raise SpecError(field, f"{path} is {kind}", next_step="Name the daemon's socket.")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(seconds)
+        try:
+            probe.connect(path)
+        except OSError as error:
+            raise no_connection(url, error) from error
 
 
 def _message(error: docker.errors.APIError) -> str:

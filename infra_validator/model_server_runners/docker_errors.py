@@ -35,12 +35,14 @@ _REFUSALS: tuple[tuple[str, ReasonCode], ...] = (
      ReasonCode.IMAGE_PULL_FAILED),
 )  # fmt: skip
 
-#: What the container's init process and shells print when a program cannot be executed.
-_NOT_EXECUTED: tuple[tuple[str, ReasonCode], ...] = (
-    (r"exec format error", ReasonCode.IMAGE_WRONG_ARCHITECTURE),
-    (r"\[fatal tini .*\] exec .* failed|^exec \S+: (no such file|permission denied)|: (command )?not found$|"
-     r": permission denied$|bad interpreter|no such file or directory$", ReasonCode.IMAGE_COMMAND_NOT_FOUND),
-)  # fmt: skip
+#: What the container's init process, or runc, prints when the program cannot be executed: nothing of it ran.
+_INIT_SAYS = re.compile(r"^\[FATAL tini .*\] exec .* failed|^exec \S+: ", re.IGNORECASE)
+
+#: What shells print when the server's program cannot be executed; they exit with 126 or 127.
+_SHELL_SAYS = re.compile(
+    r": (command )?not found$|: permission denied$|bad interpreter|no such file or directory$|exec format error",
+    re.IGNORECASE,
+)
 
 
 def refusal(what: str, words: str, otherwise: ReasonCode = ReasonCode.SERVER_NOT_STARTED) -> InfrastructureError:
@@ -99,6 +101,7 @@ class Ending:
       by_somebody: how somebody else ended it (``was killed``, ``was removed``); empty if nobody did.
       read_only_root: whether its root file system was read-only.
       architecture: the image's, where it is not the daemon's; for messages.
+      port_taken: a regular expression for what the server prints when its port is in use; empty where the ports are its own.
     """
 
     exit_code: int
@@ -107,16 +110,19 @@ class Ending:
     by_somebody: str = ""
     read_only_root: bool = False
     architecture: str = ""
+    port_taken: str = ""
 
     def observation(self, log: str) -> Observation:
         """What it means. ``log`` is the container's last lines: an init process tells there that a program was not executed."""
         told = f" ({self.error})" if self.error else ""
         if self.by_somebody:
             return Observation.gone(ReasonCode.JOB_ABORTED, f"the container {self.by_somebody} by somebody else")
-        if self.exit_code in (126, 127):
-            never_ran = self._never_ran(log)
-            if never_ran is not None:
-                return never_ran
+        never_ran = self._never_ran(log)
+        if never_ran is not None:
+            return never_ran
+        if self.port_taken and re.search(self.port_taken, log):
+            detail = f"the server could not listen on its port (exit code {self.exit_code})"
+            return Observation.gone(ReasonCode.PORT_NOT_AVAILABLE, detail)
         if self.out_of_memory and self.exit_code != 0:
             detail = f"killed for memory, exit code {self.exit_code}{told}"
             return Observation.gone(ReasonCode.SERVER_OUT_OF_MEMORY, detail)
@@ -129,12 +135,17 @@ class Ending:
         return Observation.gone(ReasonCode.SERVER_EXITED, f"exit code {self.exit_code}{told}")
 
     def _never_ran(self, log: str) -> Observation | None:
-        for line in reversed(log.strip().splitlines()):
-            for pattern, reason in _NOT_EXECUTED:
-                if re.search(pattern, line.strip(), re.IGNORECASE):
-                    about = f" The image is for {self.architecture}." if self.architecture else ""
-                    return Observation.gone(reason, f"{line.strip()} (exit code {self.exit_code}).{about}")
-        return None
+        """Whether the log's end says that the server's program could not even be executed."""
+        lines = [line.strip() for line in log.strip().splitlines()[-5:]]
+        said = next((line for line in lines if _INIT_SAYS.search(line)), "") if self.exit_code in (1, 126, 127) else ""
+        if not said and self.exit_code in (126, 127):
+            said = next((line for line in reversed(lines) if _SHELL_SAYS.search(line)), "")
+        if not said:
+            return None
+        if "exec format error" in said.lower():
+            about = f"; the image is for {self.architecture}" if self.architecture else ""
+            return Observation.gone(ReasonCode.IMAGE_WRONG_ARCHITECTURE, f"{said}{about}")
+        return Observation.gone(ReasonCode.IMAGE_COMMAND_NOT_FOUND, f"{said} (exit code {self.exit_code})")
 
 
 def _last_line_with(words: str, log: str) -> str:

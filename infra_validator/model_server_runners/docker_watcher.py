@@ -45,6 +45,7 @@ class ContainerWatcher:
       connect: a new connection to the daemon.
       news: announced whenever ``observation`` has changed.
       architecture: the image's, where it is not the daemon's; for messages.
+      port_taken: see docker_errors.Ending.
       log_lines: how many of the last lines are read when it ends.
 
     Attributes:
@@ -58,6 +59,7 @@ class ContainerWatcher:
         news: News,
         *,
         architecture: str = "",
+        port_taken: str = "",
         log_lines: int = _LOG_LINES,
     ) -> None:
         self.log: str | None = None
@@ -65,6 +67,7 @@ class ContainerWatcher:
         self._connect = connect
         self._news = news
         self._architecture = architecture
+        self._port_taken = port_taken
         self._log_lines = max(log_lines, 1)
         self._seen = Observation.pending("the container was created")
         self._out_of_memory = False
@@ -192,6 +195,7 @@ class ContainerWatcher:
             by_somebody=by,
             read_only_root=bool(((found or {}).get("HostConfig") or {}).get("ReadonlyRootfs")),
             architecture=self._architecture,
+            port_taken=self._port_taken,
         )
         self._note(ending.observation(self.log or ""))
 

@@ -13,6 +13,7 @@ import dataclasses
 import os
 import pathlib
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -125,6 +126,7 @@ class LocalDockerRunner(BaseModelServerRunner):
         watcher = self._watcher
         if watcher is None:
             raise IllegalStateError("Prepare() failed; make a new runner for another job.")
+        self._check_port_is_free()
         deadline = Deadline.after(self._config.client_timeout_seconds)
         watcher.start(deadline)
         self._daemon.start_container(self.name, deadline)
@@ -177,9 +179,12 @@ class LocalDockerRunner(BaseModelServerRunner):
             delivery = docker_container_spec.bind(self.plan, files.path, self._write_plan_files())
             self._create_container(delivery, user, deadline)
         except InfrastructureError as error:
-            if error.reason is ReasonCode.MODEL_NOT_VISIBLE:
+            if error.reason is not ReasonCode.MODEL_NOT_VISIBLE:
+                raise
+            if files.path in error.detail:
                 return error.detail
-            raise
+            next_step = "Correct serving_spec.local_docker.mounts: the daemon's machine has no such directory."
+            raise InfrastructureError(ReasonCode.SERVER_NOT_STARTED, error.detail, next_step=next_step) from error
         if files.witness is None:
             return ""
         path = f"{self.plan.model.target}/{files.witness.path}"
@@ -201,6 +206,7 @@ class LocalDockerRunner(BaseModelServerRunner):
                 lambda: DockerDaemon(self._config, Deadline.after(self._config.client_timeout_seconds)),
                 self.news,
                 architecture=self._foreign_architecture(deadline),
+                port_taken=self.plan.port_taken if self.address.network == "host" else "",
                 log_lines=self._config.log_tail_lines,
             )
             self.register_cleanup("end the watch over the container", lambda _: self._end_watch())
@@ -239,6 +245,19 @@ class LocalDockerRunner(BaseModelServerRunner):
             if own is None and is_ours(self._daemon.bridge_address(deadline)):
                 surroundings = Surroundings()  # a virtual machine made from an image, or a daemon beside us in a pod
         return choose(self._config, self._daemon.url, surroundings, own)
+
+    def _check_port_is_free(self) -> None:
+        """In the network of the daemon's machine another server could answer in our server's place."""
+        assert self.address is not None
+        if self.address.network != "host":
+            return
+        port = self.plan.ports["grpc"]
+        with contextlib.suppress(OSError), socket.create_connection((self.address.reach_at, port), 1.0):
+            raise InfrastructureError(
+                ReasonCode.PORT_NOT_AVAILABLE,
+                f"Somebody listens on {self.address.reach_at}:{port} already.",
+                next_step="Free the port, or leave serving_spec.local_docker.network_mode empty.",
+            )
 
     def _foreign_architecture(self, deadline: Deadline) -> str:
         """The image's architecture where it is not the daemon's; only for messages."""
