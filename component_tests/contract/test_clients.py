@@ -369,6 +369,31 @@ def test_the_jobs_end_ends_the_requests(kind: ClientKind) -> None:
     assert caught.value.seen is OUT_OF_MEMORY
 
 
+def test_the_jobs_end_ends_requests_that_flow_without_end(kind: ClientKind) -> None:
+    """An interruption shows in the job, too, while the server answers as ever."""
+    script = Script()
+    job = Job()
+
+    def end_the_job(request: bytes, context: grpc.ServicerContext) -> bytes:
+        if len(script.received) == 20:
+            job.seen = OUT_OF_MEMORY
+        return b""
+
+    script.answer = end_the_job
+    endless = itertools.repeat(next(requests(kind, 1)))
+    with serving(kind.handlers(script)) as (endpoint, _), kind.make(endpoint) as client:
+        with pytest.raises(JobGone):
+            client.SendRequests(endless, Deadline.after(ENOUGH), job)
+
+
+def test_requests_that_flow_without_end_are_a_query_timeout(kind: ClientKind) -> None:
+    endless = itertools.repeat(next(requests(kind, 1)))
+    with serving(kind.handlers(Script())) as (endpoint, _), kind.make(endpoint) as client:
+        with pytest.raises(AttemptFailed) as caught:
+            client.SendRequests(endless, Deadline.after(SHORT))
+    assert caught.value.reason is ReasonCode.QUERY_TIMEOUT
+
+
 def test_a_connection_that_breaks_because_the_server_died_is_the_servers_end(kind: ClientKind) -> None:
     """The watcher of the job notices a moment after the connection broke."""
     script = Script()

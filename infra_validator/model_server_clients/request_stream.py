@@ -65,6 +65,8 @@ class RequestStream:
         self._under_way: dict[grpc.Future[bytes], tuple[grpc.CallFuture[bytes], SampleRequest]] = {}
         self._finished: queue.SimpleQueue[grpc.Future[bytes]] = queue.SimpleQueue()  # filled by gRPC's thread
         self._answered = 0
+        self._clock = deadline.clock
+        self._next_look = self._clock.monotonic() + _LOOK_SECONDS
 
     def send(self, requests: Iterable[SampleRequest]) -> int:
         """Send them all; returns how many were answered.
@@ -92,14 +94,13 @@ class RequestStream:
         future.add_done_callback(self._finished.put)
 
     def _settle(self, down_to: int) -> None:
-        """Wait until at most ``down_to`` requests are under way. The job is looked at whenever nothing is answered for a moment."""
+        """Wait until at most ``down_to`` requests are under way, looking at the job now and then, answers or not."""
         while len(self._under_way) > down_to:
+            if self._clock.monotonic() >= self._next_look:
+                self._look()
             try:
                 finished = self._finished.get(timeout=_LOOK_SECONDS)
             except queue.Empty:
-                raise_if_gone(self._job())
-                if self._deadline.expired():
-                    raise self._timeout() from None
                 continue
             call, request = self._under_way[finished]
             if call.code() is not grpc.StatusCode.OK:
@@ -107,9 +108,16 @@ class RequestStream:
             del self._under_way[finished]
             self._answered += 1
 
+    def _look(self) -> None:
+        self._next_look = self._clock.monotonic() + _LOOK_SECONDS
+        raise_if_gone(self._job())
+        if self._deadline.expired():
+            raise self._timeout()
+
     def _failure(self, request: SampleRequest, code: grpc.StatusCode, text: str) -> AttemptFailed:
         """The error for an answer that is none; raises JobGone instead if the server's end is behind it."""
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise_if_gone(self._job())
             return self._timeout()
         self._give_the_watcher_a_moment(code)
         text = shorten(_QUOTED_REQUEST.sub(r"\1(not shown)", text), _LONGEST_TEXT)
