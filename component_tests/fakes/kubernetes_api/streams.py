@@ -69,6 +69,8 @@ def run_exec(pod: PodProcess, query: dict[str, list[str]], frames: Frames, proto
     code = process.wait()
     for reader in readers[:2]:
         reader.join(5.0)
+    process.stdout.close()
+    process.stderr.close()
     with contextlib.suppress(OSError, ValueError):
         if code == 0:
             _send_status(frames, "Success", "", 0)
