@@ -138,7 +138,7 @@ def api(cluster: FakeCluster, tmp_path: pathlib.Path) -> Iterator[KubernetesApi]
 
 
 def pod(name: str = "p", image: str = "good", **spec: Any) -> Any:
-    container = kubernetes.client.V1Container(name="c", image=image, command=[SERVER], args=["--port=8500"])
+    container = kubernetes.client.V1Container(name="c", image=image, command=[SERVER], args=["--port=28500"])
     return kubernetes.client.V1Pod(
         metadata=kubernetes.client.V1ObjectMeta(name=name),
         spec=kubernetes.client.V1PodSpec(containers=[container], restart_policy="Never", **spec),
@@ -205,8 +205,8 @@ def test_a_wrong_type_is_400_with_the_field(api: KubernetesApi) -> None:
     assert (error.status, error.reason) == (400, "BadRequest")
     assert "cannot unmarshal object into Go struct field .spec.containers.resources.claims" in error.message
     for wrong in (
-        {"args": "--port=8500"},
-        {"ports": [{"containerPort": "8500"}]},
+        {"args": "--port=28500"},
+        {"ports": [{"containerPort": "28500"}]},
         {"securityContext": {"runAsUser": "1"}},
     ):
         assert refusal(api, plain_pod(**wrong)).status == 400
@@ -342,12 +342,13 @@ def test_exec_runs_a_command(core: Any) -> None:
     answer.close()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # see the end of the test
 def test_port_forward_reaches_the_port(cluster: FakeCluster, core: Any) -> None:
     core.create_namespaced_pod("default", pod())
     address = phase(core, "Running").status.pod_ip
-    cluster.wait_for(lambda: _open(address, 8500))
-    forward = kubernetes.stream.portforward(core.connect_get_namespaced_pod_portforward, "p", "default", ports="8500")
-    held = forward.socket(8500)
+    cluster.wait_for(lambda: _open(address, 28500))
+    forward = kubernetes.stream.portforward(core.connect_get_namespaced_pod_portforward, "p", "default", ports="28500")
+    held = forward.socket(28500)
     held.setblocking(True)
     held.settimeout(20)
     held.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")

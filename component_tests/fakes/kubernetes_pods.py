@@ -15,6 +15,9 @@ SERVER = "/usr/bin/tensorflow_model_server"
 SHELL = {"sh": ("/bin/sh",)}
 TAG = "tensorflow/serving:2.19.0"
 
+#: Not the usual ones: whoever listens on those on all addresses of this machine would be in the way.
+PORTS = {"grpc": 28500, "rest": 28501}
+
 _ENV = {"PYTHONPATH": str(ROOT)}
 
 
@@ -26,7 +29,8 @@ def misbehaving_image(mode: str) -> Image:
 
 def embedded_image() -> Image:
     """An image whose server is the embedded model server."""
-    program = (sys.executable, "-m", "infra_validator.embedded_server", "+--bind_address={ip}")
+    server = (sys.executable, "-m", "infra_validator.embedded_server")
+    program = (*server, "+--bind_address={ip}", "+--port={port:8500}", "+--rest_api_port={port:8501}")
     return Image({SERVER: program, **SHELL}, env=_ENV)
 
 
@@ -55,4 +59,5 @@ class MisbehavingImagePlanner:
             command=self.command,
             args=("--port=${grpc_port}", "--model_base_path=${model_base_path}"),
             files=self.files,
+            ports=PORTS,
         )

@@ -12,6 +12,7 @@ import copy
 import dataclasses
 import itertools
 import pathlib
+import random
 import re
 import threading
 import time
@@ -24,7 +25,6 @@ from component_tests.fakes.kubernetes_api.kubelet import Image, Latencies, PodPr
 from component_tests.fakes.kubernetes_api.store import Json, Store
 
 ADMIN_TOKEN = "admin-token"
-_ADDRESSES = itertools.count(2)
 _EVENTS = itertools.count(1)
 
 
@@ -292,9 +292,7 @@ class FakeCluster:
 
     def start_pod(self, pod: Json) -> None:
         """Hand a created pod to the node."""
-        number = next(_ADDRESSES)
-        ip = f"127.77.{number // 250 % 250}.{number % 250 + 2}"
-        process = PodProcess(self, copy.deepcopy(pod), ip)
+        process = PodProcess(self, copy.deepcopy(pod), _free_address())
         with self._lock:
             self._pods[pod["metadata"]["uid"]] = process
         process.start()
@@ -335,3 +333,9 @@ class FakeCluster:
                 "type": type_,
             },
         )
+
+
+def _free_address() -> str:
+    """An address of this machine's own that no other pod has, also not one of another test run."""
+    numbers = random.SystemRandom()
+    return f"127.{numbers.randint(64, 254)}.{numbers.randint(1, 254)}.{numbers.randint(1, 254)}"

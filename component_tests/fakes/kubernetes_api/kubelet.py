@@ -14,6 +14,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -40,7 +41,8 @@ class Image:
     """An image: which programs are in it, and what really runs for each.
 
     Attributes:
-      programs: path in the image -> the local command; ``{ip}`` in it is the pod's address.
+      programs: path in the image -> the local command. ``{ip}`` in it is the pod's address, ``{port:8500}`` a free port of this machine
+        that port-forward takes for 8500; parts that begin with ``+`` are put after the pod's own arguments.
       entrypoint: the program where the pod names no command.
       user: the image's user; empty or ``root`` is root.
       directory: what an image volume of it shows.
@@ -74,6 +76,7 @@ class RunningContainer:
         self.tops: set[str] = set()
         self.image = Image()
         self.process: subprocess.Popen[bytes] | None = None
+        self.ports: dict[int, int] = {}
 
     def moved(self, text: str, ip: str) -> str:
         """``text`` with the paths below our mounts moved into the root directory."""
@@ -86,9 +89,17 @@ class RunningContainer:
         program = self.image.programs.get(command[0])
         if program is None:
             return None
-        local = [part.replace("{ip}", ip) for part in program if not part.startswith("+")]
-        appended = [part[1:].replace("{ip}", ip) for part in program if part.startswith("+")]
+        filled = [self._filled(part, ip) for part in program]
+        local = [part for part in filled if not part.startswith("+")]
+        appended = [part[1:] for part in filled if part.startswith("+")]
         return [*local, *(self.moved(part, ip) for part in command[1:]), *appended]
+
+    def _filled(self, part: str, ip: str) -> str:
+        def free_port(match: re.Match[str]) -> str:
+            with socket.create_server((ip, 0)) as held:  # nobody else listens on this address
+                return str(self.ports.setdefault(int(match[1]), held.getsockname()[1]))
+
+        return re.sub(r"\{port:(\d+)\}", free_port, part.replace("{ip}", ip))
 
     def environment(self, container: Json, ip: str, secrets: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
         env = {"PATH": os.environ.get("PATH", ""), "HOME": "/tmp", **self.image.env}
@@ -128,6 +139,10 @@ class PodProcess(threading.Thread):
         """Change the pod's status as the node tells it."""
         time.sleep(self.cluster.latencies.status)
         self.cluster.store.update("pods", self.namespace, self.pod_name, lambda pod: change(pod["status"]))
+
+    def port(self, number: int) -> int:
+        """Where a port of the pod really listens."""
+        return next((one.ports[number] for one in self.containers.values() if number in one.ports), number)
 
     def event(self, reason: str, message: str, type_: str = "Warning") -> None:
         self.cluster.record_event(self.namespace, self.pod_name, self.uid, reason, message, type_)

@@ -114,7 +114,7 @@ def run_forward(pod: PodProcess, port: int, frames: Frames, connection: socket.s
     for channel in (0, 1):
         frames.send(bytes([channel]) + port.to_bytes(2, "little"))
     try:
-        target = socket.create_connection((pod.ip, port), timeout=5.0)
+        target = socket.create_connection((pod.ip, pod.port(port)), timeout=5.0)
     except OSError as error:
         words = (
             f"error forwarding port {port} to pod {pod.pod_name}, uid {pod.uid}: dial tcp4 127.0.0.1:{port}: {error}"
