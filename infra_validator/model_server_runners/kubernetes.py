@@ -6,6 +6,7 @@ their own (``start_timeout_seconds``); it returns when the server's process runs
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
@@ -52,6 +53,7 @@ _USUAL_TOTAL_SECONDS = 7200.0  # ValidationSpec's total_time_seconds; where nobo
 _SPARE_SECONDS = 600  # for clocks that disagree; only for the label that gc reads
 _LOG_SECONDS = 10.0
 _PREFLIGHT_SECONDS = 60.0
+_ADDRESS_SECONDS = 5.0
 
 
 class KubernetesRunner(BaseModelServerRunner):
@@ -102,6 +104,7 @@ class KubernetesRunner(BaseModelServerRunner):
     def _find_endpoint(self) -> str:
         if not self._endpoint:
             assert self._watcher is not None
+            self._wait_for_an_address(self._watcher)
             chosen = choose_endpoint(self.config.endpoint, self._watcher.pod, self.plan, self._in_cluster)
             if chosen.forwards:
                 self._endpoint = self._open_forward(chosen.port)
@@ -193,6 +196,7 @@ class KubernetesRunner(BaseModelServerRunner):
     def _register_deletion(self, api: kubernetes_api.KubernetesApi, context: PodContext) -> None:
         """Before the pod exists. A killed validator's pod is deleted by its owner reference, else by a watchdog."""
         self._uid = ""
+        self._may_exist = True
         forget = None
         if context.owner_reference is None:
             try:
@@ -206,8 +210,9 @@ class KubernetesRunner(BaseModelServerRunner):
             forget = lambda: watchdog.forget(told)  # noqa: E731
 
         def delete(deadline: Deadline) -> None:
-            grace = math.ceil(min(self.stop_grace_seconds, deadline.remaining()))
-            delete_pod(api, self.namespace, context.name, self._uid, grace, deadline)
+            if self._may_exist:
+                grace = math.ceil(min(self.stop_grace_seconds, deadline.remaining()))
+                delete_pod(api, self.namespace, context.name, self._uid, grace, deadline)
             if forget is not None:
                 forget()
 
@@ -222,6 +227,9 @@ class KubernetesRunner(BaseModelServerRunner):
             return api.call("POST", path, deadline, what, query={"fieldValidation": "Strict"}, body=pod)
         except ApiError as error:
             if error.status != 409 or error.reason != "AlreadyExists":
+                self._may_exist = (
+                    error.status >= 500
+                )  # a refusal is final; who broke down may have created it all the same
                 raise
             there = api.call("GET", f"{path}/{self.pod_name}", deadline, f"get pod {self.namespace}/{self.pod_name}")
             if (there["metadata"].get("labels") or {}).get(LABEL_RUN) != self._run_id:
@@ -292,6 +300,18 @@ class KubernetesRunner(BaseModelServerRunner):
             raise InfrastructureError(ReasonCode.INTERRUPTED, "The runner was stopped during the upload.")
 
     # ---------------------------------------------------------------- talking
+
+    def _wait_for_an_address(self, watcher: PodWatcher) -> None:
+        """The node may tell of a running container a moment before it tells the pod's address."""
+        if self.config.endpoint == "port_forward":
+            return
+
+        def told() -> bool | None:
+            gone = watcher.observe().life is not Life.RUNNING
+            return True if gone or (watcher.pod.get("status") or {}).get("podIP") else None
+
+        with contextlib.suppress(DeadlineExceeded):
+            wait_until(told, Deadline.after(_ADDRESS_SECONDS), news=self.news)
 
     def _open_forward(self, port: int) -> str:
         api = self.api

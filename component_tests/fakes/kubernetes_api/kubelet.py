@@ -172,6 +172,7 @@ class PodProcess(threading.Thread):
         self._schedule()
         self._announce_containers()
         self._mount()
+        self.tell(lambda status: status.update(podIP=self.ip, podIPs=[{"ip": self.ip}]))  # the pod's sandbox is there
         for container in self.spec.get("initContainers") or ():
             self._start("initContainerStatuses", container)
             code = self._wait_for(container["name"])
@@ -187,7 +188,7 @@ class PodProcess(threading.Thread):
         self._finish("Succeeded" if not any(codes.values()) else "Failed")
 
     def _running(self, status: Json) -> None:
-        status.update(phase="Running", podIP=self.ip, podIPs=[{"ip": self.ip}])
+        status.update(phase="Running")
         status["conditions"].append({"type": "Ready", "status": "True"})
 
     def pause(self, seconds: float) -> None:

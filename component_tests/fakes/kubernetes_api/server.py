@@ -37,6 +37,9 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     block_on_close = False
     request_queue_size = 128
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that break off, or do not trust the certificate, are none of our business."""
+
 
 class ApiServer:
     """Listens on a free port of 127.0.0.1."""

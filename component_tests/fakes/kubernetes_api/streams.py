@@ -71,6 +71,8 @@ def run_exec(pod: PodProcess, query: dict[str, list[str]], frames: Frames, proto
         reader.join(5.0)
     process.stdout.close()
     process.stderr.close()
+    with contextlib.suppress(OSError):
+        process.stdin.close()
     with contextlib.suppress(OSError, ValueError):
         if code == 0:
             _send_status(frames, "Success", "", 0)
