@@ -20,6 +20,7 @@ class LedgerBackend(Backend):
       hold: when set, loads wait until :meth:`let_go` names their id.
       failing: ids whose load fails.
       stuck: ids whose unload fails.
+      lost: ids that ``holds`` denies until they are unloaded.
     """
 
     name = "ledger"
@@ -36,6 +37,7 @@ class LedgerBackend(Backend):
         self.hold = hold
         self.failing: set[str] = set()
         self.stuck: set[str] = set()
+        self.lost: set[str] = set()
         self.not_ready = ""
         self.size = 1000
         self._busy: set[str] = set()
@@ -88,6 +90,10 @@ class LedgerBackend(Backend):
             if model_id in self.stuck:
                 raise BackendError(grpc.StatusCode.UNAVAILABLE, "the server does not answer")
             self.held.discard(model_id)
+            self.lost.discard(model_id)
+
+    def holds(self, model_id: str) -> bool:
+        return model_id not in self.lost
 
     def purge(self) -> None:
         with self._changed:

@@ -137,6 +137,14 @@ def test_a_loaded_id_with_another_path_is_replaced(start: Start) -> None:
     assert runtime.backend.held == {"m"}
 
 
+def test_a_model_that_the_backend_has_lost_is_loaded_again(start: Start) -> None:
+    runtime = start()
+    runtime.load("m")
+    runtime.backend.lost = {"m"}
+    runtime.load("m")
+    assert runtime.backend.loads == 2
+
+
 def test_loads_of_one_id_join(start: Start) -> None:
     runtime = start(LedgerBackend(hold=True))
     first, second = runtime.start_load("m"), runtime.start_load("m")

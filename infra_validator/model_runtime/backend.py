@@ -105,6 +105,15 @@ class Backend(abc.ABC):
           BackendError: it may still be there; the call will be repeated.
         """
 
+    def holds(self, model_id: str) -> bool:
+        """Whether a model that was loaded is still there; another process may have lost it. Called before a load that would
+        otherwise be answered at once.
+
+        Raises:
+          BackendError: nobody can tell.
+        """
+        return True
+
     def purge(self) -> None:
         """Drop what a former process of ours may have left in the server. Called when the table holds no model.
 

@@ -82,6 +82,7 @@ class MemoryMeter:
         self._freeing = 0
         self._last = 0
         self._trim_at = 0.0
+        self._timer: threading.Timer | None = None
 
     @contextlib.contextmanager
     def measuring(self, expected: int) -> Iterator[Reading]:
@@ -128,12 +129,22 @@ class MemoryMeter:
                 reading.alone = False
 
     def _trim(self) -> None:
-        """Give freed memory back to the machine, not more often than is useful."""
+        """Give freed memory back to the machine: now, or soon when that was done just before."""
         with self._lock:
-            now = time.monotonic()
-            if now < self._trim_at:
+            wait = self._trim_at - time.monotonic()
+            if wait > 0:
+                if self._timer is None:
+                    self._timer = threading.Timer(wait, self._trim_late)
+                    self._timer.daemon = True
+                    self._timer.start()
                 return
-            self._trim_at = now + _BETWEEN_TRIMS
+            self._trim_at = time.monotonic() + _BETWEEN_TRIMS
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+    def _trim_late(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._trim_at = 0.0
+        self._trim()

@@ -180,6 +180,7 @@ class ModelTable:
         Raises:
           Refused: it was not loaded; CANCELLED when the caller left, DEADLINE_EXCEEDED when the deadline came.
         """
+        self._drop_if_lost(model_id, deadline)
         with self._changed:
             caller.asked = True
             self._queue.setdefault(model_id, []).append(caller)
@@ -235,6 +236,19 @@ class ModelTable:
         self._unloaders.shutdown(wait=False, cancel_futures=True)
 
     # ---------------------------------------------------------------- private; the lock is held unless it says otherwise
+
+    def _drop_if_lost(self, model_id: str, deadline: Deadline) -> None:
+        """Forget a model that the backend has lost: model-mesh loads again what was NOT_FOUND. The lock is not held."""
+        with self._changed:
+            entry = self._entries.get(model_id)
+            if entry is None or entry.state is not State.LOADED:
+                return
+        try:
+            lost = not self._backend.holds(model_id)
+        except BackendError as error:
+            raise Refused(error.code, error.detail) from error
+        if lost:
+            self.unload(model_id, deadline)
 
     def _loaded(self, model_id: str) -> _Entry:
         entry = self._entries.get(model_id)
