@@ -228,7 +228,8 @@ def test_a_full_disk_is_named(number: int) -> None:
 
 FULL_DISK = """
 set -e
-mount -t tmpfs -o size=8k,nr_inodes=3 tmpfs "$0"
+mount -t tmpfs -o size=64k,nr_inodes=$1 tmpfs "$0"
+shift
 TMPDIR="$0" exec "$@"
 """
 
@@ -245,19 +246,20 @@ try:
 except InfrastructureError as error:
     print(error.reason.name)
 runner.Stop()
-print(runner.stop_problems, list(pathlib.Path(tempfile.gettempdir()).iterdir()))
+print(runner.stop_problems, repr(runner.GetLogs()), list(pathlib.Path(tempfile.gettempdir()).iterdir()))
 """
 
 
-def test_a_disk_that_is_really_full(tmp_path: pathlib.Path) -> None:
-    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", FULL_DISK, str(tmp_path)]
+@pytest.mark.parametrize("inodes", [3, 4, 5, 6, 7])  # each of the files that a start makes is once the one too many
+def test_a_disk_that_is_really_full(tmp_path: pathlib.Path, inodes: int) -> None:
+    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", FULL_DISK, str(tmp_path), str(inodes)]
     allowed = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
     if allowed.returncode != 0:
         pytest.skip(f"no file system of our own can be mounted here: {allowed.stderr.strip()}")
     result = subprocess.run(
         [*command, sys.executable, "-c", START_ON_FULL_DISK], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert result.stdout.splitlines() == ["NO_SPACE", "[] []"]
+    assert result.stdout.splitlines() == ["NO_SPACE", "[] '' []"]
 
 
 # -------------------------------------------------------------------- ports

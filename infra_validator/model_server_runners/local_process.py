@@ -55,6 +55,7 @@ class LocalProcessRunner(BaseModelServerRunner):
         self._run_id = os.urandom(8).hex()
         self.directory = ""
         self.stopped_by: Rung | None = None
+        self._log: ServerLog | None = None
         self._process: ServerProcess | None = None
         self._gone: Observation | None = None
         self._held: list[HeldPort] = []
@@ -77,8 +78,6 @@ class LocalProcessRunner(BaseModelServerRunner):
             raise InfrastructureError(ReasonCode.SERVER_NOT_STARTED, f"No watchdog can be started: {error}.") from error
         self.register_cleanup("end the watchdog", lambda deadline: self._watchdog.close(deadline.remaining()))
         self._make_directory()
-        self._log = ServerLog(self._path("server.log"))
-        self.register_cleanup("close the server's log", lambda _: self._log.close())
         self.register_cleanup("release the ports", lambda _: self._release_ports())
         told = self._watchdog.kill_marked(mark_of(self._run_id))
         self.register_cleanup("stop the model server", lambda deadline: self._stop_server(deadline, told))
@@ -102,7 +101,7 @@ class LocalProcessRunner(BaseModelServerRunner):
         return f"{_ADDRESS}:{self._grpc_port}"
 
     def _tail_logs(self) -> str:
-        return self._log.tail(self._config.log_tail_lines)
+        return self._log.tail(self._config.log_tail_lines) if self._log else ""
 
     # ---------------------------------------------------------------- the directory
 
@@ -129,12 +128,16 @@ class LocalProcessRunner(BaseModelServerRunner):
             os.makedirs(self._path("models", model.name))
             os.symlink(os.path.abspath(model.source), self._path("models", model.name, str(model.version)))
             os.mkdir(self._path("files"))
+            self._log = log = ServerLog(self._path("server.log"))
         except OSError as error:
             raise _no_directory(self.directory, error) from error
+        self.register_cleanup("close the server's log", lambda _: log.close())
 
     # ---------------------------------------------------------------- the server
 
     def _start_server(self) -> None:
+        log = self._log
+        assert log is not None
         values: dict[str, str | int] = {
             "bind_address": _ADDRESS,
             "model_base_path": self._path("models", self.plan.model.name),
@@ -153,16 +156,16 @@ class LocalProcessRunner(BaseModelServerRunner):
             [*self.plan.command, *self.plan.arguments(**values)],
             {**os.environ, **self.plan.env, **self._config.env, mark: run_id},
             mark=mark_of(self._run_id),
-            log=self._log,
+            log=log,
             memory=MemoryLimit(parse_size(self._config.memory_limit) or 0),
             news=self.news,
-            on_end=self._on_end,
+            on_end=lambda seen: self._on_end(seen, log.tail(200)),
             awaited=lambda: not self.plan.uses("port_file") or self._told_port() != 0,
         )
 
-    def _on_end(self, seen: Observation) -> None:
+    def _on_end(self, seen: Observation, log: str) -> None:
         """Called in the watching thread when the server has ended unasked."""
-        if re.search(self.plan.port_taken, self._log.tail(200)):
+        if re.search(self.plan.port_taken, log):
             port = f"port {self._grpc_port}" if self._grpc_port else "a port"
             seen = Observation.gone(
                 ReasonCode.PORT_NOT_AVAILABLE, f"The server could not listen on {port} ({seen.detail})."
@@ -179,7 +182,7 @@ class LocalProcessRunner(BaseModelServerRunner):
     # ---------------------------------------------------------------- the ports
 
     def _choose_ports(self) -> dict[str, int]:
-        """Values for the ports that the plan asks for; they are held until the server listens."""
+        """Values for the ports that the plan asks for; they are held until Stop."""
         ports = {}
         for name, wanted in (("grpc_port", self._config.grpc_port), ("rest_port", 0)):
             if self.plan.uses(name):
@@ -211,9 +214,7 @@ class LocalProcessRunner(BaseModelServerRunner):
                 ReasonCode.SERVER_NOT_OURS,
                 f"Port {self._grpc_port} is listened on by a process that does not belong to the server {process.pid}.",
             )
-        if listener is Listener.OURS:
-            self._port_is_ours = True
-            self._release_ports()
+        self._port_is_ours = listener is Listener.OURS
         return Observation.running()
 
 

@@ -1,4 +1,4 @@
-"""TCP ports for servers that cannot choose one themselves: held until the server listens, never shared with anybody.
+"""TCP ports for servers that cannot choose one themselves: held from before the server starts, never shared with anybody.
 
 A port found by bind, close and reuse can be taken in between. Here the socket stays bound, without listening and with
 SO_REUSEADDR: Linux then gives the port to nobody who asks for any free one, while a server that sets SO_REUSEADDR, as gRPC's
@@ -8,6 +8,7 @@ and libevent's listeners do, can bind and listen.
 from __future__ import annotations
 
 import enum
+import errno
 import socket
 
 from infra_validator.errors import InfrastructureError
@@ -28,12 +29,9 @@ class HeldPort:
     """
 
     def __init__(self, port: int = 0) -> None:
-        self._socket = _unbound()
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind(("", port))
+            self._socket = _bound(port)
         except OSError as error:
-            self._socket.close()
             raise InfrastructureError(
                 ReasonCode.PORT_NOT_AVAILABLE, f"Port {port or '(any)'} cannot be used: {error.strerror}."
             ) from error
@@ -44,14 +42,27 @@ class HeldPort:
         self._socket.close()
 
 
-def _unbound() -> socket.socket:
-    """A socket that, bound, collides with listeners of both IP versions where there are two."""
+def _bound(port: int) -> socket.socket:
+    """A socket bound to ``port`` on all addresses of both IP versions, or of version 4 where there is no version 6."""
     try:
-        both = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-    except OSError:
-        return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    return both
+        return _bound_in(socket.AF_INET6, port)
+    except OSError as error:
+        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT):
+            raise
+    return _bound_in(socket.AF_INET, port)
+
+
+def _bound_in(family: socket.AddressFamily, port: int) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if family is socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(("", port))
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 class Listener(enum.Enum):
