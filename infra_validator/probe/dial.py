@@ -84,21 +84,24 @@ def _places(address: Address, until: float) -> list[Place]:
 def _lookup(address: Address, flags: int = 0) -> list[Place]:
     # As octets if possible: for a str Python imports its IDNA codec, which costs as much as all the rest of a probe.
     host = address.host.encode() if address.host.isascii() else address.host
-    found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=flags)
+    try:
+        found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=flags)
+    except UnicodeError as error:
+        raise OSError(f"no host name: {error}") from error
     return [(family, place) for family, _, _, _, place in found]
 
 
 def _resolve(address: Address, until: float) -> list[Place]:
     """getaddrinfo with a time limit: it has none of its own, so it runs in a thread that is left behind when it is late."""
     places: list[Place] = []
-    errors: list[Exception] = []
+    errors: list[OSError] = []
     done = _thread.allocate_lock()
     done.acquire()
 
     def ask() -> None:
         try:
             places.extend(_lookup(address))
-        except Exception as error:
+        except OSError as error:
             errors.append(error)
         done.release()
 
@@ -106,7 +109,7 @@ def _resolve(address: Address, until: float) -> list[Place]:
     if not done.acquire(timeout=max(0.0, until - time.monotonic())):
         raise TimeoutError(f"looking up {address.host} takes too long")
     if errors:
-        raise OSError(getattr(errors[0], "strerror", None) or f"no host name: {errors[0]}") from errors[0]
+        raise errors[0]
     return places
 
 

@@ -10,6 +10,7 @@ import time
 from socket import socket
 
 from infra_validator.probe import hpack, rpc_status
+from infra_validator.probe.grpc_answer import Answer, message_of
 from infra_validator.probe.rpc_status import RpcError
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -27,25 +28,6 @@ _MOST_FRAMES = 20_000  # of one call; more than 4 MiB need, and soon over for a 
 
 _SETTINGS_ENABLE_PUSH, _SETTINGS_INITIAL_WINDOW, _SETTINGS_MAX_FRAME, _SETTINGS_MAX_HEADER_LIST = 2, 4, 5, 6
 
-# What an RST_STREAM error code means as a status, as gRPC maps them; the rest is INTERNAL.
-_STATUS_OF_RESET = {
-    7: rpc_status.UNAVAILABLE,  # REFUSED_STREAM
-    8: rpc_status.CANCELLED,  # CANCEL
-    11: rpc_status.RESOURCE_EXHAUSTED,  # ENHANCE_YOUR_CALM
-    12: rpc_status.PERMISSION_DENIED,  # INADEQUATE_SECURITY
-}
-# What an HTTP status without a gRPC status means, as gRPC maps them; the rest is UNKNOWN.
-_STATUS_OF_HTTP = {
-    "400": rpc_status.INTERNAL,
-    "401": rpc_status.UNAUTHENTICATED,
-    "403": rpc_status.PERMISSION_DENIED,
-    "404": rpc_status.UNIMPLEMENTED,
-    "429": rpc_status.UNAVAILABLE,
-    "502": rpc_status.UNAVAILABLE,
-    "503": rpc_status.UNAVAILABLE,
-    "504": rpc_status.UNAVAILABLE,
-}
-
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
@@ -57,19 +39,6 @@ def _setting(name: int, value: int) -> bytes:
 
 def _broken(what: str) -> RpcError:
     return RpcError(rpc_status.INTERNAL, f"the server breaks HTTP/2: {what}")
-
-
-class _Answer:
-    """What has come of one call's answer."""
-
-    __slots__ = ("body", "ended", "headers", "reset", "trailers")
-
-    def __init__(self) -> None:
-        self.headers: dict[bytes, bytes] | None = None
-        self.trailers: dict[bytes, bytes] | None = None
-        self.body = bytearray()
-        self.ended = False
-        self.reset: int | None = None
 
 
 class Connection:
@@ -130,7 +99,7 @@ class Connection:
         self._next_stream += 2
         if self._going_away:
             raise RpcError(rpc_status.UNAVAILABLE, "the server is going away", unprocessed=True)
-        answer = _Answer()
+        answer = Answer()
         self._call_window = self._stream_window
         timeout = max(1, min(99_999_999, int((until - time.monotonic()) * 1000)))
         headers = [
@@ -154,9 +123,9 @@ class Connection:
                     rpc_status.RESOURCE_EXHAUSTED, f"the server sent more than {_MOST_FRAMES} frames for one call"
                 )
             self._take_frame(stream, answer, until)
-        return _message_of(answer)
+        return message_of(answer)
 
-    def _send_message(self, opening: bytes, message: bytes, stream: int, answer: _Answer, until: float) -> None:
+    def _send_message(self, opening: bytes, message: bytes, stream: int, answer: Answer, until: float) -> None:
         """The opening HEADERS and the message, as fast as the server's windows allow."""
         pending, sent = opening, 0
         frames = 0
@@ -181,7 +150,7 @@ class Connection:
 
     # --- frames
 
-    def _take_frame(self, stream: int, answer: _Answer, until: float) -> None:
+    def _take_frame(self, stream: int, answer: Answer, until: float) -> None:
         """Read one frame and let it count."""
         kind, flags, number, payload = self._read_frame(until)
         if kind == _GOAWAY:
@@ -253,7 +222,7 @@ class Connection:
                 rpc_status.UNAVAILABLE, f"the server went away (GOAWAY {code}) {words}".rstrip(), unprocessed=True
             )
 
-    def _take_headers(self, flags: int, payload: bytes, stream: int, answer: _Answer, until: float) -> None:
+    def _take_headers(self, flags: int, payload: bytes, stream: int, answer: Answer, until: float) -> None:
         block = bytearray(_unpadded(flags, payload))
         if flags & _HAS_PRIORITY:
             del block[:5]
@@ -342,51 +311,3 @@ def _widened(window: int, payload: bytes) -> int:
     if len(payload) != 4 or increment == 0 or window + increment > _LARGEST_WINDOW:
         raise _broken("a wrong WINDOW_UPDATE")
     return window + increment
-
-
-def _message_of(answer: _Answer) -> bytes:
-    """The message in a complete answer. Raises RpcError for every other end."""
-    if answer.reset is not None:
-        code = _STATUS_OF_RESET.get(answer.reset, rpc_status.INTERNAL)
-        raise RpcError(code, f"the server reset the call (RST_STREAM {answer.reset})", unprocessed=answer.reset == 7)
-    headers, trailers = answer.headers or {}, answer.trailers or {}
-    if b"grpc-status" in trailers:
-        code = _grpc_code(trailers[b"grpc-status"])
-        if code != rpc_status.OK:
-            raise RpcError(code, _percent_decoded(trailers.get(b"grpc-message", b"")))
-    status = headers.get(b":status", b"").decode("latin-1")
-    if status != "200":
-        raise RpcError(
-            _STATUS_OF_HTTP.get(status, rpc_status.UNKNOWN),
-            f"the server answered with HTTP status {status[:20] or 'none'}",
-        )
-    kind = headers.get(b"content-type", b"").decode("latin-1")
-    if kind != "application/grpc" and not kind.startswith(("application/grpc+", "application/grpc;")):
-        raise RpcError(rpc_status.UNKNOWN, f"the server's answer has content-type {kind[:100]!r}, not application/grpc")
-    if b"grpc-status" not in trailers:
-        raise RpcError(rpc_status.INTERNAL, "the server ended the answer without a grpc-status")
-    body = answer.body
-    if body and body[0] != 0:
-        encoding = headers.get(b"grpc-encoding", b"none").decode("latin-1")[:40]
-        raise RpcError(rpc_status.UNIMPLEMENTED, f"the answer is compressed ({encoding}), which was not asked for")
-    if len(body) < 5 or len(body) != 5 + int.from_bytes(body[1:5], "big"):
-        raise RpcError(rpc_status.INTERNAL, "the answer is not exactly one message")
-    return bytes(body[5:])
-
-
-def _grpc_code(text: bytes) -> int:
-    return int(text) if text.isdigit() and len(text) <= 9 else rpc_status.UNKNOWN
-
-
-def _percent_decoded(text: bytes) -> str:
-    out = bytearray()
-    at = 0
-    while at < len(text):
-        pair = text[at + 1 : at + 3]
-        if text[at] == 0x25 and len(pair) == 2 and all(digit in b"0123456789abcdefABCDEF" for digit in pair):
-            out.append(int(pair, 16))
-            at += 3
-        else:
-            out.append(text[at])
-            at += 1
-    return out.decode("utf-8", "replace")
