@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from infra_validator.deadline import Clock, Deadline, News
+from component_tests.fakes.hand_clock import HandClock
+from infra_validator.deadline import Deadline
 from infra_validator.errors import AttemptFailed, InfrastructureError, JobAborted, UsageError
 from infra_validator.interruption import Interruption
 from infra_validator.launch_plan import LaunchPlan, ModelMount
@@ -103,19 +104,6 @@ class Client(BaseModelServerClient):
 
     def Close(self) -> None:
         pass
-
-
-class HandClock(Clock):
-    """A clock that moves only while somebody waits on it."""
-
-    def __init__(self) -> None:
-        self._now = 1000.0
-
-    def monotonic(self) -> float:
-        return self._now
-
-    def pause(self, news: News, seen: int, seconds: float) -> None:
-        self._now += seconds
 
 
 class Candidates:
