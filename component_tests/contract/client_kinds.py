@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping
 
 import grpc
 
 from component_tests.fakes.scripted_server import Handler, Script
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
+from infra_validator.model_server_clients.model_runtime import ModelRuntimeClient
 from infra_validator.model_server_clients.tensorflow_serving import GET_MODEL_STATUS, TensorFlowServingClient
-from infra_validator.protos import tensorflow_pb2
+from infra_validator.protos import model_runtime_pb2, tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
+from infra_validator.reason_codes import ReasonCode
 from infra_validator.sample_requests import methods
 
 
@@ -24,12 +27,18 @@ class ClientKind:
       make: a client for an endpoint.
       handlers: the handlers of a server that does what a script says.
       inference: the method of the sample requests.
+      refused_model: the code for a model that the server could not load.
+      other_service: the code for a gRPC server that has not the service.
+      other_message: the code for answers that are no message of the service, when the deadline has come.
     """
 
     name: str
     make: Callable[[str], BaseModelServerClient]
     handlers: Callable[[Script], Mapping[str, Handler]]
     inference: str
+    refused_model: ReasonCode
+    other_service: ReasonCode
+    other_message: ReasonCode
 
 
 def _tensorflow_serving(script: Script) -> Mapping[str, Handler]:
@@ -49,11 +58,52 @@ def _tensorflow_serving(script: Script) -> Mapping[str, Handler]:
     return {GET_MODEL_STATUS: status, methods.PREDICT: script.infer}
 
 
+def _model_runtime(script: Script) -> Mapping[str, Handler]:
+    def status(request: bytes, context: grpc.ServicerContext) -> bytes:
+        return model_runtime_pb2.RuntimeStatusResponse(
+            status=model_runtime_pb2.RuntimeStatusResponse.READY,
+            capacityInBytes=1 << 30,
+            maxLoadingConcurrency=1,
+            modelLoadingTimeoutMs=60_000,
+            defaultModelSizeInBytes=1 << 20,
+        ).SerializeToString()
+
+    def size(request: bytes, context: grpc.ServicerContext) -> bytes:
+        return model_runtime_pb2.PredictModelSizeResponse(sizeInBytes=1 << 20).SerializeToString()
+
+    def load(request: bytes, context: grpc.ServicerContext) -> bytes:
+        while script.model == "loading" and context.is_active():
+            time.sleep(0.01)
+        if script.model == "failed":
+            context.abort(grpc.StatusCode.INTERNAL, script.message)
+        return model_runtime_pb2.LoadModelResponse(sizeInBytes=1 << 20).SerializeToString()
+
+    return {
+        "/mmesh.ModelRuntime/runtimeStatus": status,
+        "/mmesh.ModelRuntime/predictModelSize": size,
+        "/mmesh.ModelRuntime/loadModel": load,
+        "/mmesh.ModelRuntime/unloadModel": lambda request, context: b"",
+        methods.PREDICT: script.infer,
+    }
+
+
 CLIENT_KINDS = [
     ClientKind(
         name="tensorflow_serving",
         make=lambda endpoint: TensorFlowServingClient(endpoint, "m", 1),
         handlers=_tensorflow_serving,
         inference=methods.PREDICT,
+        refused_model=ReasonCode.MODEL_UNAVAILABLE,
+        other_service=ReasonCode.SERVER_UNHEALTHY,
+        other_message=ReasonCode.SERVER_UNHEALTHY,
+    ),
+    ClientKind(
+        name="model_runtime",
+        make=lambda endpoint: ModelRuntimeClient(endpoint, "m", 1, model_path="/models/m"),
+        handlers=_model_runtime,
+        inference=methods.PREDICT,
+        refused_model=ReasonCode.MODEL_LOAD_FAILED,
+        other_service=ReasonCode.RUNTIME_BROKE_CONTRACT,  # model-mesh ends at UNIMPLEMENTED
+        other_message=ReasonCode.LOAD_TIMEOUT,  # model-mesh polls on
     ),
 ]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import grpc
+
+_OTHER_PROTOCOL = re.compile(r"http1\.x server|Failed parsing HTTP/2")
 
 # Where something accepts connections for a server that is not up yet (Docker's proxy, a port-forward), it is tried again so often.
 # The first is gRPC's own least; the second spares the API server behind a port-forward.
@@ -24,3 +28,8 @@ _OPTIONS = (
 def open_channel(endpoint: str) -> grpc.Channel:
     """A plaintext channel to ``endpoint`` (``host:port``) of its own, without limits on message size. Connects when used; close it."""
     return grpc.insecure_channel(endpoint, options=_OPTIONS)
+
+
+def is_other_protocol(details: str) -> bool:
+    """Whether an error's text says that what answers does not speak gRPC at all."""
+    return bool(_OTHER_PROTOCOL.search(details))

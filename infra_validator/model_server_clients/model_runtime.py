@@ -19,7 +19,7 @@ from infra_validator.deadline import Deadline, wait_until
 from infra_validator.errors import AttemptFailed, DeadlineExceeded, UsageError, shorten
 from infra_validator.model_server_clients import model_runtime_contract as contract
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, raise_if_gone, unwatched
-from infra_validator.model_server_clients.grpc_channel import open_channel
+from infra_validator.model_server_clients.grpc_channel import is_other_protocol, open_channel
 from infra_validator.model_server_clients.id_injection import NotInjectable, inject
 from infra_validator.model_server_clients.request_stream import RequestStream
 from infra_validator.protos import model_runtime_pb2 as pb2
@@ -202,8 +202,7 @@ class ModelRuntimeClient(BaseModelServerClient):
         if late and call.code() is not grpc.StatusCode.UNAVAILABLE:
             raise _broke(f"runtimeStatus was not answered READY within {self._start_timeout:g} s: {told}.")
         answered = call.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-        foreign = "http1.x" in told
-        return ModelStatusReport(ModelStatus.NOT_READY, told, answered=answered, foreign=foreign)
+        return ModelStatusReport(ModelStatus.NOT_READY, told, answered=answered, foreign=is_other_protocol(told))
 
     # ---------------------------------------------------------------- the load
 

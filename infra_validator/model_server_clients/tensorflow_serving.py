@@ -5,7 +5,6 @@ RPCs are called by their full method path with our own wire-compatible messages:
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Iterable
 
@@ -13,7 +12,7 @@ import grpc
 
 from infra_validator.deadline import Deadline
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, unwatched
-from infra_validator.model_server_clients.grpc_channel import open_channel
+from infra_validator.model_server_clients.grpc_channel import is_other_protocol, open_channel
 from infra_validator.model_server_clients.request_stream import RequestStream
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
@@ -24,10 +23,6 @@ GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 
 _State = serving_pb2.ModelVersionStatus
 _ON_THE_WAY = (_State.UNKNOWN, _State.START, _State.LOADING)
-
-#: How gRPC says that what answers does not speak its protocol.
-_OTHER_PROTOCOL = re.compile(r"http1\.x server|Failed parsing HTTP/2")
-
 _CONNECT_SECONDS = 1.0  # how long one look at whether the port is open may take
 
 
@@ -113,7 +108,7 @@ def _sentence(entry: serving_pb2.ModelVersionStatus) -> str:
 def report_of_error(code: grpc.StatusCode, details: str) -> ModelStatusReport:
     """What a failed call of GetModelStatus says: never more than NOT_READY, since a server may still be starting."""
     told = f"{code.name}: {details}" if details else code.name
-    if code is grpc.StatusCode.UNAVAILABLE and not _OTHER_PROTOCOL.search(details):
+    if code is grpc.StatusCode.UNAVAILABLE and not is_other_protocol(details):
         return ModelStatusReport(ModelStatus.NOT_READY, told, answered=False)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return ModelStatusReport(ModelStatus.NOT_READY, "a connection was made, but no answer came", answered=False)
