@@ -85,6 +85,8 @@ def make_plan(
     spec = ServingSpec.of(serving_spec)
     limits = ValidationSpec.of(validation_spec)
     asked = RequestSpec.of(request_spec)
+    if spec.kubernetes is not None:
+        spec.kubernetes.check_loading_limit("serving_spec.kubernetes", limits.max_loading_time_seconds)
     found = _check_model(os.fspath(model), spec, asked)
     binaries = wiring.serving_binaries_function(spec.binary)(spec)
     wiring.runner_class(spec.platform)

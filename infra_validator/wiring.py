@@ -36,6 +36,7 @@ CLIENTS: dict[str, tuple[str, str]] = {
 GARBAGE_COLLECTORS: dict[str, tuple[str, str]] = {
     "local_process": ("infra_validator.model_server_runners.leftovers:collect_garbage", ""),
     "local_docker": ("infra_validator.model_server_runners.docker_leftovers:collect_garbage", "docker"),
+    "kubernetes": ("infra_validator.model_server_runners.kubernetes_leftovers:collect_garbage", "kubernetes"),
 }
 
 

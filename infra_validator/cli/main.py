@@ -15,6 +15,7 @@ COMMANDS = {
     "serve": ("infra_validator.embedded_server.main", "run the embedded, TensorFlow-Serving-compatible model server"),
     "probe-sidecar": ("infra_validator.probe.sidecar", "answer health checks with the state of a server's models"),
     "model-runtime": ("infra_validator.cli.model_runtime", "serve models to model-mesh; check and test its runtimes"),
+    "kubernetes": ("infra_validator.cli.kubernetes", "print the Role that a serving spec needs in its namespace"),
     "gc": ("infra_validator.cli.gc", "remove what killed validations left behind"),
 }
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from infra_validator.deadline import SYSTEM_CLOCK, Clock, Deadline
-from infra_validator.model_server_runners.kubernetes_errors import ApiError, ApiUnreachable
+from infra_validator.model_server_runners.kubernetes_errors import ApiError, ApiUnreachable, meaning_of
 from infra_validator.model_server_runners.kubernetes_identity import (
     Surroundings,
     choose_namespace,
@@ -60,6 +60,11 @@ class LeftoverPod:
     why: str
     problem: str = ""
 
+    @property
+    def path(self) -> str:
+        """How messages call it."""
+        return f"pod {self.namespace}/{self.name} of {self.owner}"
+
 
 def delete_pod(api: CallingApi, namespace: str, name: str, uid: str, grace_seconds: int, deadline: Deadline) -> None:
     """Delete a pod and let the cluster do the rest in the background. That it is gone, or is another one by now, is fine.
@@ -91,22 +96,26 @@ def delete_pod(api: CallingApi, namespace: str, name: str, uid: str, grace_secon
 
 
 def collect_garbage(
-    config: KubernetesConfig, *, all_namespaces: bool = False, remove: bool = True, clock: Clock = SYSTEM_CLOCK
+    config: KubernetesConfig | None = None,
+    *,
+    all_namespaces: bool = False,
+    remove: bool = True,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> list[LeftoverPod]:
     """Find, and unless told otherwise delete, pods of ours whose time is over.
 
     Args:
-      config: which cluster and namespace.
+      config: which cluster and namespace; None: those of the pod's service account, else of KUBECONFIG.
       all_namespaces: whether to look in every namespace (needs a ClusterRole).
       remove: False only looks.
       clock: where time is read; the labels hold times of the machines that made the pods, with ten minutes to spare.
 
     Raises:
       InfrastructureError: the cluster cannot be asked.
-      ApiError, ApiUnreachable: it refused.
     """
     from infra_validator.model_server_runners.kubernetes_api import connect
 
+    config = config or KubernetesConfig()
     surroundings = Surroundings.here()
     deadline = Deadline.after(60.0, clock)
     api = connect(config, surroundings, deadline)
@@ -123,6 +132,8 @@ def collect_garbage(
         )
         found = [left for pod in listed.get("items") or () if (left := _expired(pod, clock.utc())) is not None]
         return [_delete(api, left, pod_uid, deadline) if remove else left for left, pod_uid in found]
+    except (ApiError, ApiUnreachable) as error:
+        raise meaning_of(error) from error
     finally:
         api.close()
 

@@ -78,7 +78,7 @@ def scheme_of(source: str) -> str:
 
 
 def choose(config: KubernetesConfig, model: ModelMount, own_claim: ClaimSource | None) -> ModelSource:
-    """The way that the spec names, else the one for the model's path.
+    """The way that the spec names, else the one for the model's path (``pvc://claim/path``, ``oci://image``, ``gs://...``).
 
     Args:
       config: the Kubernetes part of the serving spec.
@@ -94,6 +94,9 @@ def choose(config: KubernetesConfig, model: ModelMount, own_claim: ClaimSource |
     scheme = scheme_of(model.source)
     if scheme == "oci":
         return ModelSource(image=ImageSource())
+    if scheme == "pvc":
+        claim, _, inside = model.source.partition("://")[2].partition("/")
+        return ModelSource(pvc=ClaimSource(claim_name=claim, sub_path=inside.strip("/")))
     if scheme in STORES:
         return ModelSource(fetch=FetchSource())
     if scheme:

@@ -217,3 +217,12 @@ class KubernetesConfig:
             problem = _object_name(name) if name else "must not be empty"
             if problem:
                 raise SpecError(f"{path}.image_pull_secrets[{index}]", problem)
+
+    def check_loading_limit(self, path: str, max_loading_time_seconds: float) -> None:
+        """Raise SpecError if the pod would end before its model may have loaded."""
+        limit = self.active_deadline_seconds
+        if limit is not None and limit <= max_loading_time_seconds:
+            raise SpecError(
+                f"{path}.active_deadline_seconds",
+                f"must exceed validation_spec.max_loading_time_seconds ({max_loading_time_seconds:g}), not be {limit}",
+            )
