@@ -81,6 +81,7 @@ EXPECTED = {
     "empty_answer": (11, "Empty response", True),
     "huge_varint": (3, "a number of more than ten octets", True),
     "huge_length": (3, "field 1 is cut off", True),
+    "two_million_versions": (3, "more than 20000 versions", True),
     "garbage_message": (3, "the answer is no GetModelStatusResponse", True),
     "unknown_fields": (0, "Servable state is AVAILABLE", True),
     "non_utf8_error_message": (34, "Servable state is END", True),

@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -248,3 +249,61 @@ def test_a_port_in_use(server: ModelStatusServer) -> None:
         assert done.returncode == 3
         assert "Cannot listen" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_many_watches_leave_room_for_checks(server: ModelStatusServer) -> None:
+    with sidecar_of(f"--addr=127.0.0.1:{server.port}", "--model=a") as sidecar:
+        eventually(lambda: sidecar.check("a") == SERVING)
+        watches = [sidecar.watch("a") for _ in range(100)]
+        assert [next(watch) for watch in watches] == [SERVING] * 100
+        with pytest.raises(grpc.RpcError) as caught:
+            next(sidecar.watch("a"))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert sidecar.check("a") == SERVING
+        del watches  # cancels them
+        eventually(lambda: can_watch(sidecar))
+
+
+def can_watch(sidecar: Sidecar) -> bool:
+    try:
+        return next(sidecar.watch("a")) == SERVING
+    except grpc.RpcError:
+        return False
+
+
+def test_checks_take_no_memory(server: ModelStatusServer) -> None:
+    def resident() -> int:
+        status = pathlib.Path(f"/proc/{sidecar.process.pid}/status").read_text()
+        return int(status[status.index("VmRSS:") :].split()[1])
+
+    with sidecar_of(f"--addr=127.0.0.1:{server.port}", "--model=a") as sidecar:
+        for _ in range(500):
+            sidecar.check("")
+            sidecar.get("/metrics")
+        before = resident()
+        for _ in range(2000):
+            sidecar.check("")
+        assert resident() - before < 4096, "KiB"
+
+
+def test_clients_that_talk_nonsense(server: ModelStatusServer) -> None:
+    with sidecar_of(f"--addr=127.0.0.1:{server.port}", "--model=a") as sidecar:
+        eventually(lambda: sidecar.check("a") == SERVING)
+        for port in (sidecar.http_port, sidecar.grpc_port):
+            for octets in (
+                b"",
+                b"\0" * 100,
+                b"GET",
+                b"GET / HTTP/9.9\r\n\r\n",
+                b"POST /readyz HTTP/1.1\r\n\r\n",
+                b"GET /" + b"x" * 100_000,
+            ):
+                with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+                    client.sendall(octets)
+        assert sidecar.get("/readyz/%00%ff%F0%9F%98%80")[0] == 404
+        assert sidecar.get("/readyz?model=%22%0a")[0] == 404
+        assert sidecar.check("a") == SERVING
+        assert sidecar.get("/readyz")[0] == 200
+        assert sidecar.stop() == 0
+        assert sidecar.process.stderr is not None
+        assert "Traceback" not in sidecar.process.stderr.read()

@@ -55,6 +55,16 @@ def answer(content: bytes = AVAILABLE, stream: int = 1) -> bytes:
     )
 
 
+def large_answer(content: bytes) -> bytes:
+    """A good answer in as many frames as it takes."""
+    octets = message(content)
+    return (
+        frame(HEADERS, END_HEADERS, 1, literal(*OPENING))
+        + b"".join(frame(DATA, 0, 1, octets[at : at + 16384]) for at in range(0, len(octets), 16384))
+        + frame(HEADERS, END_HEADERS | END_STREAM, 1, literal(("grpc-status", "0")))
+    )
+
+
 def ended(status: str, text: str | bytes = "", stream: int = 1) -> bytes:
     """A trailers-only answer."""
     block = literal(*OPENING, ("grpc-status", status), ("grpc-message", text))
@@ -335,6 +345,7 @@ MODES: dict[str, Behaviour] = {
     "empty_answer": _after_request(answer(b"")),
     "huge_varint": _after_request(answer(b"\x0a\x0c\x08" + b"\xff" * 11)),
     "huge_length": _after_request(answer(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f")),
+    "two_million_versions": _after_request(large_answer(b"\x0a\x00" * 2_000_000)),
     "garbage_message": _after_request(answer(b"\xff\xff\xff\xff")),
     "unknown_fields": _after_request(
         answer(

@@ -25,6 +25,21 @@ HEAVY = (
     "encodings.idna",
 )
 
+# What else a run may import: parts of python3-minimal (seen in Debian's python3.11-minimal) that are cheap.
+MINIMAL = {
+    "array",
+    "collections",
+    "enum",
+    "functools",
+    "itertools",
+    "keyword",
+    "operator",
+    "os",
+    "posixpath",
+    "genericpath",
+    "reprlib",
+} | {"errno", "select", "selectors", "math", "socket", "stat", "time", "types"}
+
 SHOW = """\
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -48,3 +63,5 @@ def test_one_run_imports_nothing_heavy() -> None:
     assert code == "2"
     assert "infra_validator.probe.http2" in modules
     assert [name for name in modules if name in HEAVY] == []
+    others = {name.split(".")[0] for name in modules} - {"infra_validator"}
+    assert {name for name in others if not name.startswith("_")} <= MINIMAL

@@ -30,7 +30,7 @@ def test_wrong_usage(arguments: list[str], words: str, capfd: pytest.CaptureFixt
 
 def test_help(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    assert "-grpc-listen string" in capfd.readouterr().err
+    assert "-grpc-listen string" in capfd.readouterr().out
 
 
 def test_it_is_a_subcommand() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from infra_validator.probe import exit_codes
 from infra_validator.probe.go_text import quote
-from infra_validator.probe.protobuf_wire import BYTES, VARINT, encode_bytes, encode_number, fields, signed
+from infra_validator.probe.protobuf_wire import BYTES, VARINT, WireError, encode_bytes, encode_number, fields, signed
 from infra_validator.probe.rpc_status import code_name
 
 STATUS_METHOD = "/tensorflow.serving.ModelService/GetModelStatus"
@@ -16,6 +16,8 @@ PREDICT_METHOD = "/tensorflow.serving.PredictionService/Predict"
 
 UNKNOWN, START, LOADING, AVAILABLE, UNLOADING, END = 0, 10, 20, 30, 40, 50
 STATE_NAMES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
+
+_MOST_VERSIONS = 20_000  # in one answer; 4 MiB of empty ones would take hundreds of MiB of the server's memory limit
 
 POLICIES = ("any", "all", "latest", "exact")
 
@@ -113,11 +115,13 @@ def _number_in(wrapper: bytes) -> int:
 
 def parse_status_response(response: bytes) -> list[VersionStatus]:
     """The versions in a GetModelStatusResponse, in the server's order. Raises WireError."""
-    return [
-        _version_status(octets)
-        for number, wire_type, _, octets in fields(response)
-        if number == 1 and wire_type == BYTES
-    ]
+    versions: list[VersionStatus] = []
+    for number, wire_type, _, octets in fields(response):
+        if number == 1 and wire_type == BYTES:
+            if len(versions) == _MOST_VERSIONS:
+                raise WireError(f"more than {_MOST_VERSIONS} versions")
+            versions.append(_version_status(octets))
+    return versions
 
 
 def _version_status(message: bytes) -> VersionStatus:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 VARINT, FIXED64, BYTES, START_GROUP, END_GROUP, FIXED32 = 0, 1, 2, 3, 4, 5
 
 _DEEPEST_GROUP = 100  # protobuf's own recursion limit
@@ -44,15 +48,14 @@ def decode_varint(data: bytes, at: int) -> tuple[int, int]:
     raise WireError("a number of more than ten octets")
 
 
-def fields(data: bytes) -> list[tuple[int, int, int, bytes]]:
-    """The fields of a message: (number, wire type, the value of a varint, the octets of a length-delimited field).
+def fields(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """The fields of a message, one by one: (number, wire type, the value of a varint, the octets of a length-delimited field).
 
     Fixed-width fields and groups are checked and left out: no message of ours has one.
 
     Raises:
       WireError: the bytes are no message.
     """
-    found = []
     groups: list[int] = []
     at = 0
     while at < len(data):
@@ -78,10 +81,9 @@ def fields(data: bytes) -> list[tuple[int, int, int, bytes]]:
         if at > len(data):
             raise WireError(f"field {number} is cut off")
         if not groups and wire_type in (VARINT, BYTES):
-            found.append((number, wire_type, value, octets))
+            yield number, wire_type, value, octets
     if groups:
         raise WireError("a group without an end")
-    return found
 
 
 def signed(value: int, bits: int) -> int:

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if flags.interval.value < 10 * _MILLISECOND:
             raise FlagError("flag -interval must be 10ms or more")
     except HelpAsked:
-        sys.stderr.write(usage("infra-validator probe-sidecar", flags.all()))
+        sys.stdout.write(usage("infra-validator probe-sidecar", flags.all()))
         return 0
     except FlagError as error:
         sys.stderr.write(f"{error}\n{usage('infra-validator probe-sidecar', flags.all())}")

@@ -81,6 +81,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     """One request; GET and HEAD."""
 
     timeout = _LONGEST_REQUEST
+    server_version = "probe-sidecar"
+    sys_version = ""
     server: HttpServer
 
     def do_GET(self) -> None:
