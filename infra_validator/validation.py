@@ -28,6 +28,8 @@ RequestSource = Callable[[], Iterable[SampleRequest]]
 _SIDE_BY_SIDE = 4  # how many serving binaries of one spec are validated at once
 _STOP_SECONDS = 30.0  # what Stop may take beyond the server's own grace: daemons and API servers are slow at times
 
+_PORTS_LOST = 2  # how many attempts that lost the race for a free port are not counted as tries
+
 #: Failures that may heal, but not when they come twice in the same way.
 _TWICE_IS_ENOUGH = frozenset({ReasonCode.SERVER_EXITED, ReasonCode.SERVER_KILLED, ReasonCode.SERVER_UNHEALTHY})
 
@@ -139,8 +141,9 @@ class Validation:
         attempts: list[AttemptReport] = []
         verdict, finding = Verdict.INCONCLUSIVE, Finding(ReasonCode.INTERNAL_ERROR)
         seen: set[str] = set()
-        for number in range(1, self._spec.num_tries + 1):
-            report, failure = self._attempt(candidate, number)
+        tries = ports_lost = 0
+        while tries < self._spec.num_tries:
+            report, failure = self._attempt(candidate, len(attempts) + 1)
             attempts.append(report)
             finding = report.finding
             if failure is None:
@@ -151,6 +154,10 @@ class Validation:
             seen.add(failure.fingerprint)
             if not failure.reason.heals or again or self._total.expired():
                 break
+            if failure.reason is ReasonCode.PORT_NOT_AVAILABLE and ports_lost < _PORTS_LOST:
+                ports_lost += 1  # somebody was quicker; that uses up no try
+            else:
+                tries += 1
         return BinaryReport(
             candidate.binary.name,
             candidate.binary.label,

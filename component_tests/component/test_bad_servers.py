@@ -84,7 +84,7 @@ R = ReasonCode
         ("exits_1", {}, NOT_BLESSED, {R.SERVER_EXITED}, 2),
         ("load_failed", {}, NOT_BLESSED, {R.OP_NOT_REGISTERED}, 1),
         ("segfault", {}, NOT_BLESSED, {R.SERVER_KILLED}, 2),
-        ("port_in_use", {"tries": 2}, INCONCLUSIVE, {R.PORT_NOT_AVAILABLE}, 2),
+        ("port_in_use", {"tries": 1}, INCONCLUSIVE, {R.PORT_NOT_AVAILABLE}, 3),
         ("mute", {"loading": 0.5, "tries": 2}, NOT_BLESSED, {R.LOAD_TIMEOUT}, 2),
         ("deaf", {"loading": 0.7, "tries": 1}, NOT_BLESSED, {R.LOAD_TIMEOUT, R.SERVER_UNHEALTHY}, 1),
         ("slow", {"loading": 1, "tries": 1}, NOT_BLESSED, {R.LOAD_TIMEOUT, R.SERVER_UNHEALTHY}, 1),

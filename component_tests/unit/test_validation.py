@@ -246,6 +246,14 @@ def test_a_fault_of_our_own_is_inconclusive_and_everything_is_stopped() -> None:
     assert made.runners[0].state is JobState.END
 
 
+def test_a_lost_race_for_a_port_uses_up_no_try() -> None:
+    lost = Story(launch=InfrastructureError(ReasonCode.PORT_NOT_AVAILABLE, "port 1"))
+    assert run(Candidates().make(lost, lost, Story()), tries=1).verdict is Verdict.BLESSED
+    report = run(Candidates().make(*[lost] * 3), tries=1)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert len(report.serving_binaries[0].attempts) == 3
+
+
 def test_every_required_binary_must_bless() -> None:
     good, bad = Story(), Story(answer=AttemptFailed(ReasonCode.REQUEST_FAILED, "no"))
     made = Candidates()
