@@ -69,9 +69,7 @@ def _values(path: str) -> Iterator[tuple[str, Any]]:
         except RecursionError as error:
             raise bad_requests(path, f"line {first[0]}", "is nested too deeply") from error
         except json.JSONDecodeError:
-            rest = b"".join(line for _, line in lines)  # not one value a line: the whole file must be one
-            value = _parse(path, 0, _text(path, (0, first[1] + rest)))
-            yield from _of_whole_file(value)
+            yield from _of_whole_file(_parse(path, 0, _text(path, (0, _whole(path)))))
             return
         second = next(lines, None)
         if second is None:
@@ -80,6 +78,11 @@ def _values(path: str) -> Iterator[tuple[str, Any]]:
         yield f"line {first[0]}", value
         for number, line in itertools.chain((second,), lines):
             yield f"line {number}", _parse(path, number, _text(path, (number, line)))
+
+
+def _whole(path: str) -> bytes:
+    with open_local(path) as opened:
+        return decompressed(opened).read()
 
 
 def _of_whole_file(value: Any) -> Iterator[tuple[str, Any]]:
@@ -107,34 +110,44 @@ def _parse(path: str, line: int, text: str) -> Any:
 
 
 def _request(value: Any, label: str, signatures: Signatures, model_name: str, default_signature: str) -> SampleRequest:
-    name = default_signature
-    body_keys = [key for key in _BODY_KEYS if isinstance(value, dict) and key in value]
-    if isinstance(value, dict) and (body_keys or "signature_name" in value):
-        named = value.get("signature_name", default_signature)
-        if not isinstance(named, str):
-            raise JsonValueError("signature_name must be a string")
-        name = named or default_signature
+    name = _signature_name(value) or default_signature
     if name not in signatures:
         raise signature_not_found(name, signatures, f"The model, asked by {label},")
     signature = signatures[name]
-    if not body_keys or (isinstance(value, dict) and value.keys() == set(signature.inputs)):
-        if isinstance(value, dict) and "signature_name" in value and "signature_name" not in signature.inputs:
-            raise JsonValueError("there is a signature_name but none of instances, inputs, examples")
-        inputs = _rows([value], signature)
-    elif len(body_keys) > 1:
-        raise JsonValueError(f"only one of {' and '.join(body_keys)} can be given")
-    elif body_keys == ["examples"]:
+    key = _body_key(value, signature)
+    if key == "examples":
         return _examples_request(value, name, signature, model_name, label)
-    elif body_keys == ["instances"]:
+    if key == "inputs":
+        inputs = _columns(value["inputs"], signature)
+    elif key == "instances":
         inputs = _rows(value["instances"], signature)
     else:
-        inputs = _columns(value["inputs"], signature)
+        inputs = _rows([value], signature)
     request = serving_pb2.PredictRequest()
     request.model_spec.name = model_name
     request.model_spec.signature_name = name
     for key, tensor in inputs.items():
         request.inputs[key].CopyFrom(tensor)
     return SampleRequest(methods.PREDICT, name, request.SerializeToString(), label)
+
+
+def _signature_name(value: Any) -> str:
+    named = value.get("signature_name", "") if isinstance(value, dict) else ""
+    if not isinstance(named, str):
+        raise JsonValueError("signature_name must be a string")
+    return named
+
+
+def _body_key(value: Any, signature: tensorflow_pb2.SignatureDef) -> str:
+    """Which key makes ``value`` the body of a request; empty if it is an instance itself."""
+    if not isinstance(value, dict) or value.keys() == set(signature.inputs):
+        return ""
+    keys = [key for key in _BODY_KEYS if key in value]
+    if len(keys) > 1:
+        raise JsonValueError(f"only one of {' and '.join(keys)} can be given")
+    if not keys and "signature_name" in value:
+        raise JsonValueError("there is a signature_name but none of instances, inputs, examples")
+    return keys[0] if keys else ""
 
 
 def _rows(instances: Any, signature: tensorflow_pb2.SignatureDef) -> dict[str, tensorflow_pb2.TensorProto]:
