@@ -5,19 +5,23 @@ Runs in the Airflow environment (make test-platforms).
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from component_tests.fakes.saved_models import ROOT, SavedModels
+from component_tests.real_platforms.docker_images import build
 from pipelines.airflow.airflow_home import AirflowHome
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1200)]
@@ -122,9 +126,23 @@ def succeeded(result: subprocess.CompletedProcess[str]) -> None:
     assert result.returncode == 0, result.stdout[-6000:]
 
 
-def test_make_demo_airflow_pushes_the_good_model_and_not_the_broken_one(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize(
+    "serving_spec",
+    [
+        pytest.param({"tensorflow_serving": {}, "local_process": {}, "model_name": "fare"}, id="local_process"),
+        pytest.param(
+            {"tensorflow_serving": {"tags": ["latest"]}, "local_docker": {}}, id="docker", marks=pytest.mark.docker
+        ),
+    ],
+)
+def test_the_demo_pushes_the_good_model_and_not_the_broken_one(
+    tmp_path: pathlib.Path, serving_spec: dict[str, Any]
+) -> None:
+    if "local_docker" in serving_spec:
+        build.serving("latest")
     result = subprocess.run(
         [sys.executable, str(ROOT / "pipelines" / "airflow" / "demo.py"), str(tmp_path)],
+        env={**os.environ, "INFRA_VALIDATOR_DEMO_SERVING_SPEC": json.dumps(serving_spec)},
         capture_output=True,
         text=True,
         timeout=1000,
@@ -184,6 +202,44 @@ def test_the_legacy_launcher_caches_and_its_driver_refuses_a_broken_spec(
     assert airflow.states() == ["COMPLETE", "CACHED"]  # the driver refused before an execution was registered
 
 
+@pytest.mark.docker
+def test_the_legacy_launcher_validates_again_when_a_tag_has_moved(airflow: Airflow, saved_models: SavedModels) -> None:
+    serving = build.serving()
+    tag = f"{build.PREFIX}/moving-{uuid.uuid4().hex[:8]}:latest"
+    spec = {"tensorflow_serving": {"image_name": tag.partition(":")[0], "tags": ["latest"]}, "local_docker": {}}
+    airflow.write_dag(saved_models.path("half_plus_two"), repr(spec), {"num_tries": 1})
+    try:
+        build.docker("tag", serving, tag)
+        succeeded(airflow.run("dags", "test", airflow.name, "2024-01-02"))
+        succeeded(airflow.run("dags", "test", airflow.name, "2024-01-03"))
+        assert airflow.states() == ["COMPLETE", "CACHED"]
+        build.docker("tag", build.variant("moved", serving, f"LABEL moved={uuid.uuid4().hex}"), tag)
+        succeeded(airflow.run("dags", "test", airflow.name, "2024-01-04"))
+    finally:
+        build.docker("rmi", tag)
+    assert airflow.states() == ["COMPLETE", "CACHED", "COMPLETE"]
+
+
+@pytest.mark.docker
+def test_a_task_marked_failed_while_it_waits_leaves_no_container(airflow: Airflow, saved_models: SavedModels) -> None:
+    command = '["python3", "-m", "component_tests.fakes.misbehaving_servers", "mute"]'
+    mute = build.variant("mute", build.fake(), f"ENTRYPOINT {command}", f"LABEL run={uuid.uuid4().hex}")
+    name, _, tag = mute.partition(":")
+    spec = {"tensorflow_serving": {"image_name": name, "tags": [tag]}, "local_docker": {}}
+    airflow.write_dag(saved_models.path("half_plus_two"), repr(spec), {"max_loading_time_seconds": 600})
+
+    def containers() -> list[str]:
+        return build.docker("ps", "-aq", "--filter", f"ancestor={mute}").split()
+
+    with running_task(airflow) as task:
+        until(lambda: task.poll() is not None or containers() != [], 300, airflow)
+        assert task.returncode is None, airflow.logs()[-6000:]
+        mark_failed(airflow, "InfraValidator", "killed")
+        until(lambda: containers() == [], 60, airflow)
+        task.wait(120)
+    assert airflow.blessings() == []
+
+
 def test_a_task_marked_failed_while_it_waits_leaves_no_server(airflow: Airflow, saved_models: SavedModels) -> None:
     binary = airflow.directory / "mute-server"
     pid_file = airflow.directory / "pid"
@@ -191,13 +247,7 @@ def test_a_task_marked_failed_while_it_waits_leaves_no_server(airflow: Airflow, 
     binary.chmod(0o755)
     spec = {"tensorflow_serving": {}, "local_process": {"binary_path": str(binary)}}
     airflow.write_dag(saved_models.path("half_plus_two"), repr(spec), {"max_loading_time_seconds": 600})
-    succeeded(airflow.run("dags", "reserialize"))
-    succeeded(airflow.run("dags", "trigger", airflow.name, "--run-id", "killed"))
-    succeeded(airflow.run("tasks", "run", airflow.name, "Model", "killed", "--local"))
-
-    arguments = ("tasks", "run", airflow.name, "InfraValidator", "killed", "--local")
-    task = airflow.start(*arguments, log=airflow.directory / "task.log")
-    try:
+    with running_task(airflow) as task:
         until(
             lambda: task.poll() is not None or (pid_file.exists() and pid_file.read_text().strip() != ""), 300, airflow
         )
@@ -207,10 +257,22 @@ def test_a_task_marked_failed_while_it_waits_leaves_no_server(airflow: Airflow, 
         mark_failed(airflow, "InfraValidator", "killed")
         until(lambda: not server.exists(), 60, airflow)
         task.wait(120)
+    assert airflow.blessings() == []
+
+
+@contextlib.contextmanager
+def running_task(airflow: Airflow) -> Iterator[subprocess.Popen[str]]:
+    """The validator's task of a DAG run called ``killed``, under Airflow's job runner, the model imported before it."""
+    succeeded(airflow.run("dags", "reserialize"))
+    succeeded(airflow.run("dags", "trigger", airflow.name, "--run-id", "killed"))
+    succeeded(airflow.run("tasks", "run", airflow.name, "Model", "killed", "--local"))
+    arguments = ("tasks", "run", airflow.name, "InfraValidator", "killed", "--local")
+    task = airflow.start(*arguments, log=airflow.directory / "task.log")
+    try:
+        yield task
     finally:
         task.kill()
         task.wait()
-    assert airflow.blessings() == []
 
 
 def mark_failed(airflow: Airflow, task: str, run: str) -> None:
