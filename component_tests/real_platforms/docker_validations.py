@@ -117,3 +117,26 @@ def left(names: list[str]) -> list[str]:
         docker("ps", "-a", "--format", "{{.Names}}").split() + docker("volume", "ls", "--format", "{{.Name}}").split()
     )
     return [name for name in there if any(name.startswith(own) for own in names)]
+
+
+def make_model(directory: pathlib.Path) -> pathlib.Path:
+    (directory / "variables").mkdir(parents=True)
+    (directory / "saved_model.pb").write_bytes(b"a model")
+    (directory / "variables" / "variables.index").write_bytes(b"an index")
+    (directory / "variables" / "numbers").symlink_to("variables.index")
+    return directory
+
+
+def reads_model(image: str, *, then: str = "good") -> ContainerPlanner:
+    """A container that tells what it sees of the model, and then is a model server."""
+    program = (
+        "import os, sys\n"
+        "for top, _, files in sorted(os.walk('/models')):\n"
+        "    for name in sorted(files): print(os.path.join(top, name), open(os.path.join(top, name)).read(), flush=True)\n"
+        "print('user', os.getuid(), flush=True)\n"
+        "try: open('/models/m/1/new', 'w')\n"
+        "except OSError as error: print(error.strerror, flush=True)\n"
+        f"sys.argv = ['', '{then}', '--port=8500']\n"
+        "from component_tests.fakes.misbehaving_servers import main; main()\n"
+    )
+    return ContainerPlanner(image, ("python3", "-c", program))

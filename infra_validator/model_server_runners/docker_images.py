@@ -117,7 +117,7 @@ def pull_if_missing(
         return
     if policy == "never":
         raise _not_here(image.asked)
-    pull = _Pull(image, store.pull(image.reference, deadline), tell)
+    pull = _Pull(image.asked, lambda: store.pull(image.reference, deadline), tell)
 
     def finished() -> bool | None:
         check()
@@ -132,6 +132,8 @@ def pull_if_missing(
                 f"{image.asked}: {pull.progress}.",
                 next_step="Pull it beforehand (docker pull), or raise serving_spec.local_docker.pull_timeout_seconds.",
             ) from error
+    if pull.failure is not None:
+        raise pull.failure
     if pull.problem:
         raise refusal(f"pull {image.asked}", pull.problem, ReasonCode.IMAGE_PULL_FAILED)
     if store.image(image.reference, deadline) is None:
@@ -139,16 +141,26 @@ def pull_if_missing(
 
 
 class _Pull:
-    """Reads the daemon's progress messages in a thread, so that a silent registry cannot hold up the waiter."""
+    """Asks for the pull and reads the daemon's progress messages in a thread: a silent registry cannot hold up the waiter.
 
-    def __init__(self, image: Image, stream: _Stream, tell: Callable[[str], None]) -> None:
+    Attributes:
+      news: announced at the end.
+      done: whether it has ended.
+      problem: what the daemon said went wrong.
+      failure: why the daemon could not be asked.
+    """
+
+    def __init__(self, asked: str, begin: Callable[[], _Stream], tell: Callable[[str], None]) -> None:
         self.news = News()
         self.done = False
         self.problem = ""
-        self._image = image
-        self._stream = stream
+        self.failure: InfrastructureError | None = None
+        self._asked = asked
+        self._begin = begin
         self._tell = tell
         self._layers: dict[str, tuple[int, int]] = {}
+        self._stream: _Stream | None = None
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._read, name="docker-pull", daemon=True)
         self._thread.start()
 
@@ -163,19 +175,25 @@ class _Pull:
 
     def close(self) -> None:
         """Let the daemon give up the pull, if it is still at it."""
-        with contextlib.suppress(Exception):  # the stream may have ended at this moment
+        self._closed.set()
+        if self._stream is not None:
             self._stream.close()
-        self._thread.join(1.0)
+            self._thread.join(1.0)
 
     def _read(self) -> None:
         told = SYSTEM_CLOCK.monotonic()
         try:
+            self._stream = self._begin()
             for message in self._stream:
                 self._note(message)
+                if self._closed.is_set():
+                    break
                 if SYSTEM_CLOCK.monotonic() - told > _TELL_EVERY:
                     told = SYSTEM_CLOCK.monotonic()
-                    self._tell(f"pulling {self._image.asked}: {self.progress}")
-        except Exception as error:
+                    self._tell(f"pulling {self._asked}: {self.progress}")
+        except InfrastructureError as error:
+            self.failure = error
+        except Exception as error:  # a message that is none; the daemon's words are all there is to tell
             self.problem = self.problem or str(error)
         self.done = True
         self.news.announce()
