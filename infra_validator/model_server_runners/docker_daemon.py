@@ -234,7 +234,7 @@ class DockerDaemon:
         with self._call("list containers and volumes", deadline) as api:
             containers = api.containers(all=True, filters={"label": label})
             volumes = api.volumes(filters={"label": label})["Volumes"] or []
-        found = [("container", str(c["Id"]), dict(c["Labels"] or {})) for c in containers]
+        found = [("container", str(c["Names"][0]).lstrip("/"), dict(c["Labels"] or {})) for c in containers]
         return found + [("volume", str(v["Name"]), dict(v["Labels"] or {})) for v in volumes]
 
     # ---------------------------------------------------------------- private

@@ -66,7 +66,7 @@ def sweep(
             continue
         problem = _remove(daemon, kind, name, deadline) if remove else ""
         why = f"its time was over {int(clock.utc()) - int(found[DEADLINE])} s ago; made on {found.get(HOST, 'an unknown machine')}"
-        leftovers.append(Leftover(f"{kind} {name[:64]}", why, (), problem))
+        leftovers.append(Leftover(f"{kind} {name}", why, (), problem))
     return leftovers
 
 
