@@ -6,6 +6,7 @@ import concurrent.futures
 import json
 import pathlib
 import re
+import shutil
 import socket
 import threading
 import time
@@ -291,3 +292,22 @@ def test_mutual_tls(certificates: pathlib.Path, probe: Run) -> None:
 
 def test_tls_to_a_server_without(server: ModelStatusServer, probe: Run) -> None:
     assert probe(f"127.0.0.1:{server.port}", "-model-name=m", "--tls", "-connect-timeout=500ms") == 2
+
+
+def test_files_of_tls_are_read_anew_while_waiting(
+    certificates: pathlib.Path, probe: Run, tmp_path: pathlib.Path
+) -> None:
+    other = make_certificates(tmp_path)
+    used = tmp_path / "used.pem"
+    shutil.copy(other / "ca.pem", used)
+
+    def rotate() -> None:
+        shutil.copy(certificates / "ca.pem", tmp_path / "new.pem")
+        (tmp_path / "new.pem").rename(used)
+
+    with tls_server(certificates) as server:
+        timer = threading.Timer(0.5, rotate)
+        timer.start()
+        flags = ["-model-name=m", "--tls", f"--tls-ca-cert={used}", "-connect-timeout=1s", "--wait=60s"]
+        assert probe(f"127.0.0.1:{server.port}", *flags) == 0, probe.err
+        timer.join()
