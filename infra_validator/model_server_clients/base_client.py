@@ -118,9 +118,8 @@ class BaseModelServerClient(abc.ABC):
             raise_if_gone(job())
             if seen.foreign and not last.foreign:
                 foreign_until = deadline.capped(_FOREIGN_SECONDS)
-            if (
-                seen.answered or not last.answered
-            ):  # a call that the deadline cut off does not hide what the server said
+            # A call that the deadline cut off does not hide what the server said before.
+            if seen.answered or not last.answered:
                 last = seen
             if last.foreign and foreign_until.expired():
                 raise AttemptFailed(
