@@ -45,6 +45,8 @@ class _Load:
 class ModelTableMachine(RuleBasedStateMachine):
     """The oracle is the order of calls: the last unload voids what came before, a load that answered OK after it holds."""
 
+    steps = 0  # over all runs
+
     def __init__(self) -> None:
         super().__init__()
         self.backend = LedgerBackend(hold=True)
@@ -123,6 +125,7 @@ class ModelTableMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_backend_was_called_in_order(self) -> None:
+        ModelTableMachine.steps += 1
         assert self.backend.mistakes == []
 
     def _void(self, ids: set[str]) -> None:

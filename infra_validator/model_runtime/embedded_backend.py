@@ -18,7 +18,7 @@ from infra_validator.embedded_server.servable import Servable
 from infra_validator.embedded_server.status import Code, StatusError
 from infra_validator.errors import InfrastructureError
 from infra_validator.model_runtime.backend import TENSORFLOW_SERVING_METHODS, Backend, BackendError, BackendSettings
-from infra_validator.model_runtime.memory_meter import MemoryMeter
+from infra_validator.model_runtime.memory_meter import MemoryMeter, return_large_blocks
 from infra_validator.model_runtime.model_source import ModelSource
 from infra_validator.model_runtime.size_prediction import predicted_bytes
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
@@ -44,6 +44,7 @@ class EmbeddedBackend(Backend):
     def __init__(self, settings: BackendSettings) -> None:
         # oneDNN's allocator keeps what models have freed in pools that double; with the system's, an unload frees memory.
         os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
+        return_large_blocks()
         try:
             library = c_api.load_library()
         except c_api.TensorFlowMissingError as error:

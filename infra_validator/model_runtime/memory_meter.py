@@ -10,9 +10,10 @@ import contextlib
 import ctypes
 import dataclasses
 import threading
-import time
 from collections.abc import Callable, Iterator
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_LARGE_BLOCK = 2**20
 _BETWEEN_TRIMS = 0.25  # seconds; giving free memory back walks the whole heap
 
 
@@ -81,7 +82,6 @@ class MemoryMeter:
         self._running: list[Reading] = []
         self._freeing = 0
         self._last = 0
-        self._trim_at = 0.0
         self._timer: threading.Timer | None = None
 
     @contextlib.contextmanager
@@ -112,7 +112,7 @@ class MemoryMeter:
             with self._lock:
                 self._share_out()
                 self._freeing -= 1
-            self._trim()
+            self._give_back()
 
     def _share_out(self) -> None:
         now = self._read()
@@ -128,23 +128,36 @@ class MemoryMeter:
             for reading in self._running:
                 reading.alone = False
 
-    def _trim(self) -> None:
-        """Give freed memory back to the machine: now, or soon when that was done just before."""
+    def _give_back(self) -> None:
+        """Give freed memory back to the machine: now, and once more a little later, for what other threads of TensorFlow free
+        after a session has been closed."""
         with self._lock:
-            wait = self._trim_at - time.monotonic()
-            if wait > 0:
-                if self._timer is None:
-                    self._timer = threading.Timer(wait, self._trim_late)
-                    self._timer.daemon = True
-                    self._timer.start()
+            if self._timer is not None:
                 return
-            self._trim_at = time.monotonic() + _BETWEEN_TRIMS
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+            self._timer = threading.Timer(_BETWEEN_TRIMS, self._give_back_late)
+            self._timer.daemon = True
+            self._timer.start()
+        trim()
 
-    def _trim_late(self) -> None:
+    def _give_back_late(self) -> None:
         with self._lock:
             self._timer = None
-            self._trim_at = 0.0
-        self._trim()
+        trim()
+
+
+def return_large_blocks() -> None:
+    """Have glibc return blocks of a MiB and more to the machine the moment they are freed.
+
+    By itself it raises its thresholds when such blocks come and go, and an arena then keeps tens of MiB.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
+        mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK)
+
+
+def trim() -> None:
+    """Have glibc return free memory to the machine."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)

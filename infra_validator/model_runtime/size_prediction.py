@@ -17,7 +17,10 @@ from infra_validator.saved_model import wire
 _BASE_BYTES = 2**20  # a session with nothing in it, and what measuring may be off by
 _VARIABLES_FACTOR = 1.25
 _NODE_FACTOR = 100  # bytes in memory for a byte of structure: names, edges, attributes
-_CONSTANT_FACTOR = 4
+_CONSTANT_FACTOR = 5
+_ENTRY_BYTES = 100  # of a look-up table, for each line of an asset: a slot in a table that doubles, and a string
+_SHORT_LINE = 8  # bytes, of a file that could not be read to its end
+_CHUNK = 2**20
 _LARGE_NODE = 1024  # bytes; what a node has beyond this is a constant's content
 _NODES_BETWEEN_LOOKS = 512  # at the clock
 _LONGEST_SCAN = 5.0  # seconds
@@ -33,12 +36,14 @@ def predicted_bytes(source: ModelSource, deadline: Deadline | None = None) -> in
     deadline = deadline or Deadline.after(_LONGEST_SCAN)
     structure = min(_structure_bytes(source.path, deadline), source.graph_bytes)
     constants = source.graph_bytes - structure
+    # OSError from an asset that cannot be read: the load would fail as well.
     estimate = (
         _BASE_BYTES
         + _VARIABLES_FACTOR * source.variables_bytes
         + _NODE_FACTOR * structure
         + _CONSTANT_FACTOR * constants
-        + source.other_bytes
+        + 2 * source.other_bytes
+        + _ENTRY_BYTES * _asset_lines(source.path, deadline)
     )
     return int(estimate if source.complete else 2 * estimate)
 
@@ -75,6 +80,20 @@ def _constant_bytes(data: mmap.mmap, deadline: Deadline) -> int:
             if seen % _NODES_BETWEEN_LOOKS == 0 and deadline.expired():
                 return constants
     return constants
+
+
+def _asset_lines(directory: str, deadline: Deadline) -> int:
+    """Lines of the files in ``assets``, which are vocabularies more often than not; a guess for what time does not allow."""
+    lines = 0
+    for parent, _, names in os.walk(os.path.join(directory, "assets")):
+        for name in names:
+            path = os.path.join(parent, name)
+            with open(path, "rb") as file:
+                while chunk := file.read(_CHUNK):
+                    lines += chunk.count(b"\n")
+                    if deadline.expired():
+                        return lines + os.stat(path).st_size // _SHORT_LINE
+    return lines
 
 
 class _Fields(dict[int, "_Fields"]):
