@@ -96,6 +96,6 @@ def test_the_sidecar_has_the_flags_and_answers_for_the_model() -> None:
 def test_the_dockerfile_takes_what_is_built() -> None:
     text = (CONFIGS / "Dockerfile").read_text()
     build = (ROOT / "tools" / "build_probe_pyz.py").read_text()
-    assert "COPY --chmod=0555 tfs_model_status_probe.pyz /usr/bin/tfs_model_status_probe" in text
+    assert "COPY tfs_model_status_probe.pyz /usr/bin/tfs_model_status_probe" in text
     assert '"dist" / "tfs_model_status_probe.pyz"' in build
     assert "probe-pyz:" in (ROOT / "Makefile").read_text()
