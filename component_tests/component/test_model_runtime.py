@@ -156,7 +156,7 @@ def test_check_is_0_when_loaded_sized_and_unloaded(embedded: RuntimeProcess, sav
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("unknown_op", "MODEL_LOAD_FAILED"), ("no_pb", "MODEL_UNAVAILABLE")], ids=["op", "no model"]
+    ("name", "reason"), [("unknown_op", "MODEL_LOAD_FAILED"), ("no_pb", "MODEL_LOAD_FAILED")], ids=["op", "no model"]
 )
 def test_check_is_1_when_the_model_is_refused(
     embedded: RuntimeProcess, saved_models: SavedModels, name: str, reason: str

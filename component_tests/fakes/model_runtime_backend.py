@@ -6,7 +6,7 @@ import threading
 
 import grpc
 
-from infra_validator.model_runtime.backend import TENSORFLOW_SERVING_METHODS, Backend, BackendError
+from infra_validator.model_runtime.backend import TENSORFLOW_SERVING_METHODS, Backend, BackendError, BackendSettings
 from infra_validator.model_runtime.model_source import ModelSource
 
 
@@ -112,3 +112,9 @@ class LedgerBackend(Backend):
     def _note(self, fine: bool, mistake: str) -> None:
         if not fine:
             self.mistakes.append(mistake)
+
+
+def from_settings(settings: BackendSettings) -> LedgerBackend:
+    """As an entry point of the group ``infra_validator.model_runtime_backends`` names it."""
+    assert settings.model_root
+    return LedgerBackend()
