@@ -41,7 +41,7 @@ test-fast: env  ## The tests that take milliseconds; under a minute.
 test-platforms: test-docker test-airflow test-caikit  ## Docker, Airflow, Kubeflow Pipelines, caikit.
 
 test-docker: env  ## The tests on a Docker daemon: the one that answers, else one started for them.
-	tools/with_dockerd.sh $(PYTEST) -m docker --require-platforms
+	tools/with_dockerd.sh $(PYTEST) -m "docker and not airflow and not kfp" --require-platforms
 
 test-airflow: env-airflow env  ## The tests on Airflow and Kubeflow Pipelines, in their own environment.
 	tools/with_dockerd.sh $(AIRFLOW_VENV)/python -m pytest --require-platforms $(AIRFLOW_TESTS)
