@@ -20,6 +20,8 @@ class LedgerBackend(Backend):
       hold: when set, loads wait until :meth:`let_go` names their id.
       failing: ids whose load fails.
       stuck: ids whose unload fails.
+      asking: released when an inference request has come.
+      may_answer: when cleared, inference requests wait for it.
       lost: ids that ``holds`` denies until they are unloaded.
     """
 
@@ -40,6 +42,9 @@ class LedgerBackend(Backend):
         self.lost: set[str] = set()
         self.not_ready = ""
         self.size = 1000
+        self.asking = threading.Semaphore(0)
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self._busy: set[str] = set()
         self._loading: set[str] = set()
         self._let_go: set[str] = set()
@@ -103,6 +108,10 @@ class LedgerBackend(Backend):
     def infer(self, model_id: str, method: str, request: bytes, seconds: float | None) -> bytes:
         with self._changed:
             self._note(model_id in self.held, f"inference of {model_id!r}, which is not loaded")
+        self.asking.release()
+        self.may_answer.wait(60)
+        with self._changed:
+            self._note(model_id in self.held, f"{model_id!r} was unloaded while it was asked")
         return request
 
     def _enter(self, model_id: str) -> None:

@@ -460,6 +460,38 @@ def test_a_request_without_a_readable_id_is_an_invalid_argument(
     assert code_of(lambda: runtime.infer(request_bytes, **headers)) is grpc.StatusCode.INVALID_ARGUMENT
 
 
+def _ask(runtime: Runtime, model_id: str) -> Any:
+    call: Any = runtime.channel.unary_unary
+    return call(PREDICT).future(b"", metadata=[("mm-model-id", model_id)], timeout=20)
+
+
+def test_an_unload_waits_for_requests_under_way_and_lets_no_new_ones_in(start: Start) -> None:
+    runtime = start()
+    runtime.load("m")
+    runtime.backend.may_answer.clear()
+    asked = _ask(runtime, "m")
+    assert runtime.backend.asking.acquire(timeout=20)
+    unloading = runtime.stub.unloadModel.future(pb2.UnloadModelRequest(modelId="m"), timeout=20)
+    eventually(lambda: runtime.server.table.states() == {"m": State.UNLOADING})
+    assert code_of(lambda: runtime.infer(b"", mm_model_id="m")) is grpc.StatusCode.NOT_FOUND
+    assert not unloading.done()
+    runtime.backend.may_answer.set()
+    assert asked.result(20)
+    assert unloading.result(20) == pb2.UnloadModelResponse()
+
+
+def test_no_more_requests_at_once_than_the_models_limit(start: Start) -> None:
+    runtime = start(max_concurrency=2)
+    runtime.load("m")
+    runtime.backend.may_answer.clear()
+    asked = [_ask(runtime, "m") for _ in range(2)]
+    assert all(runtime.backend.asking.acquire(timeout=20) for _ in asked)
+    assert code_of(lambda: runtime.infer(b"", mm_model_id="m")) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    runtime.backend.may_answer.set()
+    assert all(call.result(20) for call in asked)
+    assert runtime.infer(b"", mm_model_id="m")
+
+
 def test_methods_that_are_not_listed_are_unimplemented(start: Start) -> None:
     runtime = start()
     call: Any = runtime.channel.unary_unary
