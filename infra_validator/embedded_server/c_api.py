@@ -61,6 +61,7 @@ _QUICK: dict[str, tuple[Any, list[Any]]] = {
     "TF_DeleteSessionOptions": (None, [_POINTER]),
     "TF_NewGraph": (_POINTER, []),
     "TF_GraphOperationByName": (_POINTER, [_POINTER, ctypes.c_char_p]),
+    "TF_OperationOpType": (ctypes.c_char_p, [_POINTER]),
     "TF_OperationNumOutputs": (ctypes.c_int, [_POINTER]),
     "TF_AllocateTensor": (_POINTER, [ctypes.c_int, _POINTER, ctypes.c_int, ctypes.c_size_t]),
     "TF_DeleteTensor": (None, [_POINTER]),
@@ -353,24 +354,26 @@ class Session:
             tf.DeleteBuffer(buffer)
             tf.DeleteSessionOptions(options)
 
-    def has(self, name: str) -> bool:
-        """Whether the graph has the tensor ``operation:index`` (the index is 0 where it is left out)."""
-        return self._output(name) is not None
-
     def endpoints(self, names: Sequence[str]) -> Endpoints:
-        """Look up tensors by name; each must exist (see ``has``)."""
-        found = [self._output(name) for name in names]
-        outputs = [output for output in found if output is not None]
-        assert len(outputs) == len(names), "a tensor is not in the graph"
-        return Endpoints(outputs)
+        """Look up tensors by name, ``operation:index`` (the index is 0 where it is left out).
 
-    def _output(self, name: str) -> _Output | None:
+        Raises:
+          StatusError: there is no such tensor; in the words in which TensorFlow's own session refuses the name.
+        """
+        return Endpoints([self._output(name) for name in names])
+
+    def _output(self, name: str) -> _Output:
         tf = _tf()
         operation_name, _, index = name.partition(":")
         operation = tf.GraphOperationByName(self._graph, operation_name.encode())
-        number = int(index) if index.isdecimal() else 0 if not index else -1
-        if not operation or not 0 <= number < tf.OperationNumOutputs(operation):
-            return None
+        if not operation or not (index or "0").isdecimal():
+            text = f"Tensor {name}, specified in either feed_devices or fetch_devices was not found in the Graph"
+            raise StatusError(Code.INVALID_ARGUMENT, text)
+        number, count = int(index or 0), tf.OperationNumOutputs(operation)
+        if number >= count:
+            kind = tf.OperationOpType(operation).decode()
+            text = f"Node '{operation_name}' (type: '{kind}', num of outputs: {count}) does not have output {number}"
+            raise StatusError(Code.OUT_OF_RANGE, text)
         return _Output(operation, number)
 
     def run(self, feeds: Endpoints, values: Sequence[Tensor], fetches: Endpoints, options: bytes = b"") -> list[Tensor]:

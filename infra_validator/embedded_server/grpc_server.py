@@ -74,4 +74,5 @@ def make_server(threads: int, options: list[tuple[str, str | int]]) -> grpc.Serv
       options: more channel arguments; they win.
     """
     pool = concurrent.futures.ThreadPoolExecutor(threads, "grpc")
-    return grpc.server(pool, options=[*_UNLIMITED, *options])
+    arguments = dict([*_UNLIMITED, *options])  # of an argument that stands twice, gRPC takes the first
+    return grpc.server(pool, options=list(arguments.items()))

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from infra_validator.embedded_server import wire
-from infra_validator.embedded_server.c_api import Endpoints, Session, Tensor
+from infra_validator.embedded_server.c_api import Session, Tensor
 from infra_validator.embedded_server.status import Code, StatusError, from_os_error, not_found
 from infra_validator.protos import tensorflow_pb2
 
@@ -36,7 +36,8 @@ class Signature:
         self.defaults = {alias: value.SerializeToString() for alias, value in definition.defaults.items()}
         self._feeds = self._fetches = None
         with contextlib.suppress(StatusError):  # a tensor that the graph does not have fails each request, not the load
-            self._feeds, self._fetches = feeds(session, list(self.inputs.values())), fetches(session, self.output_names)
+            self._feeds = session.endpoints(list(self.inputs.values()))
+            self._fetches = session.endpoints(self.output_names)
 
     def run(self, values: Sequence[Tensor], options: bytes = b"") -> dict[str, Tensor]:
         """Run with ``values`` for all inputs in the order of ``inputs``; tensor name -> value of all outputs."""
@@ -45,29 +46,9 @@ class Signature:
         return dict(zip(self.output_names, self._session.run(self._feeds, values, self._fetches, options), strict=True))
 
 
-def feeds(session: Session, names: Sequence[str]) -> Endpoints:
-    """Look up tensors to feed.
-
-    Raises:
-      StatusError: NOT_FOUND, in the words in which TensorFlow's session refuses the name.
-    """
-    for name in names:
-        if not session.has(name):
-            raise not_found(f"FeedInputs: unable to find feed output {name}")
-    return session.endpoints(names)
-
-
-def fetches(session: Session, names: Sequence[str]) -> Endpoints:
-    """Look up tensors to fetch; errors as for ``feeds``."""
-    for name in names:
-        if not session.has(name):
-            raise not_found(f"FetchOutputs node {name}: not found")
-    return session.endpoints(names)
-
-
 def run(session: Session, inputs: dict[str, Tensor], outputs: Sequence[str], options: bytes = b"") -> dict[str, Tensor]:
     """Run with tensors named one by one: tensor name -> value, in and out."""
-    found = feeds(session, list(inputs)), fetches(session, outputs)
+    found = session.endpoints(list(inputs)), session.endpoints(outputs)
     return dict(zip(outputs, session.run(found[0], list(inputs.values()), found[1], options), strict=True))
 
 

@@ -167,7 +167,8 @@ def test_2_5_missing_variables_load_and_fail_each_request(server: EmbeddedServer
 
 
 def test_2_5_a_signature_tensor_that_is_not_in_the_graph_fails_each_request(server: EmbeddedServerProcess) -> None:
-    with fails(NOT_FOUND, "FetchOutputs node no_such_tensor:0: not found"):
+    text = "Tensor no_such_tensor:0, specified in either feed_devices or fetch_devices was not found in the Graph"
+    with fails(INVALID_ARGUMENT, text):
         server.predict(predict_request(spec("missing_tensor"), x=X))
 
 

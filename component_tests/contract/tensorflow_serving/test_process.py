@@ -1,0 +1,505 @@
+"""Contract 1: flags, the order of a start, start errors, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import grpc
+import pytest
+
+from component_tests.contract.tensorflow_serving.requests import PREDICTION, predict_request, spec, status, tensor
+from component_tests.fakes.embedded_server_process import (
+    ROOT,
+    EmbeddedServerProcess,
+    embedded_server,
+)
+from component_tests.fakes.saved_models import SavedModels
+from infra_validator.embedded_server.flags import parse, usage
+
+X = tensor([1.0])
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """A server that is expected to end by itself."""
+    command = [sys.executable, "-W", "error", "-m", "infra_validator.embedded_server", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stdout.rstrip("\n").rpartition("\n")[2]
+
+
+# ------------------------------------------------------------------------------------------------ 1.1 the flag parser
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "value"),
+    [
+        (["--port=9"], "port", 9),
+        (["--port=+9"], "port", 9),
+        (["--port= 9"], "port", 9),
+        (["--port=-1"], "port", -1),
+        (["--port=1", "--port=2"], "port", 2),
+        (["--load_retry_interval_micros=-1"], "load_retry_interval_micros", -1),
+        (["--model_name="], "model_name", ""),
+        (["--model_name=a=b"], "model_name", "a=b"),
+        (["--enable_batching"], "enable_batching", True),
+        (["--enable_batching=T"], "enable_batching", True),
+        (["--enable_batching=yEs"], "enable_batching", True),
+        (["--enable_batching=1"], "enable_batching", True),
+        (["--enable_model_warmup=false"], "enable_model_warmup", False),
+        (["--enable_model_warmup=N"], "enable_model_warmup", False),
+        (["--enable_model_warmup=0"], "enable_model_warmup", False),
+        (["--per_process_gpu_memory_fraction=0.5"], "per_process_gpu_memory_fraction", 0.5),
+    ],
+)
+def test_1_1_values(arguments: list[str], name: str, value: object) -> None:
+    parsed = parse(arguments)
+    assert getattr(parsed.flags, name) == value
+    assert (parsed.unknown, parsed.complaints) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--port", "9000"],
+        ["-port=1"],
+        ["--PORT=1"],
+        ["--noenable_batching"],
+        ["--enable_batchingX"],
+        ["word"],
+        ["--no_such=1"],
+        ["--model_name"],
+        ["--", "--port=9"],
+    ],
+)
+def test_1_1_unknown_arguments_leave_the_defaults(arguments: list[str]) -> None:
+    parsed = parse(arguments)
+    assert parsed.unknown == arguments
+    assert (parsed.flags.port, parsed.flags.enable_batching, parsed.complaints) == (8500, False, [])
+
+
+@pytest.mark.parametrize("value", ["9x", "", "0x10", "2147483648", "-2147483649", "1.0", "\uff19"])
+def test_1_1_bad_numbers(value: str) -> None:
+    assert parse([f"--port={value}"]).complaints == [f"Couldn't interpret value {value} for flag port."]
+
+
+def test_1_1_bad_bools() -> None:
+    parsed = parse(["--enable_batching=maybe", "--enable_model_warmup=on"])
+    assert parsed.complaints == [
+        "Couldn't interpret value maybe for flag enable_batching.",
+        "Couldn't interpret value on for flag enable_model_warmup.",
+    ]
+
+
+def test_1_1_usage_form() -> None:
+    lines = usage("prog").splitlines()
+    assert lines[:2] == ["usage: prog", "Flags:"]
+    assert lines[2].startswith(f"\t{'--port=8500':<33}\tint32\t")
+    assert f"\t{'--model_name=' + chr(34) + 'default' + chr(34):<33}\tstring\t" in "\n".join(lines)
+    assert f"\t{'--enable_model_warmup=true':<33}\tbool\t" in "\n".join(lines)
+
+
+def test_1_2_every_flag_of_the_contract_has_its_default() -> None:
+    flags = parse([]).flags
+    cpus = os.cpu_count() or 1
+    expected: dict[str, object] = {
+        "port": 8500,
+        "rest_api_port": 0,
+        "rest_api_num_threads": 4 * cpus,
+        "rest_api_timeout_in_ms": 30000,
+        "model_name": "default",
+        "file_system_poll_wait_seconds": 1,
+        "max_num_load_retries": 5,
+        "load_retry_interval_micros": 60_000_000,
+        "flush_filesystem_caches": True,
+        "enable_model_warmup": True,
+        "grpc_max_threads": 4 * cpus,
+        "enable_profiler": True,
+        "saved_model_tags": "serve",
+        "remove_unused_fields_from_bundle_metagraph": True,
+        "enable_signature_method_name_check": False,
+        "num_tflite_pools": cpus,
+        "num_tflite_interpreters_per_pool": 1,
+    }
+    assert {name: getattr(flags, name) for name in expected} == expected
+
+
+def test_1_1_bad_value_and_help_end_with_usage_on_stdout() -> None:
+    bad = run("--port=x")
+    assert (bad.returncode, bad.stdout[:7]) == (255, "usage: ")
+    assert bad.stderr == "Couldn't interpret value x for flag port.\n"
+    asked = run("--help")
+    assert (asked.returncode, asked.stdout[:7], asked.stderr) == (255, "usage: ", "")
+
+
+def test_1_1_version_comes_before_any_check() -> None:
+    done = run("--version", "--port=0")
+    assert done.returncode == 0
+    first, second = done.stdout.splitlines()
+    assert first.startswith("TensorFlow ModelServer: ")
+    assert second.startswith("TensorFlow Library: 2.")
+
+
+def test_1_1_unknown_arguments_are_printed_and_the_server_starts(saved_models: SavedModels) -> None:
+    flags = [f"--model_base_path={saved_models.base_path('half_plus_two')}", "--port", "9000"]
+    with embedded_server(*flags) as server:
+        assert server.stdout.startswith("unknown argument: --port\nusage: ")
+        assert status(server, spec("default")) == [(1, "AVAILABLE", 0, "")]
+
+
+def test_ours_strict_flags_refuses_unknown_arguments() -> None:
+    done = run("--strict_flags", "--model_base_path=/nowhere", "--nonsense=1")
+    assert done.returncode == 255
+    assert done.stdout.startswith("unknown argument: --nonsense=1\nusage: ")
+
+
+def test_1_2_flags_without_effect_say_so_in_one_line(saved_models: SavedModels) -> None:
+    flags = [f"--model_base_path={saved_models.base_path('half_plus_two')}", "--prefer_tflite_model"]
+    with embedded_server(*flags) as server:
+        warnings = [line for line in server.stderr.splitlines() if "has no effect" in line]
+        assert len(warnings) == 1
+        assert "] --prefer_tflite_model is accepted and has no effect: " in warnings[0]
+
+
+# ------------------------------------------------------------------------------------------- 1.3 the order of a start
+
+
+def test_1_3_ports_are_refused_until_the_first_load_is_done(saved_models: SavedModels, tmp_path: pathlib.Path) -> None:
+    base = tmp_path / "m"
+    base.mkdir()
+    with embedded_server(f"--model_base_path={base}", wait=False) as server:
+        server.wait_until(lambda: "No versions of servable default found" in server.stderr, "a look for versions")
+        ports = server.ports()
+        for port in (ports["grpc"], ports["rest"]):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), timeout=10)
+        assert ports["pid"] == server.process.pid
+        saved_models.copy("half_plus_two", base)
+        server.wait_until_serving()
+        assert status(server, spec("default")) == [(1, "AVAILABLE", 0, "")]
+        grpc_line = server.stderr.index(f"] Running gRPC ModelServer at 0.0.0.0:{ports['grpc']} ...")
+        assert grpc_line < server.stderr.index(f"] Exporting HTTP/REST API at:localhost:{ports['rest']} ...")
+
+
+def test_1_3_a_failed_first_load_ends_with_the_reason_on_stdouts_end(saved_models: SavedModels) -> None:
+    done = run("--port=1", "--max_num_load_retries=0", f"--model_base_path={saved_models.base_path('truncated_pb')}")
+    assert done.returncode == 255
+    assert done.stdout.startswith(
+        "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: "
+        "{{name: default version: 1 due to error: "
+    )
+    assert done.stdout.endswith("}, }\n")
+    assert "Traceback" not in done.stderr
+    assert "] Loading servable: {name: default version: 1} failed: " in done.stderr
+    assert "] Unload all remaining servables in the manager." in done.stderr
+
+
+def test_1_3_a_failed_load_is_retried(saved_models: SavedModels, tmp_path: pathlib.Path) -> None:
+    saved_models.copy("no_pb", tmp_path / "m")
+    flags = ["--max_num_load_retries=2", "--load_retry_interval_micros=1000", f"--model_base_path={tmp_path / 'm'}"]
+    done = run("--port=1", *flags)
+    assert done.returncode == 255
+    what = "Loading servable: {name: default version: 1}"
+    assert done.stderr.count(f"] {what} failed: NOT_FOUND: ") == 3
+    for expected in ("retry: 1", "retry: 2", "exhausted max_num_retries: 2"):
+        assert done.stderr.count(f"] Retrying of {what} {expected}\n") == 1
+
+
+def test_1_3_a_model_repaired_during_the_retries_starts(saved_models: SavedModels, tmp_path: pathlib.Path) -> None:
+    version = saved_models.copy("no_pb", tmp_path / "m")
+    retries = ["--max_num_load_retries=1000", "--load_retry_interval_micros=50000"]
+    with embedded_server(f"--model_base_path={tmp_path / 'm'}", *retries, wait=False) as server:
+        server.wait_until(lambda: " failed: NOT_FOUND" in server.stderr, "a failed load")
+        good = saved_models.path("half_plus_two_tf2") / "saved_model.pb"
+        (version / "saved_model.unfinished").write_bytes(good.read_bytes())
+        (version / "saved_model.unfinished").rename(version / "saved_model.pb")
+        server.wait_until_serving()
+
+
+def test_1_3_good_models_do_not_save_a_start(saved_models: SavedModels, tmp_path: pathlib.Path) -> None:
+    config = tmp_path / "models.config"
+    entries = [("good", "half_plus_two"), ("bad", "garbage_pb")]
+    config.write_text(
+        "model_config_list {"
+        + "".join(
+            f'config {{ name: "{name}" base_path: "{saved_models.base_path(model)}" model_platform: "tensorflow" }}'
+            for name, model in entries
+        )
+        + "}"
+    )
+    done = run("--port=1", "--max_num_load_retries=0", f"--model_config_file={config}")
+    assert done.returncode == 255
+    assert "1 servable(s) did not become available: {{name: bad version: 1 due to error: " in last_line(done)
+
+
+@pytest.mark.parametrize("content", ["", "model_config_list {}"])
+def test_1_3_configurations_without_models_start_at_once(tmp_path: pathlib.Path, content: str) -> None:
+    config = tmp_path / "models.config"
+    config.write_text(content)
+    with embedded_server(f"--model_config_file={config}") as server:
+        with pytest.raises(grpc.RpcError) as caught:
+            server.predict(predict_request(spec("m", label="stable"), x=X))
+        log = server.stderr
+    if content:
+        expected = (grpc.StatusCode.INVALID_ARGUMENT, "Unrecognized servable version label: stable")
+    else:
+        expected = (grpc.StatusCode.UNAVAILABLE, "Model labels does not init yet.stable")
+        assert "] Taking no action for empty config." in log
+    assert (caught.value.code(), caught.value.details()) == expected
+
+
+def test_1_3_port_in_use_by_somebody_else(saved_models: SavedModels) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        done = run(f"--port={port}", f"--model_base_path={saved_models.base_path('half_plus_two')}")
+    assert done.returncode == 255
+    assert last_line(done) == "Failed to start server. Error: INVALID_ARGUMENT: Failed to BuildAndStart gRPC server"
+
+
+def test_1_3_two_servers_do_not_share_a_port(saved_models: SavedModels) -> None:
+    base = f"--model_base_path={saved_models.base_path('half_plus_two')}"
+    with embedded_server(base) as first:
+        done = run(f"--port={first.ports()['grpc']}", "--bind_address=127.0.0.1", base)
+    assert done.returncode == 255
+    assert last_line(done) == "Failed to start server. Error: INVALID_ARGUMENT: Failed to BuildAndStart gRPC server"
+
+
+def test_1_3_two_servers_share_a_port_where_the_flag_says_so(saved_models: SavedModels) -> None:
+    flags = [f"--model_base_path={saved_models.base_path('half_plus_two')}", "--bind_address=127.0.0.1"]
+    flags += ["--grpc_channel_arguments=grpc.so_reuseport=1"]
+    with embedded_server(*flags) as first:
+        with embedded_server(*flags, f"--port={first.ports()['grpc']}", "--port_file=") as second:
+            assert "] Running gRPC ModelServer" in second.stderr
+
+
+def test_1_3_rest_port_in_use_leaves_grpc_running(saved_models: SavedModels) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        base = f"--model_base_path={saved_models.base_path('half_plus_two')}"
+        with embedded_server(
+            base, "--port_file=", "--port=0", f"--grpc_socket_path={_socket()}", f"--rest_api_port={port}"
+        ) as server:
+            server.wait_until(
+                lambda: f"Failed to start HTTP Server at localhost:{port}" in server.stderr, "the complaint"
+            )
+            assert f"] Couldn't bind to port {port}\n" in server.stderr
+            assert server.process.poll() is None
+
+
+def _socket() -> str:
+    return f"/tmp/embedded_server_{os.getpid()}.sock"
+
+
+def test_1_3_equal_ports_leave_grpc_running(saved_models: SavedModels) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    base = f"--model_base_path={saved_models.base_path('half_plus_two')}"
+    with embedded_server(base, "--port_file=", f"--port={port}", f"--rest_api_port={port}") as server:
+        server.wait_until(
+            lambda: "server_options.http_port cannot be same as grpc_port." in server.stderr, "the complaint"
+        )
+
+
+def test_1_2_unix_socket(saved_models: SavedModels, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "s"
+    base = f"--model_base_path={saved_models.base_path('half_plus_two')}"
+    with embedded_server(base, "--port_file=", "--port=0", f"--grpc_socket_path={path}") as server:
+        assert f"] Running gRPC ModelServer at UNIX socket {path} ..." in server.stderr
+        with grpc.insecure_channel(f"unix:{path}") as channel:
+            request = predict_request(spec("default"), x=X).SerializeToString()
+            assert channel.unary_unary(PREDICTION + "Predict", bytes, bytes)(request, timeout=60)
+
+
+def test_1_3_a_bad_monitoring_file_leaves_grpc_running_without_rest(saved_models: SavedModels) -> None:
+    base = f"--model_base_path={saved_models.base_path('half_plus_two')}"
+    with embedded_server(base, "--monitoring_config_file=/no/such/file", wait=False) as server:
+        server.wait_until(lambda: "Failed to start server." in server.stdout, "the complaint")
+        assert server.stdout == "Failed to start server. Error: NOT_FOUND: /no/such/file; No such file or directory\n"
+        assert status(server, spec("default")) == [(1, "AVAILABLE", 0, "")]
+
+
+# --------------------------------------------------------------------------------------------------- 1.4 start errors
+
+LIST = "model_config_list {{ {} }}"
+M = 'config {{ name: "m" base_path: "{}" {} }}'
+OK = 'model_platform: "tensorflow"'
+
+
+@pytest.mark.parametrize(
+    ("flags", "error"),
+    [
+        (
+            ["--port=0"],
+            "INVALID_ARGUMENT: At least one of server_options.grpc_port or server_options.grpc_socket_path must be set.",
+        ),
+        (
+            ["--use_alts_credentials", "--ssl_config_file=/x"],
+            "INVALID_ARGUMENT: Either use_alts_credentials must be false or ssl_config_file must be empty.",
+        ),
+        (
+            [],
+            "INVALID_ARGUMENT: Both server_options.model_base_path and server_options.model_config_file are empty!",
+        ),
+        (["--model_config_file=/no/such"], "NOT_FOUND: /no/such; No such file or directory"),
+        (
+            ["--model_base_path=/x", "--batching_parameters_file=/x"],
+            "INVALID_ARGUMENT: server_options.batching_parameters_file is set without setting "
+            "server_options.enable_batching to true.",
+        ),
+        (
+            ["--model_base_path=/x"]
+            + [f"--tensorflow_{kind}_parallelism=1" for kind in ("session", "intra_op", "inter_op")],
+            "INVALID_ARGUMENT: Either configure server_options.tensorflow_session_parallelism or "
+            "(server_options.tensorflow_intra_op_parallelism, server_options.tensorflow_inter_op_parallelism) separately. "
+            "You cannot configure all.",
+        ),
+        (
+            ["--model_base_path=relative", "--model_name=m"],
+            "INVALID_ARGUMENT: Expected model m to have an absolute path or URI; got base_path()=relative",
+        ),
+    ],
+)
+def test_1_4_start_errors_of_flags(flags: list[str], error: str) -> None:
+    done = run(*flags)
+    assert (done.returncode, last_line(done)) == (255, f"Failed to start server. Error: {error}")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (LIST.format(M.format("rel", OK)), "Expected model m to have an absolute path or URI; got base_path()=rel"),
+        (LIST.format(M.format("/x", OK) * 2), "Illegal to list model m multiple times in config list"),
+        (
+            LIST.format(M.format("/x", "")),
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+            "ModelServerConfig::model_platform, model name is m",
+        ),
+        (
+            LIST.format(M.format("/x", OK + " model_type: TENSORFLOW")),
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and "
+            "ModelServerConfig::model_platform, model name is m",
+        ),
+        (LIST.format(M.format("/x", "model_type: OTHER")), "ModelServerConfig::model_type choice 2 not supported."),
+        (LIST.format(M.format("/x", 'model_platform: "torch"')), "Model m requests unsupported platform torch"),
+        ("model_config_list { nonsense: 1 }", "Invalid protobuf file: '{path}'"),
+        ("\xff", "Invalid protobuf file: '{path}'"),
+    ],
+)
+def test_1_4_start_errors_of_model_config_files(tmp_path: pathlib.Path, content: str, error: str) -> None:
+    config = tmp_path / "models.config"
+    config.write_text(content, encoding="latin-1")
+    done = run(f"--model_config_file={config}")
+    expected = f"Failed to start server. Error: INVALID_ARGUMENT: {error.format(path=config)}"
+    assert (done.returncode, last_line(done)) == (255, expected)
+    assert "Traceback" not in done.stderr
+
+
+def test_1_4_labels_in_the_first_configuration_fail_the_start(
+    saved_models: SavedModels, tmp_path: pathlib.Path
+) -> None:
+    config = tmp_path / "models.config"
+    label = OK + ' version_labels { key: "stable" value: 1 }'
+    config.write_text(LIST.format(M.format(saved_models.base_path("half_plus_two"), label)))
+    done = run(f"--model_config_file={config}")
+    assert (done.returncode, last_line(done)) == (
+        255,
+        "Failed to start server. Error: FAILED_PRECONDITION: Request to assign label to version 1 of model m, "
+        "which is not currently available for inference",
+    )
+    allowed = "--allow_version_labels_for_unavailable_models"
+    with embedded_server(f"--model_config_file={config}", allowed) as server:
+        response = server.predict(predict_request(spec("m", label="stable"), x=X))
+        assert response.model_spec == spec("m", "serving_default", 1)
+
+
+def test_1_4_custom_model_config_aborts(tmp_path: pathlib.Path) -> None:
+    config = tmp_path / "models.config"
+    config.write_text("custom_model_config {}")
+    done = run(f"--model_config_file={config}")
+    assert done.returncode == -signal.SIGABRT
+    assert "ModelServer does not yet support custom model config." in done.stderr
+
+
+def test_no_tensorflow_wheel_is_one_sentence(tmp_path: pathlib.Path) -> None:
+    script = (
+        "import sys, importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *more: None if name == 'tensorflow' else find(name, *more)\n"
+        "from infra_validator.embedded_server.main import main; sys.exit(main(['--model_base_path=/x']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (255, "")
+    assert done.stdout.count("\n") == 1
+    assert "pip install 'infra-validator[embedded]'" in done.stdout
+
+
+def test_python_tensorflow_is_never_imported(saved_models: SavedModels) -> None:
+    base = saved_models.base_path("half_plus_two")
+    env = {**os.environ, "PYTHONVERBOSE": "1"}
+    with embedded_server(f"--model_base_path={base}", env=env) as server:
+        server.predict(predict_request(spec("default"), x=X))
+        imported = server.stderr
+    assert "import 'grpc'" in imported
+    for name in ("tensorflow", "numpy"):
+        assert f"import '{name}'" not in imported
+
+
+# ------------------------------------------------------------------------------------------------------- 1.6 signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_1_6_signals_kill_at_once_without_a_word(saved_models: SavedModels, number: signal.Signals) -> None:
+    with embedded_server(f"--model_base_path={saved_models.base_path('half_plus_two')}") as server:
+        before = server.stderr
+        server.process.send_signal(number)
+        assert server.wait_for_exit() == -number
+        assert server.stderr == before
+
+
+def test_ours_shutdown_grace_lets_requests_finish(saved_models: SavedModels) -> None:
+    flags = [f"--model_base_path={saved_models.base_path('slow')}", "--shutdown_grace_seconds=60"]
+    with embedded_server(*flags) as server:
+        answers: list[float] = []
+
+        def ask() -> None:
+            request = predict_request(spec("default"), seconds=tensor([1.0], []))
+            answers.extend(server.predict(request).outputs["slept"].float_val)
+
+        server.predict(predict_request(spec("default"), seconds=tensor([0.0], [])))
+        asking = threading.Thread(target=ask)
+        asking.start()
+        _wait_for_a_running_request(server)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait_for_exit() == -signal.SIGTERM
+        asking.join()
+        assert answers == [1.0]
+
+
+def _wait_for_a_running_request(server: EmbeddedServerProcess) -> None:
+    """Until the slow request's thread sleeps inside TensorFlow: a second request overtakes it."""
+    server.predict(predict_request(spec("default"), seconds=tensor([0.0], [])))
+    server.predict(predict_request(spec("default"), seconds=tensor([0.2], [])))
+
+
+def test_ours_port_file_is_whole_and_says_who_wrote_it(saved_models: SavedModels) -> None:
+    with embedded_server(f"--model_base_path={saved_models.base_path('half_plus_two')}") as server:
+        content = json.loads(server.port_file.read_text())
+        assert set(content) == {"grpc", "rest", "pid"}
+        assert [path.name for path in server.port_file.parent.iterdir() if "ports" in path.name] == ["ports.json"]
+
+
+def test_ours_port_file_that_cannot_be_written(saved_models: SavedModels) -> None:
+    base = f"--model_base_path={saved_models.base_path('half_plus_two')}"
+    done = run("--port_file=/no/such/directory/ports", base)
+    assert done.returncode == 255
+    assert "No such file or directory" in last_line(done)
+    assert "Traceback" not in done.stderr
