@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 
@@ -23,6 +25,8 @@ from component_tests.fakes.saved_models import SavedModels
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 
+TensorProto: Any = tensorflow_pb2.TensorProto  # dtypes as plain numbers
+TensorShapeProto = tensorflow_pb2.TensorShapeProto
 X = tensor([1.0, 2.0, 5.0])
 MATRIX = tensor([1.0, 2.0, 3.0, 4.0], [2, 2])
 
@@ -201,9 +205,9 @@ def test_9_serialized_examples_as_a_string_tensor(server: EmbeddedServerProcess)
         (tensor([], [2]), [0.0, 0.0]),  # no values: zeros
         (tensor([1.0, 2.0, 3.0], [2]), [1.0, 2.0]),  # surplus is ignored
         (tensor([7], [2], field="int_val"), [0.0, 0.0]),  # the wrong field counts as none
-        (tensorflow_pb2.TensorProto(dtype=1, float_val=[5.0]), [5.0]),  # no shape: a scalar
-        (tensorflow_pb2.TensorProto(dtype=1, float_val=[5.0], tensor_shape={"unknown_rank": True}), [5.0]),
-        (tensorflow_pb2.TensorProto(dtype=1, tensor_content=b"\0\0\x80?", float_val=[5.0]), [1.0]),  # content wins
+        (TensorProto(dtype=1, float_val=[5.0]), [5.0]),  # no shape: a scalar
+        (TensorProto(dtype=1, float_val=[5.0], tensor_shape=TensorShapeProto(unknown_rank=True)), [5.0]),
+        (TensorProto(dtype=1, tensor_content=b"\0\0\x80?", float_val=[5.0]), [1.0]),  # content wins
     ],
 )
 def test_3_4_decoding(server: EmbeddedServerProcess, sent: tensorflow_pb2.TensorProto, answered: list[float]) -> None:
@@ -219,8 +223,8 @@ def test_3_4_decoding(server: EmbeddedServerProcess, sent: tensorflow_pb2.Tensor
         tensor([1.0], [2**31]),  # 8 GiB declared, 4 bytes sent
         tensor([], [2**62, 4]),
         tensor([1.0], [1] * 255),
-        tensorflow_pb2.TensorProto(dtype=1, tensor_content=b"\0\0\0"),
-        tensorflow_pb2.TensorProto(dtype=99, float_val=[1.0]),  # type: ignore[arg-type]
+        TensorProto(dtype=1, tensor_content=b"\0\0\0"),
+        TensorProto(dtype=99, float_val=[1.0]),
     ],
     ids=["negative", "overflow", "8 GiB", "overflow without values", "rank 255", "content too short", "unknown dtype"],
 )
@@ -239,7 +243,7 @@ def test_3_8_long_texts_are_cut(server: EmbeddedServerProcess) -> None:
 
 def test_3_8_a_64_mib_tensor_goes_through(server: EmbeddedServerProcess) -> None:
     content = bytes(range(256)) * (64 * 2**20 // 256)
-    sent = tensorflow_pb2.TensorProto(dtype=6, tensor_content=content)
+    sent = TensorProto(dtype=6, tensor_content=content)
     sent.tensor_shape.dim.add(size=len(content))
     response = server.predict(predict_request(spec("identity", "int8"), x=sent))
     values = response.outputs["y"].int_val

@@ -586,7 +586,7 @@ def test_6_3_timeout(saved_models: SavedModels) -> None:
 
 
 def test_6_6_classify_and_regress(server: EmbeddedServerProcess) -> None:
-    body = {"signature_name": "classify_labels", "examples": [{"x": 2.0}, {"x": [4.0]}]}
+    body: dict[str, Any] = {"signature_name": "classify_labels", "examples": [{"x": 2.0}, {"x": [4.0]}]}
     reply = post(server, "half_plus_two:classify", json.dumps(body))
     assert reply.json == {"results": [[["2.000000", 3.0], ["other", 4.0]], [["4.000000", 4.0], ["other", 5.0]]]}
     body = {"signature_name": "regress_x_to_y", "context": {"x": 8.0}, "examples": [{"x": 2.0}, {"y": "text"}]}
