@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def with_warmup(
     return path
 
 
-def predict_log(name: str = "anything", signature: str = "", **inputs: object) -> serving_pb2.PredictionLog:
+def predict_log(name: str = "anything", signature: str = "", **inputs: Any) -> serving_pb2.PredictionLog:
     request = predict_request(spec(name, signature), **inputs)
     return Log(predict_log=serving_pb2.PredictLog(request=request))
 
