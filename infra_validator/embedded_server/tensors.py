@@ -14,7 +14,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from infra_validator.embedded_server import wire
+from infra_validator.embedded_server import varints, wire
 from infra_validator.embedded_server.c_api import STRING, Tensor, element_size
 from infra_validator.embedded_server.status import Code, StatusError, invalid_argument
 from infra_validator.protos import tensorflow_pb2
@@ -47,6 +47,8 @@ _VARINT_FIELD: dict[int, tuple[str, str]] = {
     HALF: ("half_val", "H"),
     BFLOAT16: ("half_val", "H"),
 }
+_FIELD_NUMBER = {field.name: field.number for field in tensorflow_pb2.TensorProto.DESCRIPTOR.fields}
+
 # dtype -> the ``struct`` character of an element in memory.
 _MEMORY_FORMAT = {FLOAT: "f", DOUBLE: "d", BOOL: "?"} | {dtype: letter for dtype, (_, letter) in _VARINT_FIELD.items()}
 
@@ -160,9 +162,14 @@ def _values(tensor: Tensor, dtype: int) -> list[Buffer]:
         memory = tensor.memory()
         return [wire.header(_RAW_FIELD[dtype], len(memory)), memory] if memory else []
     if dtype in _VARINT_FIELD:
-        packed = tensorflow_pb2.TensorProto()
-        getattr(packed, _VARINT_FIELD[dtype][0]).extend(elements(tensor))
-        return [packed.SerializeToString()]
+        field, letter = _VARINT_FIELD[dtype]
+        memory = tensor.memory()
+        if len(memory) >= _LARGE:
+            packed = varints.packed(memory, letter)
+            return [wire.header(_FIELD_NUMBER[field], len(packed)), packed]
+        message = tensorflow_pb2.TensorProto()
+        getattr(message, field).extend(elements(tensor))
+        return [message.SerializeToString()]
     raise StatusError(Code.UNIMPLEMENTED, f"Output tensors of type {type_name(dtype)} cannot be sent")
 
 

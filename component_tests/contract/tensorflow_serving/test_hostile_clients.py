@@ -24,6 +24,8 @@ from component_tests.fakes.saved_models import SavedModels
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 
+pytestmark = pytest.mark.slow
+
 X = tensor([1.0, 2.0, 5.0])
 METHODS = [
     *(PREDICTION + name for name in ("Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata")),
@@ -133,7 +135,6 @@ def test_slow_bodies_do_not_hold_up_others(alive: EmbeddedServerProcess) -> None
         assert predictions(alive, "half_plus_two:predict", {"instances": [1.0]}) == [2.5]
 
 
-@pytest.mark.slow
 def test_10000_idle_connections(saved_models: SavedModels) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     count = min(10_000, hard - 200)

@@ -242,13 +242,11 @@ def test_3_8_long_texts_are_cut(server: EmbeddedServerProcess) -> None:
 
 
 def test_3_8_a_64_mib_tensor_goes_through(server: EmbeddedServerProcess) -> None:
-    content = bytes(range(256)) * (64 * 2**20 // 256)
-    sent = TensorProto(dtype=6, tensor_content=content)
-    sent.tensor_shape.dim.add(size=len(content))
-    response = server.predict(predict_request(spec("identity", "int8"), x=sent))
-    values = response.outputs["y"].int_val
-    assert len(values) == len(content)
-    assert list(values[126:130]) == [126, 127, -128, -127]
+    content = bytes(range(1, 65)) * 2**20  # never a NaN
+    sent = TensorProto(dtype=1, tensor_content=content)
+    sent.tensor_shape.dim.add(size=len(content) // 4)
+    answer = server.call(PREDICTION + "Predict", predict_request(spec("identity"), x=sent))
+    assert content in answer
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from component_tests.fakes.embedded_server_process import EmbeddedServerProcess,
 from component_tests.fakes.saved_models import SavedModels
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 
+pytestmark = pytest.mark.slow
+
 X = tensor([1.0])
 RELOAD = MODEL + "HandleReloadConfigRequest"
 AVAILABLE = "AVAILABLE"

@@ -14,6 +14,8 @@ from component_tests.fakes.saved_models import SavedModels
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 from infra_validator.sample_requests.tfrecord import write_records
 
+pytestmark = pytest.mark.slow
+
 Log = serving_pb2.PredictionLog
 X = tensor([1.0])
 
