@@ -114,7 +114,8 @@ def _validate(task: _Task) -> None:
     if report.verdict is not Verdict.INCONCLUSIVE:
         blessing.mark(task.output, report.blessed)
     api.raise_for(report, task.validation_spec)
-    _LOG.info("%s: %s", report.verdict.value, report.finding.sentence)
+    level = logging.INFO if report.blessed else logging.WARNING
+    _LOG.log(level, "%s: %s", report.verdict.value, report.finding.sentence)
 
 
 def _request_source(task: _Task, model: str) -> RequestSource | None:

@@ -15,7 +15,7 @@ import pytest
 
 from component_tests.component.test_tfx_executor import misbehaving
 from component_tests.fakes.saved_models import ROOT, SavedModels
-from infra_validator.errors import InfrastructureError
+from infra_validator.errors import InfrastructureError, SpecError
 from infra_validator.reason_codes import ReasonCode
 
 pytestmark = [pytest.mark.tfx, pytest.mark.slow]
@@ -95,6 +95,18 @@ def test_what_could_not_be_tested_fails_the_pipeline_and_is_not_cached(tmp_path:
     demo.run(serving_spec=spec)
     assert demo.states() == ["FAILED", "COMPLETE"]
     assert demo.outcome().blessed
+
+
+def test_the_driver_refuses_a_broken_spec_that_only_the_run_shows(tmp_path: pathlib.Path) -> None:
+    from tfx.orchestration.data_types import RuntimeParameter
+
+    broken = '{"tensorflow_serving": {}, "local_proces": {}}'
+    demo = Demo(tmp_path)
+    with pytest.raises(SpecError, match="Did you mean 'local_process'"):
+        demo.run(serving_spec=RuntimeParameter(name="serving_spec", ptype=str, default=broken))
+    assert "COMPLETE" not in demo.states()
+    assert list((tmp_path / "root").glob("InfraValidator/blessing/*/verdict.json")) == []  # the executor was not called
+    assert demo.pushed() == []
 
 
 def test_sigterm_while_it_waits_cleans_up_and_fails_the_execution(

@@ -24,6 +24,7 @@ def main() -> int:
     _say("importing TFX, which takes a while")
     from tfx import v1 as tfx
 
+    from infra_validator.errors import InfraValidatorError
     from pipelines.local import data
     from pipelines.local.pipeline import create_pipeline
     from pipelines.outcome import read_outcome
@@ -36,10 +37,12 @@ def main() -> int:
     for number, python_in_graph in enumerate((False, True), start=1):
         began = time.monotonic()
         _say(f"run {number}: " + ("a model with Python in its graph" if python_in_graph else "a good model"))
-        tfx.orchestration.LocalDagRunner().run(
-            create_pipeline("demo", directory, python_in_graph=python_in_graph, enable_cache=True)
-        )
-        lines.append(read_outcome(directory / "metadata.sqlite").line())
+        try:
+            tfx.orchestration.LocalDagRunner().run(create_pipeline("demo", directory, python_in_graph=python_in_graph))
+            lines.append(read_outcome(directory / "metadata.sqlite").line())
+        except (InfraValidatorError, LookupError) as error:
+            _say(f"run {number} failed: {error}")
+            return 1
         _say(f"run {number} is done ({time.monotonic() - began:.0f} s)")
     sys.stderr.flush()
     print("\n".join(lines), flush=True)
