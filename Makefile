@@ -58,6 +58,9 @@ demo-airflow: env-airflow  ## The same pipeline on Airflow.
 probe-pyz:  ## The status probe as one file for images: dist/tfs_model_status_probe.pyz (PROBE_PYTHONS="python3.10 ...").
 	$(PYTHON3) tools/build_probe_pyz.py --compile-for $(PROBE_PYTHONS)
 
+demo-kubeflow: env-airflow  ## The same pipeline compiled for Kubeflow Pipelines v2, each compiled task run.
+	$(AIRFLOW_VENV)/python -W ignore pipelines/kubeflow/demo.py
+
 lock: env  ## Compile the lock files again.
 	for name in main airflow caikit; do \
 	  uv pip compile requirements/$$name.in --python-version 3.10 --no-annotate --no-header --no-emit-index-url -q -o requirements/$$name.lock; \

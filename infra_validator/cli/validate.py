@@ -46,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
         "--requests", metavar="FILE", help="sample requests: JSON instances, or a TFRecord of PredictionLog"
     )
     parser.add_argument("--output", metavar="DIR", help="write verdict.json and the servers' logs there")
+    parser.add_argument(
+        "--verdict-file",
+        metavar="FILE",
+        help="write BLESSED or NOT_BLESSED there, as an output parameter of Kubeflow or Argo; the exit code is then 0 for both",
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="how the result is printed")
     parser.add_argument("--dry-run", action="store_true", help="check everything and print the plan; start nothing")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
@@ -77,7 +82,21 @@ def _run(arguments: argparse.Namespace, interruption: Interruption) -> int:
     except (InfrastructureError, AttemptFailed) as error:
         return _print_failure(error, arguments.format, 1 if error.reason.blames is Blames.MODEL else 3)
     _print_report(report, arguments.format)
+    if arguments.verdict_file is not None and report.verdict is not Verdict.INCONCLUSIVE:
+        _write_verdict(arguments.verdict_file, report.verdict)
+        return 0
     return _EXIT_CODES[report.verdict]
+
+
+def _write_verdict(path: str, verdict: Verdict) -> None:
+    try:
+        file = pathlib.Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(verdict.value, encoding="utf-8")
+    except OSError as error:
+        raise InfrastructureError(
+            ReasonCode.OUTPUT_NOT_WRITABLE, f"--verdict-file {path}: {error.strerror}."
+        ) from error
 
 
 def _validate(arguments: argparse.Namespace, interruption: Interruption) -> ValidationReport:
