@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shutil
 from typing import Any
 
 import pytest
@@ -80,7 +81,8 @@ def test_the_compiled_tasks_bless_and_the_stock_pusher_obeys(
 ) -> None:
     from pipelines.kubeflow.local_backend import LocalBackend
 
-    spec = compiled(tmp_path, str(saved_models.path(model)), schema_2_1=schema_2_1)
+    shutil.copytree(saved_models.path(model), tmp_path / "model" / "Format-Serving")  # as a Trainer leaves it
+    spec = compiled(tmp_path, str(tmp_path / "model"), schema_2_1=schema_2_1)
     backend = LocalBackend(spec, tmp_path / "run", environment=ENVIRONMENT)
     backend.run()
     blessing = backend.runs["InfraValidator"].artifacts["blessing"]
