@@ -65,8 +65,8 @@ class AirflowSession(AirflowHome):
 
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.wait()
+        with self._process:  # closes the pipes and waits
+            self._process.kill()
 
 
 def serve(log: str) -> None:
