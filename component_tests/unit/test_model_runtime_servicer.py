@@ -14,7 +14,7 @@ from component_tests.fakes.model_runtime_backend import LedgerBackend
 from infra_validator.deadline import Deadline, wait_until
 from infra_validator.errors import UsageError
 from infra_validator.model_runtime import ModelRuntimeStub
-from infra_validator.model_runtime.model_table import State
+from infra_validator.model_runtime.model_entry import State
 from infra_validator.model_runtime.server import ModelRuntimeServer
 from infra_validator.model_runtime.servicer import Parameters
 from infra_validator.protos import model_runtime_pb2 as pb2

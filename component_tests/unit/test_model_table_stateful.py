@@ -15,8 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from component_tests.fakes.model_runtime_backend import LedgerBackend
 from infra_validator.deadline import Deadline, wait_until
+from infra_validator.model_runtime.model_entry import Refused, State
 from infra_validator.model_runtime.model_source import ModelSource
-from infra_validator.model_runtime.model_table import Caller, ModelTable, Refused, State
+from infra_validator.model_runtime.model_table import Caller, ModelTable
 
 IDS = st.sampled_from(["a", "b", "c"])
 CAPACITY = 10**9

@@ -12,7 +12,8 @@ from typing import Any
 import grpc
 
 from infra_validator.model_runtime.backend import Backend, BackendError
-from infra_validator.model_runtime.model_table import ModelTable, Refused
+from infra_validator.model_runtime.model_entry import Refused
+from infra_validator.model_runtime.model_table import ModelTable
 from infra_validator.model_server_clients.id_injection import NotInjectable, extract, inject
 
 _NO_DEADLINE = 1e9  # seconds

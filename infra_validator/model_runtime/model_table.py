@@ -14,7 +14,6 @@ unload as well. Backend calls run without the lock, in threads of the table.
 from __future__ import annotations
 
 import contextlib
-import enum
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -24,51 +23,13 @@ import grpc
 
 from infra_validator.deadline import Deadline
 from infra_validator.model_runtime.backend import Backend, BackendError
+from infra_validator.model_runtime.model_entry import Entry, Refused, State, named
 from infra_validator.model_runtime.model_source import ModelSource
 
 _LOG = logging.getLogger(__name__)
 
 _UNLOADING_THREADS = 8
 _LONGEST_WAIT = 3600.0  # seconds; a waiter looks at its deadline at least this often
-
-
-class State(enum.Enum):
-    """The state of an id; each member says which event leads to it."""
-
-    LOADING = "loading"  # the first load of the id came
-    LOADED = "loaded"  # the backend answered
-    UNLOADING = "unloading"  # an unload, a purge, or the end of a load that was given up
-    STUCK = "stuck"  # the backend failed to unload
-
-
-class Refused(Exception):
-    """A call is answered with an error.
-
-    Args:
-      code: the gRPC code.
-      detail: what happened, to which model, and what to do.
-    """
-
-    def __init__(self, code: grpc.StatusCode, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-
-
-class _Entry:
-    def __init__(self, model_id: str, path: str, find: Callable[[], ModelSource]) -> None:
-        self.model_id = model_id
-        self.path = path
-        self.find = find
-        self.state = State.LOADING
-        self.callers = 0
-        self.began = False
-        self.given_up = threading.Event()
-        self.failure: Refused | None = None
-        self.size = 0
-        self.booked = 0  # bytes that count against the capacity
-        self.in_flight = 0
-        self.unload_failure = ""
 
 
 class Caller:
@@ -83,7 +44,7 @@ class Caller:
         self.asked = False
         self.left = False
         self.failure: Refused | None = None  # why it need not wait any longer
-        self.entry: _Entry | None = None  # the load that it has joined; None while an older model of the id has to go
+        self.entry: Entry | None = None  # the load that it has joined; None while an older model of the id has to go
 
     def leave(self) -> None:
         """The caller is not interested any more (its RPC was cancelled or has ended). Any thread, any number of times."""
@@ -107,7 +68,7 @@ class ModelTable:
         self._capacity = capacity
         self._max_concurrency = max_concurrency
         self._changed = threading.Condition()
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._queue: dict[str, list[Caller]] = {}  # by id, who waits for an older model, or a purge, to end
         self._purges = 0
         self._loaders = futures.ThreadPoolExecutor(max_loading_concurrency, "model-loader")
@@ -148,7 +109,7 @@ class ModelTable:
             if self._max_concurrency and entry.in_flight >= self._max_concurrency:
                 raise Refused(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
-                    f"{_named(model_id)} is being asked {entry.in_flight} requests at once, which is its limit.",
+                    f"{named(model_id)} is being asked {entry.in_flight} requests at once, which is its limit.",
                 )
             entry.in_flight += 1
         try:
@@ -250,16 +211,16 @@ class ModelTable:
         if lost:
             self.unload(model_id, deadline)
 
-    def _loaded(self, model_id: str) -> _Entry:
+    def _loaded(self, model_id: str) -> Entry:
         entry = self._entries.get(model_id)
         if entry is None or entry.state is not State.LOADED:
             state = "is not loaded" if entry is None or entry.state is State.STUCK else f"is {entry.state.value}"
-            raise Refused(grpc.StatusCode.NOT_FOUND, f"{_named(model_id)} {state}.")
+            raise Refused(grpc.StatusCode.NOT_FOUND, f"{named(model_id)} {state}.")
         return entry
 
     def _join(
         self, model_id: str, path: str, find: Callable[[], ModelSource], caller: Caller, deadline: Deadline
-    ) -> _Entry:
+    ) -> Entry:
         """The entry that the caller waits for from now on: the one that is there, or a new one."""
         replaced = False
         while True:
@@ -267,7 +228,7 @@ class ModelTable:
             usable = entry is not None and entry.path == path and not entry.given_up.is_set()
             wanted = not caller.left and caller.failure is None
             if entry is None and wanted and not self._purges:
-                entry = self._entries[model_id] = _Entry(model_id, path, find)
+                entry = self._entries[model_id] = Entry(model_id, path, find)
                 self._loaders.submit(self._run_load, entry)
                 usable = True
             if entry is not None and usable and wanted:
@@ -285,12 +246,12 @@ class ModelTable:
         if caller.failure is not None:
             raise caller.failure
         if caller.left:
-            raise Refused(grpc.StatusCode.CANCELLED, f"The load of {_named(model_id)} was cancelled by its caller.")
+            raise Refused(grpc.StatusCode.CANCELLED, f"The load of {named(model_id)} was cancelled by its caller.")
         if deadline.expired():
             self._forget(caller)
             raise Refused(
                 grpc.StatusCode.DEADLINE_EXCEEDED,
-                f"{_named(model_id)} was not loaded in time. Raise the runtime's load timeout if it is only large.",
+                f"{named(model_id)} was not loaded in time. Raise the runtime's load timeout if it is only large.",
             )
         self._changed.wait(min(deadline.remaining(), _LONGEST_WAIT))
 
@@ -313,11 +274,11 @@ class ModelTable:
             return
         entry.callers -= 1
         if not entry.callers and entry.state is State.LOADING:
-            self._give_up(entry, grpc.StatusCode.CANCELLED, f"The load of {_named(entry.model_id)} was cancelled.")
+            self._give_up(entry, grpc.StatusCode.CANCELLED, f"The load of {named(entry.model_id)} was cancelled.")
 
-    def _give_up_id(self, model_id: str, why: str) -> list[_Entry]:
+    def _give_up_id(self, model_id: str, why: str) -> list[Entry]:
         """See to it that no load of the id that was asked for until now comes true; the entry that has to go, if any."""
-        failure = Refused(grpc.StatusCode.ABORTED, f"{_named(model_id)} {why}.")
+        failure = Refused(grpc.StatusCode.ABORTED, f"{named(model_id)} {why}.")
         for caller in self._queue.get(model_id, []):
             caller.failure = failure
         entry = self._entries.get(model_id)
@@ -327,7 +288,7 @@ class ModelTable:
         self._give_up(entry, failure.code, failure.detail)
         return [entry]
 
-    def _give_up(self, entry: _Entry, code: grpc.StatusCode, detail: str) -> None:
+    def _give_up(self, entry: Entry, code: grpc.StatusCode, detail: str) -> None:
         """See to it that the entry goes, whatever its state."""
         entry.given_up.set()
         if entry.state is State.LOADING:
@@ -338,14 +299,14 @@ class ModelTable:
         elif entry.state in (State.LOADED, State.STUCK):
             self._start_unload(entry)
 
-    def _start_unload(self, entry: _Entry) -> None:
+    def _start_unload(self, entry: Entry) -> None:
         entry.given_up.set()
         entry.state = State.UNLOADING
         if not entry.in_flight:
             self._unloaders.submit(self._run_unload, entry)
         self._changed.notify_all()
 
-    def _wait_until_gone(self, entries: list[_Entry], deadline: Deadline) -> None:
+    def _wait_until_gone(self, entries: list[Entry], deadline: Deadline) -> None:
         while True:
             left = [entry for entry in entries if self._entries.get(entry.model_id) is entry]
             if not left:
@@ -356,18 +317,18 @@ class ModelTable:
             if deadline.expired():
                 raise Refused(
                     grpc.StatusCode.DEADLINE_EXCEEDED,
-                    f"{_named(left[0].model_id)} is still {left[0].state.value}; it is unloaded as soon as that ends.",
+                    f"{named(left[0].model_id)} is still {left[0].state.value}; it is unloaded as soon as that ends.",
                 )
             self._changed.wait(min(deadline.remaining(), _LONGEST_WAIT))
 
-    def _remove(self, entry: _Entry) -> None:
+    def _remove(self, entry: Entry) -> None:
         if self._entries.get(entry.model_id) is entry:
             del self._entries[entry.model_id]
         self._changed.notify_all()
 
     # ---------------------------------------------------------------- in the table's own threads, without the lock
 
-    def _run_load(self, entry: _Entry) -> None:
+    def _run_load(self, entry: Entry) -> None:
         size, failure = 0, None
         try:
             if entry.given_up.is_set():
@@ -379,10 +340,10 @@ class ModelTable:
         except Refused as error:
             failure = error
         except BackendError as error:
-            failure = Refused(error.code, f"{_named(entry.model_id)} could not be loaded: {error.detail}")
+            failure = Refused(error.code, f"{named(entry.model_id)} could not be loaded: {error.detail}")
         except Exception as error:
-            _LOG.exception("Loading %s failed", _named(entry.model_id))
-            failure = Refused(grpc.StatusCode.INTERNAL, f"{_named(entry.model_id)} could not be loaded: {error!r}")
+            _LOG.exception("Loading %s failed", named(entry.model_id))
+            failure = Refused(grpc.StatusCode.INTERNAL, f"{named(entry.model_id)} could not be loaded: {error!r}")
         with self._changed:
             if failure is not None:
                 entry.failure = entry.failure or failure
@@ -390,7 +351,7 @@ class ModelTable:
                 return
             entry.size = entry.booked = size
             if size > self._capacity:
-                detail = f"{_named(entry.model_id)} takes {size} bytes, more than the capacity of {self._capacity}."
+                detail = f"{named(entry.model_id)} takes {size} bytes, more than the capacity of {self._capacity}."
                 self._give_up(entry, grpc.StatusCode.RESOURCE_EXHAUSTED, detail)
             if entry.given_up.is_set():
                 self._start_unload(entry)
@@ -398,7 +359,7 @@ class ModelTable:
                 entry.state = State.LOADED
                 self._changed.notify_all()
 
-    def _book(self, entry: _Entry, source: ModelSource) -> bool:
+    def _book(self, entry: Entry, source: ModelSource) -> bool:
         """Count the model against the capacity and mark it begun; False when it was given up meanwhile."""
         with self._changed:
             if entry.given_up.is_set():
@@ -407,31 +368,24 @@ class ModelTable:
             if taken + source.weight_bytes > self._capacity:
                 raise Refused(
                     grpc.StatusCode.FAILED_PRECONDITION,
-                    f"{_named(entry.model_id)} needs at least {source.weight_bytes} bytes, and {taken} of the capacity of "
+                    f"{named(entry.model_id)} needs at least {source.weight_bytes} bytes, and {taken} of the capacity of "
                     f"{self._capacity} are taken. Unload other models or raise the capacity.",
                 )
             entry.began = True
             entry.booked = source.weight_bytes
             return True
 
-    def _run_unload(self, entry: _Entry) -> None:
+    def _run_unload(self, entry: Entry) -> None:
         try:
             self._backend.unload(entry.model_id)
         except Exception as error:
             detail = error.detail if isinstance(error, BackendError) else repr(error)
             if not isinstance(error, BackendError):
-                _LOG.exception("Unloading %s failed", _named(entry.model_id))
+                _LOG.exception("Unloading %s failed", named(entry.model_id))
             with self._changed:
                 entry.state = State.STUCK
-                entry.unload_failure = f"{_named(entry.model_id)} could not be unloaded: {detail}"
+                entry.unload_failure = f"{named(entry.model_id)} could not be unloaded: {detail}"
                 self._changed.notify_all()
             return
         with self._changed:
             self._remove(entry)
-
-
-def _named(model_id: str) -> str:
-    """The id as messages show it: quoted, and cut when it is long."""
-    return (
-        f"Model {model_id!r}" if len(model_id) <= 200 else f"Model {model_id[:200]!r}... ({len(model_id)} characters)"
-    )

@@ -18,8 +18,9 @@ import grpc
 from infra_validator.deadline import Deadline
 from infra_validator.errors import UsageError
 from infra_validator.model_runtime.backend import Backend
+from infra_validator.model_runtime.model_entry import Refused
 from infra_validator.model_runtime.model_source import BadModel, ModelKey, ModelSource, find_model
-from infra_validator.model_runtime.model_table import ModelTable, Refused
+from infra_validator.model_runtime.model_table import ModelTable
 from infra_validator.model_runtime.size_prediction import predicted_bytes, predicted_of_disk_size
 from infra_validator.model_server_clients.model_runtime_contract import problem_of
 from infra_validator.protos import model_runtime_pb2 as pb2
