@@ -7,6 +7,7 @@ PROBE_PYTHONS ?= $(PYTHON3)
 VENV := .venv/bin
 AIRFLOW_VENV := .venv-airflow/bin
 AIRFLOW_TESTS := $(wildcard component_tests/real_platforms/test_airflow*.py component_tests/real_platforms/test_kfp*.py)
+UV := $(firstword $(wildcard .cache/uv-venv/bin/uv) uv)
 PYTEST := $(VENV)/python -m pytest
 
 .PHONY: help env env-airflow env-caikit lint format test test-fast test-platforms test-docker test-airflow test-caikit demo demo-airflow probe-pyz lock clean
@@ -63,7 +64,7 @@ demo-kubeflow: env-airflow  ## The same pipeline compiled for Kubeflow Pipelines
 
 lock: env  ## Compile the lock files again.
 	for name in main airflow caikit; do \
-	  uv pip compile requirements/$$name.in --python-version 3.10 --no-annotate --no-header --no-emit-index-url -q -o requirements/$$name.lock; \
+	  $(UV) pip compile requirements/$$name.in --python-version 3.10 --no-annotate --no-header --no-emit-index-url -q -o requirements/$$name.lock; \
 	done
 
 clean:  ## Remove everything that was made.
