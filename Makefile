@@ -10,7 +10,7 @@ AIRFLOW_TESTS := $(wildcard component_tests/real_platforms/test_airflow*.py comp
 UV := $(firstword $(wildcard .cache/uv-venv/bin/uv) uv)
 PYTEST := $(VENV)/python -m pytest
 
-.PHONY: help env env-airflow env-caikit lint format test test-fast test-platforms test-docker test-airflow test-caikit demo demo-airflow probe-pyz lock clean
+.PHONY: help env env-airflow env-caikit lint format test test-fast test-platforms test-docker test-airflow test-caikit test-tfx-next demo demo-airflow probe-pyz lock clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -50,6 +50,10 @@ test-airflow: env-airflow env  ## The tests on Airflow and Kubeflow Pipelines, i
 test-caikit: env-caikit env  ## The conformance test on caikit's own runtime.
 	$(PYTEST) -m caikit --require-platforms
 
+test-tfx-next: env  ## TFX 1.21, Python 3.13, protobuf 6: the TFX tests in a Debian 13; needs root and debootstrap.
+	$(VENV)/python -m component_tests.fakes.saved_models
+	tools/debian13.sh python -m pytest -p no:cacheprovider -m tfx component_tests/component
+
 demo: env  ## A real TFX pipeline, blessed and pushed; then one that is not.
 	$(VENV)/python -W ignore pipelines/local/demo.py
 
@@ -66,6 +70,7 @@ lock: env  ## Compile the lock files again.
 	for name in main airflow caikit; do \
 	  $(UV) pip compile requirements/$$name.in --python-version 3.10 --no-annotate --no-header --no-emit-index-url -q -o requirements/$$name.lock; \
 	done
+	uv pip compile requirements/tfx_next.in --python-version 3.13 --python-platform x86_64-manylinux_2_39 --no-annotate --no-header --no-emit-index-url -q -o requirements/tfx_next.lock
 
 clean:  ## Remove everything that was made.
 	rm -rf .venv .venv-airflow .venv-caikit .cache build dist *.egg-info demo-output*
