@@ -1,6 +1,7 @@
 """What the embedded model server costs, beside real things in one run.
 
-    python -m benchmarks.embedded_server [--seconds 2] [--only start,grpc,rest,large,memory,slow] [--requests 100000] [--reloads 100]
+    python -m benchmarks.embedded_server [--seconds 2] [--requests 100000] [--reloads 100]
+        [--only start,grpc,rest,large,memory,slow,batching]
 
 Peers: a minimal server on Python's TensorFlow, an echo server of the same gRPC library, and TF_SessionRun in a loop. Servers are
 processes of their own and so is the client; all share the machine's cores. A few minutes in all.
@@ -15,6 +16,7 @@ import http.client
 import json
 import os
 import pathlib
+import queue
 import re
 import struct
 import subprocess
@@ -338,6 +340,70 @@ def keep_asking_slow(port: int, ended: threading.Event) -> None:
         once()
 
 
+def batching(models: SavedModels, options: argparse.Namespace) -> None:
+    print(
+        "\nBatching: what one run costs a row alone and in a batch, and what bringing rows together costs (microseconds)"
+    )
+    print(subprocess.check_output([sys.executable, "-c", _BATCHES], stderr=subprocess.DEVNULL, text=True), end="")
+
+
+_BATCHES = "from benchmarks.embedded_server import batches; batches()"
+
+
+def batches() -> None:
+    """Print the cost of a row in batches of 1, 8 and 32, and of a hand-over between 32 threads and a batching one."""
+    from infra_validator.embedded_server.c_api import Session, Tensor
+
+    models = made_once()
+    for name, width in (("half_plus_two_tf2", 1), ("matmul", 1024)):
+        with Session.load(str(models.path(name)), ["serve"]) as session:
+            feeds, fetches = (
+                session.endpoints(["serving_default_x:0"]),
+                session.endpoints(["StatefulPartitionedCall:0"]),
+            )
+            for batch in (1, 8, 32):
+                shape = [batch] if width == 1 else [batch, width]
+                x = Tensor.from_memory(1, shape, bytes(4 * batch * width))
+                times = []
+                for _ in range(500):
+                    began = time.perf_counter()
+                    session.run(feeds, [x], fetches)
+                    times.append(time.perf_counter() - began)
+                print(f"{name:<20} batch {batch:>2}: {sorted(times)[250] / batch * 1e6:7.1f} a row")
+    print(f"hand-over to a batching thread and back, 32 at once: {hand_over() * 1e6:.1f} a row")
+
+
+def hand_over(senders: int = 32, rounds: int = 200) -> float:
+    """Seconds a row of putting rows into a queue, taking up to 32 out, and answering each; nothing is computed."""
+    rows: queue.SimpleQueue[concurrent.futures.Future[int] | None] = queue.SimpleQueue()
+
+    def scheduler() -> None:
+        while (row := rows.get()) is not None:
+            batch = [row]
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < senders and (more := rows.get_nowait()) is not None:
+                    batch.append(more)
+            for one in batch:
+                one.set_result(0)
+
+    def send() -> None:
+        for _ in range(rounds):
+            future: concurrent.futures.Future[int] = concurrent.futures.Future()
+            rows.put(future)
+            future.result()
+
+    thread = threading.Thread(target=scheduler)
+    thread.start()
+    began = time.perf_counter()
+    with concurrent.futures.ThreadPoolExecutor(senders) as pool:
+        for done in [pool.submit(send) for _ in range(senders)]:
+            done.result()
+    took = time.perf_counter() - began
+    rows.put(None)
+    thread.join()
+    return took / (senders * rounds)
+
+
 FIGURES = {
     "start": start,
     "grpc": small_predict,
@@ -345,6 +411,7 @@ FIGURES = {
     "large": large,
     "memory": memory,
     "slow": slow_beside_fast,
+    "batching": batching,
 }
 
 
