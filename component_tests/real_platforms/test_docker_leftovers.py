@@ -114,10 +114,16 @@ class TestGarbage:
         assert len(left([made["alive"]])) == 2
 
 
-def test_a_run_is_removed_with_what_is_still_being_created() -> None:
+@pytest.mark.parametrize("scheme", ["unix", "http"])
+def test_a_run_is_removed_with_what_is_still_being_created(scheme: str) -> None:
+    with over_tcp(daemon_url()) as url:
+        _check_removal(daemon_url() if scheme == "unix" else url)
+
+
+def _check_removal(url: str) -> None:
     run_id = f"test-run-{os.getpid()}"
     name = f"infra-validator-test-late-{os.getpid()}"
-    command = docker_leftovers.removal_command(run_id, LocalDockerConfig(client_base_url=daemon_url()))
+    command = docker_leftovers.removal_command(run_id, LocalDockerConfig(client_base_url=url))
     removal = subprocess.Popen(command, cwd="/")
     build.docker("create", "--name", name, f"--label={RUN_ID}={run_id}", build.busybox(), "true")
     assert removal.wait(30) == 0

@@ -13,10 +13,13 @@ import pathlib
 import socket
 import sys
 import time
+import urllib.parse
 
 from infra_validator.deadline import SYSTEM_CLOCK, Clock, Deadline
 from infra_validator.errors import InfrastructureError
+from infra_validator.model_server_runners import docker_removal
 from infra_validator.model_server_runners.docker_daemon import DockerDaemon
+from infra_validator.model_server_runners.docker_removal import SWEEP_PAUSE, SWEEP_SECONDS
 from infra_validator.model_server_runners.leftovers import Leftover
 from infra_validator.specs import LocalDockerConfig
 from infra_validator.specs.reader import read, to_dict
@@ -28,8 +31,6 @@ DEADLINE = "infra-validator.deadline"
 
 OURS = "infra-validator"
 
-_SWEEP_SECONDS = 1.5  # a container that was just being created when its maker was killed shows up later
-_SWEEP_PAUSE = 0.1
 _GARBAGE_SECONDS = 60.0
 
 
@@ -85,19 +86,22 @@ def collect_garbage(
 
 def remove_run(run_id: str, config: LocalDockerConfig) -> None:
     """Remove everything of one run whose maker is dead, and what the daemon was still creating for it at that moment."""
-    end = Deadline.after(_SWEEP_SECONDS)
-    deadline = Deadline.after(_SWEEP_SECONDS + config.client_timeout_seconds)
+    end = Deadline.after(SWEEP_SECONDS)
+    deadline = Deadline.after(SWEEP_SECONDS + config.client_timeout_seconds)
     with contextlib.closing(DockerDaemon(config, deadline)) as daemon:
         while True:
             for kind, name, _ in daemon.labelled(f"{RUN_ID}={run_id}", deadline):
                 _remove(daemon, kind, name, deadline)
             if end.expired():
                 return
-            time.sleep(_SWEEP_PAUSE)
+            time.sleep(SWEEP_PAUSE)
 
 
 def removal_command(run_id: str, config: LocalDockerConfig) -> list[str]:
-    """The command line of :func:`remove_run`, for the watchdog. It works from any directory and in any environment."""
+    """The command that removes everything of one run, for the watchdog. It works from any directory and in any environment."""
+    if config.client_base_url.startswith("unix://"):
+        path = urllib.parse.urlsplit(config.client_base_url).path
+        return [sys.executable, "-I", "-S", docker_removal.__file__, path, f"{RUN_ID}={run_id}"]
     program = f"import sys; sys.path.insert(0, sys.argv[1]); from {__name__} import main; main()"
     needed = {
         name: value
