@@ -51,7 +51,7 @@ test-caikit: env-caikit env  ## The conformance test on caikit's own runtime.
 	$(PYTEST) -m caikit --require-platforms
 
 test-tfx-next: env  ## TFX 1.21, Python 3.13, protobuf 6: the TFX tests in a Debian 13; needs root and debootstrap.
-	$(VENV)/python -m component_tests.fakes.saved_models
+	$(VENV)/python -c "from component_tests.fakes.saved_models import made_once; made_once()"
 	tools/debian13.sh python -m pytest -p no:cacheprovider -m tfx component_tests/component
 
 demo: env  ## A real TFX pipeline, blessed and pushed; then one that is not.
