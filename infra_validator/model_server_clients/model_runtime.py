@@ -8,7 +8,6 @@ would refuse or suffer from is a failure that says so.
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -21,6 +20,8 @@ from infra_validator.model_server_clients import model_runtime_contract as contr
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, raise_if_gone, unwatched
 from infra_validator.model_server_clients.grpc_channel import is_other_protocol, open_channel
 from infra_validator.model_server_clients.id_injection import NotInjectable, inject
+from infra_validator.model_server_clients.model_runtime_measurements import Measurements
+from infra_validator.model_server_clients.pending_call import LOOK_SECONDS, PendingCall
 from infra_validator.model_server_clients.request_stream import RequestStream
 from infra_validator.protos import model_runtime_pb2 as pb2
 from infra_validator.protos.model_runtime_pb2_grpc import ModelRuntimeStub
@@ -33,54 +34,12 @@ _Status = pb2.RuntimeStatusResponse
 _POLL_SECONDS = (
     0.25  # between two runtimeStatus calls; model-mesh takes 2 s, and a gate has no reason to wait that long
 )
-_LOOK_SECONDS = 0.05  # how long one look at a call under way takes; the job is looked at between two
 _NOTICE_SECONDS = 1.0  # how long a broken connection waits for news of the job, which would be the cause
 _LAST_UNLOAD_SECONDS = 10.0  # of the unload that Close sends for a model that is still loaded
 _LONGEST_TEXT = 1000
 
 #: What gRPC answers when the connection broke under a call.
 _BROKEN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED)
-
-
-@dataclasses.dataclass
-class Measurements:
-    """What was seen of one model in one runtime; a field is None until it is known.
-
-    Attributes:
-      status: the READY answer.
-      predicted_bytes: the answer of predictModelSize; None also when the runtime does not implement it.
-      size_bytes: the size that model-mesh would book.
-      max_concurrency: requests at once per model; None when the runtime limits nothing.
-      start_seconds, load_seconds, unload_seconds: how long it took.
-      notes: what model-mesh would put up with, but not like; one sentence each.
-    """
-
-    status: pb2.RuntimeStatusResponse | None = None
-    predicted_bytes: int | None = None
-    size_bytes: int | None = None
-    max_concurrency: int | None = None
-    start_seconds: float | None = None
-    load_seconds: float | None = None
-    unload_seconds: float | None = None
-    notes: list[str] = dataclasses.field(default_factory=list)
-
-
-class _Call:
-    """An RPC under way."""
-
-    def __init__(self, future: Any) -> None:
-        self.future = future
-        self.began = time.monotonic()
-        self.broken_at: float | None = None
-        self._done = threading.Event()
-        future.add_done_callback(lambda _: self._done.set())
-
-    def is_done(self, deadline: Deadline) -> bool:
-        return self._done.wait(deadline.capped(_LOOK_SECONDS).remaining())
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
 
 
 class ModelRuntimeClient(BaseModelServerClient):
@@ -128,8 +87,8 @@ class ModelRuntimeClient(BaseModelServerClient):
         self._began = time.monotonic()
         self._poll_at = 0.0
         self._last_report = ModelStatusReport(ModelStatus.NOT_READY, "nobody was asked yet", answered=False)
-        self._status_call: _Call | None = None
-        self._load_call: _Call | None = None
+        self._status_call: PendingCall | None = None
+        self._load_call: PendingCall | None = None
         self._must_unload = False
 
     # ---------------------------------------------------------------- up to READY
@@ -155,7 +114,7 @@ class ModelRuntimeClient(BaseModelServerClient):
         """
         limit = deadline.capped(self._start_timeout)
         try:
-            wait_until(lambda: self.GetModelStatus(limit) and self.measured.status, limit, longest_pause=_LOOK_SECONDS)
+            wait_until(lambda: self.GetModelStatus(limit) and self.measured.status, limit, longest_pause=LOOK_SECONDS)
         except DeadlineExceeded:
             pass
         return self._last_report
@@ -165,7 +124,7 @@ class ModelRuntimeClient(BaseModelServerClient):
             if time.monotonic() < self._poll_at:
                 return self._last_report
             left = max(0.1, self._began + self._start_timeout - time.monotonic())
-            self._status_call = _Call(self._stub.runtimeStatus.future(pb2.RuntimeStatusRequest(), timeout=left))
+            self._status_call = PendingCall(self._stub.runtimeStatus.future(pb2.RuntimeStatusRequest(), timeout=left))
         call = self._status_call
         if not call.is_done(deadline):
             return ModelStatusReport(ModelStatus.NOT_READY, "runtimeStatus was not answered yet", answered=False)
@@ -211,7 +170,7 @@ class ModelRuntimeClient(BaseModelServerClient):
             self._predict()
             self._must_unload = True
             request = pb2.LoadModelRequest(modelId=self.model_name, **self._model)
-            self._load_call = _Call(self._stub.loadModel.future(request))
+            self._load_call = PendingCall(self._stub.loadModel.future(request))
         call = self._load_call
         if not call.is_done(deadline):
             if call.seconds > self._limit_of_load():
@@ -265,7 +224,7 @@ class ModelRuntimeClient(BaseModelServerClient):
             raise _broke("Neither loadModel nor modelSize told a size; model-mesh books 8 KiB for the model.")
         return int(answer.sizeInBytes)
 
-    def _take_load_error(self, call: _Call) -> ModelStatusReport:
+    def _take_load_error(self, call: PendingCall) -> ModelStatusReport:
         told = _told(call.future)
         if call.future.code() in _BROKEN:  # the job's end may be behind it, and then that is the cause
             call.broken_at = call.broken_at or time.monotonic()
@@ -276,7 +235,7 @@ class ModelRuntimeClient(BaseModelServerClient):
             raise _broke(f"loadModel: {told}.")
         raise AttemptFailed(ReasonCode.MODEL_LOAD_FAILED, f"loadModel answered {told}.")
 
-    def _give_up_load(self, call: _Call) -> None:
+    def _give_up_load(self, call: PendingCall) -> None:
         call.future.cancel()
         began = time.monotonic()
         code = self._unload_quietly(contract.SIZE_SECONDS)
@@ -329,7 +288,7 @@ class ModelRuntimeClient(BaseModelServerClient):
           AttemptFailed: anything else.
           JobGone: the server ended meanwhile.
         """
-        call = _Call(
+        call = PendingCall(
             self._stub.unloadModel.future(pb2.UnloadModelRequest(modelId=self.model_name), timeout=deadline.remaining())
         )
         while not call.is_done(deadline) and not deadline.expired():
