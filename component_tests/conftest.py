@@ -25,6 +25,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="a platform that is not there fails its tests instead of skipping them",
     )
+    parser.addoption(
+        "--with-kubernetes",
+        action="store_true",
+        help="run the tests on the cluster of KUBECONFIG's current context; what is missing there fails them",
+    )
+    parser.addoption(
+        "--kubernetes-image",
+        default="tensorflow/serving:2.19.0",
+        help="an image of TensorFlow Serving, name:tag, that the cluster's nodes have or can pull",
+    )
 
 
 @functools.cache
@@ -59,6 +69,8 @@ def import_tfx() -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("tfx") is not None:
         import_tfx()
+    if item.get_closest_marker("kubernetes") is not None and not item.config.getoption("--with-kubernetes"):
+        pytest.skip("needs a cluster: --with-kubernetes")
     for marker, why_not in (("docker", why_no_docker), ("caikit", why_no_caikit)):
         if item.get_closest_marker(marker) is None:
             continue

@@ -17,6 +17,11 @@ _QUALIFIED_NAME = r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0
 
 
 def _labels(given: Mapping[str, str]) -> str | None:
+    ours = next((key for key in given if key.startswith("infra-validator.")), None)
+    return f"{ours!r} begins with infra-validator., which is ours" if ours else _selector(given)
+
+
+def _selector(given: Mapping[str, str]) -> str | None:
     for key, value in given.items():
         if not re.fullmatch(_QUALIFIED_NAME, key):
             return f"{key!r} is no name of a label"
@@ -24,8 +29,6 @@ def _labels(given: Mapping[str, str]) -> str | None:
             return (
                 f"{key!r} has a value that is no label value (at most 63 letters, digits, '-', '_' and '.'): {value!r}"
             )
-        if key.startswith("infra-validator."):
-            return f"{key!r} begins with infra-validator., which is ours"
     return None
 
 
@@ -191,7 +194,7 @@ class KubernetesConfig:
     image_pull_policy: str = spec_field(
         "", "The container's imagePullPolicy; empty: the server's.", check=one_of("", "Always", "IfNotPresent", "Never")
     )
-    node_selector: Mapping[str, str] = spec_field({}, "The pod's nodeSelector.", check=_labels)
+    node_selector: Mapping[str, str] = spec_field({}, "The pod's nodeSelector.", check=_selector)
     tolerations: tuple[Mapping[str, Any], ...] = spec_field((), "The pod's tolerations.")
     affinity: Mapping[str, Any] = spec_field({}, "The pod's affinity.")
     runtime_class_name: str = spec_field("", "The pod's runtimeClassName.", check=_object_name)

@@ -128,7 +128,10 @@ class FakeCluster:
         self.images = dict(images or {})
         self.store = Store()
         self.node = "node-1"
+        self.node_labels: dict[str, str] = {}
         self.namespaces: dict[str, str] = dict.fromkeys(namespaces, "Active")
+        self.roles: dict[tuple[str, str], list[Json]] = {}
+        self._accounts_by_name: dict[tuple[str, str], Account] = {}
         self.service_accounts: set[tuple[str, str]] = set()
         self.accounts: dict[str, Account] = {ADMIN_TOKEN: Account("kubernetes-admin")}
         self.secrets: dict[tuple[str, str], dict[str, str]] = {}
@@ -305,6 +308,11 @@ class FakeCluster:
         with self._lock:
             self._pods.pop(process.uid, None)
 
+    def account_of(self, namespace: str, name: str) -> Account:
+        """A service account as a caller; without rights until a Role is bound to it."""
+        made = Account(f"system:serviceaccount:{namespace}:{name}", [])
+        return self._accounts_by_name.setdefault((namespace, name), made)
+
     def why_not_scheduled(self, spec: Json) -> str:
         """The scheduler's words; empty if the pod fits."""
         terms = (
@@ -315,6 +323,8 @@ class FakeCluster:
         ).get("nodeSelectorTerms") or ()
         named = [value for term in terms for field in term.get("matchFields") or () for value in field["values"]]
         if named and self.node not in named:
+            return "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
+        if not (spec.get("nodeSelector") or {}).items() <= self.node_labels.items():
             return "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
         return self.unschedulable
 

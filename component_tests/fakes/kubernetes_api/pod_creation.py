@@ -44,6 +44,8 @@ def create(
         raise _invalid(pod, found)
     pod.update(apiVersion="v1", kind="Pod", status={"phase": "Pending", "qosClass": "BestEffort", "conditions": []})
     metadata["creationTimestamp"] = timestamp(cluster.skew)
+    if query.get("dryRun") == ["All"]:
+        return pod, warnings
     try:
         created = cluster.store.create("pods", pod)
     except KeyError:

@@ -15,7 +15,7 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
-from component_tests.fakes.kubernetes_api import authorization, pod_creation, streams
+from component_tests.fakes.kubernetes_api import administration, authorization, pod_creation, streams
 from component_tests.fakes.kubernetes_api.cluster import Account, Fault, Refused
 from component_tests.fakes.kubernetes_api.kubelet import timestamp
 from component_tests.fakes.kubernetes_api.selectors import Selector
@@ -125,6 +125,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._send_object(
                 201, authorization.review(self.cluster, account, address.path[len(_REVIEWS) :], json.loads(body))
             )
+            return
+        administered = administration.handle(
+            self.cluster, account, self.command, address.path, json.loads(body or b"{}")
+        )
+        if administered is not None:
+            self._send_object(201 if self.command == "POST" else 200, administered)
             return
         if address.path == "/api/v1/pods":
             self._list(account, "pods", "", query)
