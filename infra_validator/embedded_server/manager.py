@@ -90,6 +90,7 @@ class Manager:
         self._requested: dict[str, Mapping[int, str]] = {}  # aspired sets that are not taken over yet
         self._serving: dict[str, dict[int, Servable]] = {}
         self._stopping = threading.Event()
+        self._initial_load_ended = False
         self._pool: concurrent.futures.ThreadPoolExecutor | None = concurrent.futures.ThreadPoolExecutor(
             initial_load_threads, "initial-load"
         )
@@ -102,6 +103,9 @@ class Manager:
         """Want exactly these versions (version -> directory) of a model."""
         with self._lock:
             self._requested[name] = dict(versions)
+            for number, version in self._versions.get(name, {}).items():
+                if version.phase is _Phase.LOADING and number not in versions:
+                    version.aspired = False  # at once: the manager's thread may be the one that retries this load
             self._lock.notify_all()
 
     def find(self, name: str, version: int | None = None) -> Servable:
@@ -122,8 +126,11 @@ class Manager:
         return version in self._serving.get(name, {})
 
     def end_initial_load(self) -> None:
-        """From now on loads run in the ordinary load threads. Waits for the loads that are under way."""
+        """From now on loads run in the ordinary load threads. Waits for the loads that are under way; later calls do nothing."""
         with self._lock:
+            if self._initial_load_ended:
+                return
+            self._initial_load_ended = True
             pool = self._pool
             self._pool = (
                 concurrent.futures.ThreadPoolExecutor(self._load_threads, "load") if self._load_threads > 0 else None
