@@ -126,6 +126,48 @@ def test_two_clients_at_once(runtime: RuntimeProcess, saved_models: SavedModels)
             stubs[0].modelSize(pb2.ModelSizeRequest(modelId="m0"), timeout=20)
 
 
+# ---------------------------------------------------------------- TensorFlow Serving and its adapter, one without the other
+
+
+def test_a_new_adapter_purges_what_a_killed_one_has_loaded(saved_models: SavedModels, tmp_path: pathlib.Path) -> None:
+    with running("tensorflow_serving", saved_models.directory, tmp_path) as killed:
+        with grpc.insecure_channel(killed.target) as channel:
+            load(ModelRuntimeStub(channel), "left/behind", saved_models.path("half_plus_two"))
+        runtime = killed.again()
+        try:
+            assert ask(killed.inference_target, "left/behind", 4.0) == 4.0
+            with grpc.insecure_channel(runtime.target) as channel:
+                stub = ModelRuntimeStub(channel)
+                status = stub.runtimeStatus(pb2.RuntimeStatusRequest(), timeout=60)
+                assert status.status == pb2.RuntimeStatusResponse.READY
+                with pytest.raises(grpc.RpcError) as caught:
+                    ask(killed.inference_target, "left/behind", 4.0)
+                assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+                load(stub, "left/behind", saved_models.path("half_plus_two"))
+            assert list((tmp_path / "adapted").iterdir())
+        finally:
+            assert runtime.stop() == 0
+        assert not list((tmp_path / "adapted").iterdir())
+
+
+def test_an_adapter_without_its_server_is_starting_and_says_why(
+    saved_models: SavedModels, tmp_path: pathlib.Path
+) -> None:
+    with running("tensorflow_serving", saved_models.directory, tmp_path) as runtime:
+        assert runtime.server is not None
+        runtime.server.kill()
+        runtime.server.wait(30)
+        with grpc.insecure_channel(runtime.target) as channel:
+            stub = ModelRuntimeStub(channel)
+            status = stub.runtimeStatus(pb2.RuntimeStatusRequest(), timeout=60)
+            assert status.status == pb2.RuntimeStatusResponse.STARTING
+            with pytest.raises(grpc.RpcError) as caught:
+                load(stub, "m", saved_models.path("half_plus_two"))
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert "TensorFlow Serving" in (caught.value.details() or "")
+            unload(stub, "never loaded")
+
+
 # ---------------------------------------------------------------- the commands
 
 

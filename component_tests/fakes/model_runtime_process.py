@@ -23,6 +23,7 @@ class RuntimeProcess:
     Attributes:
       target: its management address.
       inference_target: where inference goes.
+      server: the TensorFlow Serving that it drives, for that backend.
     """
 
     def __init__(self, arguments: list[str], directory: pathlib.Path) -> None:
@@ -48,6 +49,15 @@ class RuntimeProcess:
             self.stop()
             raise
         self.inference_target = self.target
+        self.server: subprocess.Popen[bytes] | None = None
+        self._arguments, self._directory = arguments, directory
+
+    def again(self) -> RuntimeProcess:
+        """Another runtime with the same arguments, after this one was killed without warning."""
+        self.process.kill()
+        self.process.wait(30)
+        (self._directory / "runtime-port.json").unlink()
+        return RuntimeProcess(self._arguments, self._directory)
 
     def stop(self) -> int:
         """SIGTERM, and its exit code."""
@@ -67,7 +77,7 @@ def running(
     """A runtime over ``model_root``; for ``tensorflow_serving`` with a server process of our own to drive."""
     with contextlib.ExitStack() as stack:
         more = ["--model-root", str(model_root), "--backend", backend, *arguments]
-        serving = ""
+        serving, server = "", None
         if backend == "tensorflow_serving":
             (directory / "empty.config").write_text("model_config_list {}")
             flags = [
@@ -88,4 +98,5 @@ def running(
         runtime = RuntimeProcess(more, directory)
         stack.callback(runtime.stop)
         runtime.inference_target = serving or runtime.target
+        runtime.server = server.process if server else None
         yield runtime
