@@ -10,7 +10,7 @@ AIRFLOW_TESTS := $(wildcard component_tests/real_platforms/test_airflow*.py comp
 UV := $(firstword $(wildcard .cache/uv-venv/bin/uv) uv)
 PYTEST := $(VENV)/python -m pytest
 
-.PHONY: help env env-airflow env-caikit lint format test test-fast test-platforms test-docker test-airflow test-caikit test-tfx-next demo demo-airflow probe-pyz lock clean
+.PHONY: help env env-airflow env-caikit lint format test test-fast test-platforms test-docker test-airflow test-caikit test-tfx-next bench-docker demo demo-airflow probe-pyz lock clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -53,6 +53,9 @@ test-caikit: env-caikit env  ## The conformance test on caikit's own runtime.
 test-tfx-next: env  ## TFX 1.21, Python 3.13, protobuf 6: the TFX tests in a Debian 13; needs root and debootstrap.
 	$(VENV)/python -c "from component_tests.fakes.saved_models import made_once; made_once()"
 	tools/debian13.sh python -m pytest -p no:cacheprovider -m tfx component_tests/component
+
+bench-docker: env  ## The race on Docker: TFX's executor, by hand, ours; about ten minutes.
+	tools/with_dockerd.sh $(VENV)/python -W ignore -m benchmarks.docker_race
 
 demo: env  ## A real TFX pipeline, blessed and pushed; then one that is not.
 	$(VENV)/python -W ignore pipelines/local/demo.py

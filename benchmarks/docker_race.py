@@ -324,15 +324,12 @@ def spread(seconds: list[float]) -> str:
 
 
 def make_images() -> None:
+    """The good image, and two that expose the same ports and are no servers."""
     build.serving(*build.TAGS)
-    crashes = build.variant(
-        "crashes", build.busybox(), 'ENTRYPOINT ["/bin/busybox", "sh", "-c", "/bin/busybox sleep 0.3; exit 1"]'
-    )
-    hangs = build.variant(
-        "hangs", build.busybox(), 'ENTRYPOINT ["/bin/busybox", "sh", "-c", "/bin/busybox sleep 1000"]'
-    )
-    build.docker("tag", crashes, f"{IMAGE}:crashes")
-    build.docker("tag", hangs, f"{IMAGE}:hangs")
+    for name, program in (("crashes", "/bin/busybox sleep 0.1; exit 1"), ("hangs", "/bin/busybox sleep 1000")):
+        entry = json.dumps(["/bin/busybox", "sh", "-c", program])
+        image = build.variant(name, build.busybox(), "EXPOSE 8500 8501", f"ENTRYPOINT {entry}")
+        build.docker("tag", image, f"{IMAGE}:{name}")
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -174,27 +175,58 @@ auth:
 
 
 @contextlib.contextmanager
-def over_tcp(url: str) -> Iterator[str]:
-    """A TCP address on 127.0.0.1 behind which the daemon of a Unix socket answers."""
+def over_tcp(url: str, certificates: pathlib.Path | None = None) -> Iterator[str]:
+    """A TCP address on 127.0.0.1 behind which the daemon of a Unix socket answers.
+
+    Args:
+      url: the daemon's.
+      certificates: a directory as DOCKER_CERT_PATH names it; then TLS is spoken, and clients must show a certificate.
+    """
     path = urllib.parse.urlsplit(url).path
+    tls = None
+    if certificates is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificates / "ca.pem"))
+        tls.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
+        tls.verify_mode = ssl.CERT_REQUIRED
     with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=_serve, args=(server, path), daemon=True).start()
+        threading.Thread(target=_serve, args=(server, path, tls), daemon=True).start()
         try:
             yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
         finally:
             server.shutdown(socket.SHUT_RDWR)
 
 
-def _serve(server: socket.socket, path: str) -> None:
+def make_certificates(directory: pathlib.Path) -> pathlib.Path:
+    """A certificate for 127.0.0.1 that is its own authority, for both ends, laid out as DOCKER_CERT_PATH wants it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    files = ("-keyout", str(directory / "key.pem"), "-out", str(directory / "cert.pem"))
+    what = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *what, *files]
+    subprocess.run(command, check=True, capture_output=True)
+    shutil.copy(directory / "cert.pem", directory / "ca.pem")
+    return directory
+
+
+def _serve(server: socket.socket, path: str, tls: ssl.SSLContext | None) -> None:
     while True:
         try:
             client, _ = server.accept()
         except OSError:
             return
-        daemon = socket.socket(socket.AF_UNIX)
-        daemon.connect(path)
-        for source, target in ((client, daemon), (daemon, client)):
-            threading.Thread(target=_copy, args=(source, target), daemon=True).start()
+        threading.Thread(target=_relay, args=(client, path, tls), daemon=True).start()
+
+
+def _relay(client: socket.socket, path: str, tls: ssl.SSLContext | None) -> None:
+    if tls is not None:
+        try:
+            client = tls.wrap_socket(client, server_side=True)
+        except OSError:
+            client.close()
+            return
+    daemon = socket.socket(socket.AF_UNIX)
+    daemon.connect(path)
+    threading.Thread(target=_copy, args=(client, daemon), daemon=True).start()
+    _copy(daemon, client)
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

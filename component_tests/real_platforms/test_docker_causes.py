@@ -12,13 +12,14 @@ import socket
 import struct
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from component_tests.fakes.planners import ContainerPlanner, misbehaving_container
-from component_tests.real_platforms.docker_daemons import OwnDaemon, over_tcp
+from component_tests.real_platforms.docker_daemons import OwnDaemon, daemon_url, make_certificates, over_tcp
 from component_tests.real_platforms.docker_images import build
 from component_tests.real_platforms.docker_validations import Outcome, validate
 from infra_validator.deadline import Deadline
@@ -246,7 +247,7 @@ def test_a_tcp_address_that_hangs_costs_the_clients_time_limit(fake: str, model:
 
 
 def test_a_socket_that_this_user_may_not_use() -> None:
-    directory = pathlib.Path(__import__("tempfile").mkdtemp(dir="/tmp"))
+    directory = pathlib.Path(tempfile.mkdtemp(dir="/tmp"))
     path = directory / "docker.sock"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
@@ -344,11 +345,39 @@ def test_no_room_left_is_not_the_models_fault(tmp_path: pathlib.Path, model: pat
 
 
 def test_the_same_daemon_over_tcp_tells_the_same(fake: str, model: pathlib.Path) -> None:
-    from component_tests.real_platforms.docker_daemons import daemon_url
-
     with over_tcp(daemon_url()) as url:
         outcome = validate(misbehaving_container("exits_1", fake), model, {"client_base_url": url})
     check(outcome, Verdict.NOT_BLESSED, REASON.SERVER_EXITED, "exit code 1")
+
+
+class TestTls:
+    """A daemon that wants to know whom it talks to."""
+
+    @pytest.fixture
+    def certificates(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+        directory = make_certificates(tmp_path / "certificates")
+        monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+        monkeypatch.setenv("DOCKER_CERT_PATH", str(directory))
+        return directory
+
+    def test_the_environments_certificates_are_shown(self, certificates: pathlib.Path) -> None:
+        with over_tcp(daemon_url(), certificates) as url:
+            with contextlib.closing(DockerDaemon(LocalDockerConfig(client_base_url=url), Deadline.after(20))) as daemon:
+                assert daemon.version(Deadline.after(20))["ApiVersion"]
+
+    def test_a_daemon_that_is_not_trusted(self, certificates: pathlib.Path, tmp_path: pathlib.Path) -> None:
+        other = make_certificates(tmp_path / "other")
+        with over_tcp(daemon_url(), other) as url, pytest.raises(InfrastructureError) as caught:
+            DockerDaemon(LocalDockerConfig(client_base_url=url), Deadline.after(20))
+        assert caught.value.reason is REASON.DOCKER_TLS_FAILED
+        assert "DOCKER_CERT_PATH" in caught.value.next_step
+
+    def test_certificates_that_are_not_there(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+        monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+        with pytest.raises(InfrastructureError) as caught:
+            DockerDaemon(LocalDockerConfig(client_base_url="tcp://127.0.0.1:1"), Deadline.after(20))
+        assert caught.value.reason is REASON.DOCKER_TLS_FAILED
 
 
 def _kill(runner: LocalDockerRunner) -> None:

@@ -25,6 +25,7 @@ import docker.errors
 import docker.types
 import docker.utils
 import requests
+import requests.utils
 import urllib3
 
 from infra_validator.deadline import Deadline
@@ -254,13 +255,17 @@ class DockerDaemon:
 
     def _client(self, tls: docker.tls.TLSConfig | None, version: str, deadline: Deadline) -> Any:
         client: Any = docker.APIClient  # its type stubs know whole seconds only
-        return client(
+        api = client(
             base_url=self.url,
             version=version,
             timeout=self._limit(deadline),
             tls=tls or False,
             use_ssh_client=self.url.startswith("ssh://"),
         )
+        if tls is not None:  # requests lets REQUESTS_CA_BUNDLE win over the daemon's own authority
+            api.proxies = requests.utils.get_environ_proxies(api.base_url)
+            api.trust_env = False
+        return api
 
     def _newest_version(self, tls: docker.tls.TLSConfig | None, deadline: Deadline) -> str:
         """The newest API version of the daemon. docker-py would ask as well, but leave its connection open when that fails."""

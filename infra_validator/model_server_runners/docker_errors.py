@@ -64,12 +64,12 @@ def no_connection(address: str, error: BaseException) -> InfrastructureError:
     """The error for a daemon that could not be talked to at all."""
     chain = _causes(error)
     words = " ".join(str(error).split())
-    number = next((link.errno for link in chain if isinstance(link, OSError) and isinstance(link.errno, int)), None)
-    if number in (errno.EACCES, errno.EPERM):
-        return InfrastructureError(ReasonCode.DOCKER_PERMISSION_DENIED, f"{address}: permission denied.")
     names = {type(link).__name__ for link in chain}
     if names & {"SSLError", "SSLCertVerificationError", "TLSParameterError"} or "HTTP request to an HTTPS" in words:
         return InfrastructureError(ReasonCode.DOCKER_TLS_FAILED, f"{address}: {words}")
+    number = next((link.errno for link in chain if isinstance(link, OSError) and isinstance(link.errno, int)), None)
+    if number in (errno.EACCES, errno.EPERM):
+        return InfrastructureError(ReasonCode.DOCKER_PERMISSION_DENIED, f"{address}: permission denied.")
     if any("Timeout" in name or name == "timeout" for name in names):
         return InfrastructureError(ReasonCode.DOCKER_NOT_ANSWERING, f"{address}: no answer in time.")
     why = next((link.strerror for link in chain if isinstance(link, OSError) and link.strerror), words)
