@@ -20,11 +20,21 @@ def _write(level: str, source: str, message: str) -> None:
     stamp = time.time()
     # One write per line: lines of several threads, and TensorFlow's own, must not mix.
     line = f"{level}0000 00:00:{stamp:.6f} {threading.get_native_id():7d} {source}] {message}\n"
+    _put(line)
+
+
+def _put(line: str) -> None:
     try:
         sys.stderr.write(line)
         sys.stderr.flush()
     except (OSError, ValueError):
         pass  # nobody reads the log any more; that is no reason to stop serving
+
+
+def net(source: str, message: str) -> None:
+    """A line of the HTTP layer, which has a logger of its own in the real server."""
+    if _lowest == 0:
+        _put(f"[{source}] NET_LOG: {message}\n")
 
 
 def info(source: str, message: str) -> None:

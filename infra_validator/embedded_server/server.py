@@ -60,6 +60,7 @@ class Server:
                 retries,
                 flags.file_system_poll_wait_seconds,
                 load_threads=flags.num_load_threads,
+                flush_filesystem_caches=flags.flush_filesystem_caches,
                 allow_version_labels_for_unavailable_models=flags.allow_version_labels_for_unavailable_models,
             ),
         )
@@ -130,15 +131,19 @@ class Server:
     def _reserve_ports(self, given: set[str]) -> None:
         flags = self._flags
         try:
-            grpc_port = Reservation(flags.bind_address, flags.port if "port" in given else 0)
-            self._reservations.append(grpc_port)
-            rest_port = Reservation(flags.bind_address, flags.rest_api_port if "rest_api_port" in given else 0)
-            self._reservations.append(rest_port)
-            self.grpc_port, self.rest_port = grpc_port.port, rest_port.port
+            # A port that was given is kept, 0 included, which means none.
+            if flags.port or "port" not in given:
+                self.grpc_port = self._reserve(flags.port if "port" in given else 0)
+            if flags.rest_api_port or "rest_api_port" not in given:
+                self.rest_port = self._reserve(flags.rest_api_port)
             write_port_file(flags.port_file, self.grpc_port, self.rest_port)
         except OSError as error:
             error.filename = error.filename or flags.port_file
             raise from_os_error(error) from error
+
+    def _reserve(self, port: int) -> int:
+        self._reservations.append(Reservation(self._flags.bind_address, port))
+        return self._reservations[-1].port
 
     def _open_grpc(self) -> None:
         flags = self._flags
@@ -206,6 +211,7 @@ class Server:
             log.error("evhttp_server.cc", f"Couldn't bind to port {self.rest_port}")
             log.error("server.cc", f"Failed to start HTTP Server at localhost:{self.rest_port}")
             return
+        log.net("evhttp_server.cc", "Entering the event loop ...")
         log.info("server.cc", f"Exporting HTTP/REST API at:localhost:{self.rest_port} ...")
 
 
@@ -229,7 +235,7 @@ def checked_options(flags: Flags) -> serving_pb2.ModelServerConfig:
     Raises:
       StatusError: contract 1.4, in its order.
     """
-    if not flags.port and not flags.grpc_socket_path and not flags.port_file:
+    if not flags.port and not flags.grpc_socket_path:
         raise invalid_argument(
             "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."
         )
@@ -237,8 +243,11 @@ def checked_options(flags: Flags) -> serving_pb2.ModelServerConfig:
         raise invalid_argument("Either use_alts_credentials must be false or ssl_config_file must be empty.")
     if not flags.model_base_path and not flags.model_config_file:
         raise invalid_argument("Both server_options.model_base_path and server_options.model_config_file are empty!")
-    config = single_model(flags.model_name, flags.model_base_path)
-    if flags.model_config_file:
+    if not flags.model_config_file:
+        names = f"model_name: {flags.model_name} model_base_path: {flags.model_base_path}"
+        log.info("server.cc", f"Building single TensorFlow model file config:  {names}")
+        config = single_model(flags.model_name, flags.model_base_path)
+    else:
         config = read_model_config(flags.model_config_file)
         if config.WhichOneof("config") == "custom_model_config":
             log.fatal("server_core.cc", "ModelServer does not yet support custom model config.")

@@ -29,6 +29,7 @@ class CoreOptions:
       retries: how often a load is tried.
       poll_seconds: how often base paths are looked at; 0: once for each configuration; negative: never.
       initial_load_threads, load_threads: see Manager.
+      flush_filesystem_caches: nothing is flushed here; without it, one more line is logged after a reload.
       allow_version_labels_for_unavailable_models: see the flag.
     """
 
@@ -36,6 +37,7 @@ class CoreOptions:
     poll_seconds: float = 1.0
     initial_load_threads: int = 4
     load_threads: int = 0
+    flush_filesystem_caches: bool = True
     allow_version_labels_for_unavailable_models: bool = False
 
 
@@ -109,6 +111,8 @@ class ServerCore:
             if failed:
                 raise StatusError(Code.UNKNOWN, describe_failures(failed, noun))
             log.info(_SOURCE, "Finished adding/updating models")
+            if not self._options.flush_filesystem_caches:
+                log.info(_SOURCE, "Finished reloading config")
 
     def _checked_labels(self, models: ModelConfigs) -> dict[str, dict[str, int]]:
         labels = {name: dict(model.version_labels) for name, model in models.items() if model.version_labels}
