@@ -25,6 +25,7 @@ from component_tests.fakes.saved_models import SavedModels
 from infra_validator import validate
 from infra_validator.deadline import Deadline, wait_until
 from infra_validator.errors import InfrastructureError, SpecError
+from infra_validator.model_server_clients.base_client import JobGone
 from infra_validator.model_server_clients.tensorflow_serving import TensorFlowServingClient
 from infra_validator.model_server_runners.kubernetes import KubernetesRunner
 from infra_validator.model_server_runners.kubernetes_identity import Surroundings
@@ -248,6 +249,26 @@ def test_a_port_forward_and_its_broken_stream(jobs: Jobs) -> None:
             held.shutdown(2)
     answered(runner)
     assert any("port-forward, since this is not a pod of the cluster" in line for line in jobs.progress)
+
+
+def test_a_port_forward_that_is_forbidden_is_not_the_models_fault(jobs: Jobs) -> None:
+    words = 'pods "p" is forbidden: User "me" cannot create resource "pods/portforward"'
+    jobs.cluster.faults.append(Fault("GET", "/portforward", 403, 99, words, "Forbidden"))
+    runner = jobs.running("good")
+    with pytest.raises(JobGone) as caught:
+        answered(runner)
+    assert caught.value.seen.reason is ReasonCode.KUBERNETES_FORBIDDEN
+
+
+def test_an_address_that_does_not_answer_is_not_the_models_fault(jobs: Jobs) -> None:
+    runner = jobs.running(endpoint="pod_ip")
+    pod = dict(our_pod(jobs))
+    pod["status"]["podIP"] = "192.0.2.1"  # an address of documentation: no route, or nobody there
+    runner._watcher.close()  # type: ignore[union-attr]
+    runner._watcher.pod = pod  # type: ignore[union-attr]
+    with pytest.raises(InfrastructureError) as caught:
+        runner.GetEndpoint()
+    assert caught.value.reason is ReasonCode.SERVER_NOT_REACHABLE
 
 
 def test_the_pods_address_when_it_is_forced(jobs: Jobs) -> None:

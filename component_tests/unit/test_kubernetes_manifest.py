@@ -98,6 +98,11 @@ def test_the_spec_may_say_otherwise() -> None:
     assert violations_of_restricted(made) != []
 
 
+def test_user_and_group_may_be_left_to_the_cluster() -> None:
+    security = pod(run_as_user=0, fs_group=0)["spec"]["securityContext"]
+    assert security == {"seccompProfile": {"type": "RuntimeDefault"}, "runAsNonRoot": True}
+
+
 def test_tfx_overrides_in_full() -> None:
     made = pod(
         serving_pod_overrides={
@@ -321,7 +326,7 @@ def test_what_must_survive_admission(change: Any, words: str) -> None:
         ({"labels": {"team": "x" * 64}}, "labels"),
         ({"labels": {"infra-validator.run": "x"}}, "labels"),
         ({"endpoint": "nodeport"}, "endpoint"),
-        ({"run_as_user": 0}, "run_as_user"),
+        ({"run_as_user": -1}, "run_as_user"),
         ({"image_pull_secrets": [""]}, "image_pull_secrets[0]"),
         ({"api_server": {"url": "here"}}, "api_server.url"),
         ({"api_server": {"url": "http://a"}, "context": "c"}, ""),

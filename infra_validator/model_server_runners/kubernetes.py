@@ -289,10 +289,15 @@ class KubernetesRunner(BaseModelServerRunner):
             rate = self._archive.model_bytes / 2**20 / max(seconds, 0.001)
             self.on_progress(f"Kubernetes: the model is there ({seconds:.1f} s, {rate:.0f} MiB/s).")
         except (ApiError, ApiUnreachable) as error:
-            refusal = meaning_of(error, role_yaml(self.config, self.namespace))
-            self._watcher.end(Observation.gone(refusal.reason, refusal.detail))
+            self._end_for(error)
         except InfrastructureError as error:
             self._watcher.end(Observation.gone(error.reason, error.detail))
+
+    def _end_for(self, error: ApiError | ApiUnreachable) -> None:
+        """The API server does not let us go on: no fault of the model."""
+        if self._watcher is not None:
+            refusal = meaning_of(error, role_yaml(self.config, self.namespace))
+            self._watcher.end(Observation.gone(refusal.reason, refusal.detail))
 
     def _check_wanted(self) -> None:
         self.interruption.check()
@@ -322,7 +327,7 @@ class KubernetesRunner(BaseModelServerRunner):
         def open_stream() -> Any:
             return api.websocket(path, f"ports={port}", PROTOCOLS, Deadline.after(_LOG_SECONDS), what)
 
-        self._forward = forward = PortForward(open_stream)
+        self._forward = forward = PortForward(open_stream, self._end_for)
         self.register_cleanup("close the port-forward", lambda _: forward.close())
         return forward.endpoint
 

@@ -47,7 +47,7 @@ WAITING: dict[str, tuple[ReasonCode, Grace]] = {
     "ErrImageNeverPull": (ReasonCode.POD_IMAGE_NOT_PULLED, Grace.NONE),
     "InvalidImageName": (ReasonCode.POD_IMAGE_NOT_PULLED, Grace.NONE),
     "CreateContainerConfigError": (ReasonCode.CONTAINER_NOT_STARTED, Grace.NONE),
-    "CreateContainerError": (ReasonCode.CONTAINER_NOT_STARTED, Grace.NONE),
+    "CreateContainerError": (ReasonCode.CONTAINER_NOT_STARTED, Grace.MOUNT),  # a runtime that is busy is tried again
     "RunContainerError": (ReasonCode.CONTAINER_NOT_STARTED, Grace.NONE),
     "PreCreateHookError": (ReasonCode.CONTAINER_NOT_STARTED, Grace.NONE),
     "PreStartHookError": (ReasonCode.CONTAINER_NOT_STARTED, Grace.NONE),

@@ -45,14 +45,17 @@ def choose_endpoint(wanted: str, pod: Mapping[str, Any], plan: LaunchPlan, in_cl
       in_cluster: whether this process runs in a pod of the same cluster.
 
     Raises:
-      InfrastructureError: ``pod_ip`` is forced and the pod has no address (SERVER_NOT_REACHABLE).
+      InfrastructureError: ``pod_ip`` is forced and the pod's address does not answer (SERVER_NOT_REACHABLE).
     """
     port = grpc_port(pod, plan)
     ip = str((pod.get("status") or {}).get("podIP") or "")
     address = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
     if wanted == "pod_ip":
-        if not ip:
-            raise InfrastructureError(ReasonCode.SERVER_NOT_REACHABLE, "The pod has no IP address.")
+        problem = _why_not_reachable(ip, port) if ip else "it has none"
+        if problem:
+            raise InfrastructureError(
+                ReasonCode.SERVER_NOT_REACHABLE, f"The pod's address {address} does not answer: {problem}."
+            )
         return Endpoint(
             False, port, address, f"the server is reached at the pod's address {address}, as the spec says."
         )

@@ -94,7 +94,7 @@ def build_pod(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery, co
         spec["initContainers"] = [
             {
                 **delivery.init_container,
-                "securityContext": _container_security(config),
+                "securityContext": _CONTAINER_SECURITY,
                 "terminationMessagePolicy": "FallbackToLogsOnError",
             }
         ]
@@ -141,23 +141,22 @@ def _annotations(config: KubernetesConfig) -> dict[str, str]:
 
 
 def _pod_security(config: KubernetesConfig) -> dict[str, Any]:
-    security: dict[str, Any] = {
-        "seccompProfile": {"type": "RuntimeDefault"},
-        "fsGroup": config.fs_group,
-        "fsGroupChangePolicy": "OnRootMismatch",
-    }
-    if not config.allow_root:
-        # The stock image's user is root; runAsNonRoot without a number would be refused by the node.
-        security.update(runAsNonRoot=True, runAsUser=config.run_as_user, runAsGroup=config.fs_group)
+    security: dict[str, Any] = {"seccompProfile": {"type": "RuntimeDefault"}}
+    if config.fs_group:
+        security.update(fsGroup=config.fs_group, fsGroupChangePolicy="OnRootMismatch")
+    if config.allow_root:
+        return security
+    security["runAsNonRoot"] = True
+    if config.run_as_user:
+        # The stock image's user is root: without a number the node would refuse it.
+        security["runAsUser"] = config.run_as_user
+    if config.fs_group:
+        security["runAsGroup"] = config.fs_group
     return security
 
 
-def _container_security(config: KubernetesConfig) -> dict[str, Any]:
-    return {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": config.read_only_root_filesystem,
-    }
+#: Of every container of ours.
+_CONTAINER_SECURITY: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
 def _server(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery) -> dict[str, Any]:
@@ -172,7 +171,7 @@ def _server(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery) -> d
             {"name": protocol, "containerPort": number, "protocol": "TCP"} for protocol, number in plan.ports.items()
         ],
         "volumeMounts": [delivery.mount, *map(dict, config.volume_mounts)],
-        "securityContext": _container_security(config),
+        "securityContext": {**_CONTAINER_SECURITY, "readOnlyRootFilesystem": config.read_only_root_filesystem},
         # The last lines of the log become the container's message where it wrote no other.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }

@@ -214,7 +214,7 @@ def _by_upload(upload: UploadSource, model: ModelMount, server_image: str, model
         {
             "name": UPLOAD_CONTAINER,
             "image": image,
-            "command": ["sh", "-c", f"mkdir {RECEIVING_DIRECTORY}/model && {wait}"],
+            "command": ["sh", "-c", f"mkdir -p {RECEIVING_DIRECTORY}/model && {wait}"],
             "volumeMounts": [{"name": MODEL_VOLUME, "mountPath": RECEIVING_DIRECTORY}],
         },
         uploads=True,

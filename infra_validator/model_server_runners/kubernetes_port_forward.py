@@ -15,8 +15,11 @@ import logging
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
+
+from infra_validator.model_server_runners.kubernetes_errors import ApiError, ApiUnreachable
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,6 +29,7 @@ _BINARY, _CLOSE = 2, 8  # WebSocket opcodes
 _HELD_BYTES = 64 * 1024  # what a client may send before the pod answers; gRPC sends some 100 bytes
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.25  # seconds between two tries to reach a port that is still closed
 _SLOW_AFTER_TRIES, _SLOW_PAUSE = 40, 1.0
+_UNREACHABLE_SECONDS = 30.0
 
 
 class PortForward:
@@ -33,6 +37,8 @@ class PortForward:
 
     Args:
       open_stream: opens one WebSocket to the pod's port; raises if it cannot.
+      on_refused: told when the API server refuses the stream for good, or cannot be reached for long: then it is not the server in
+        the pod that does not answer.
 
     Attributes:
       endpoint: ``127.0.0.1:port``.
@@ -40,8 +46,10 @@ class PortForward:
       streams: how many WebSockets have been opened.
     """
 
-    def __init__(self, open_stream: Callable[[], Any]) -> None:
+    def __init__(self, open_stream: Callable[[], Any], on_refused: Callable[[ApiError | ApiUnreachable], None]) -> None:
         self._open_stream = open_stream
+        self._on_refused = on_refused
+        self._unreachable_since: float | None = None
         self.problem = ""
         self.streams = 0
         self._closed = threading.Event()
@@ -101,11 +109,26 @@ class PortForward:
     def _opened(self) -> Any | None:
         try:
             self.streams += 1
-            return self._open_stream()
+            stream = self._open_stream()
+        except ApiError as error:
+            self._note(error)
+            if error.status in (401, 403):
+                self._on_refused(error)
+        except ApiUnreachable as error:
+            self._note(error)
+            since = self._unreachable_since = self._unreachable_since or time.monotonic()
+            if time.monotonic() - since > _UNREACHABLE_SECONDS:
+                self._on_refused(error)
         except Exception as error:
-            self.problem = str(error)
-            _LOG.debug("port-forward: %s", error)
-            return None
+            self._note(error)
+        else:
+            self._unreachable_since = None
+            return stream
+        return None
+
+    def _note(self, error: Exception) -> None:
+        self.problem = str(error)
+        _LOG.debug("port-forward: %s", error)
 
     @contextlib.contextmanager
     def _kept(self, one: Any) -> Any:

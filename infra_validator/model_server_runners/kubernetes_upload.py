@@ -31,7 +31,7 @@ _SILENCE_SECONDS = 60.0  # a peer that takes nothing for this long is gone
 _PROGRESS_SECONDS = 5.0
 
 #: $0 directory, $1 length, $2 marker. As the container's own user: the owners in the archive mean nothing there.
-_RECEIVE = 'set -e; head -c "$1" | tar -xof - -C "$0"; : > "$2"'
+_RECEIVE = 'set -e; mkdir -p "$0"; head -c "$1" | tar -xof - -C "$0"; : > "$2"'
 
 
 @dataclasses.dataclass(frozen=True)

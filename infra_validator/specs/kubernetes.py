@@ -206,10 +206,12 @@ class KubernetesConfig:
     service_mesh: bool = spec_field(False, "Whether Istio and Linkerd may inject their sidecars.")
 
     # --- security: the pod passes the restricted Pod Security Standard unless these say otherwise
-    run_as_user: int = spec_field(1000, "The numeric user of all containers.", check=above_zero)
-    fs_group: int = spec_field(1000, "The group that owns the volumes.", check=above_zero)
+    run_as_user: int = spec_field(
+        1000, "The numeric user of all containers; 0: left to the cluster (OpenShift assigns one).", check=not_negative
+    )
+    fs_group: int = spec_field(1000, "The group that owns the volumes; 0: left to the cluster.", check=not_negative)
     allow_root: bool = spec_field(False, "Whether the image's own user, root perhaps, is kept.")
-    read_only_root_filesystem: bool = spec_field(False, "Whether the containers may not write to their image.")
+    read_only_root_filesystem: bool = spec_field(False, "Whether the server may not write to its image.")
 
     def check(self, path: str) -> None:
         """What holds between fields. Called by the reader."""
