@@ -303,3 +303,6 @@ def test_who_serves_a_private_model(tmp_path: pathlib.Path) -> None:
     assert container_user("", files) == f"{owner.st_uid}:{owner.st_gid}"
     with pytest.raises(InfrastructureError, match="chmod"):
         container_user(str(owner.st_uid + 1), files)
+    assert container_user("", files, ["name=seccomp,profile=default", "name=rootless"]) == "0:0"
+    with pytest.raises(InfrastructureError, match="remaps"):
+        container_user("", files, ["name=userns"])

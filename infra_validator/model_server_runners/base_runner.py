@@ -25,6 +25,7 @@ from infra_validator.states import JobState, Life, Observation, Verb, check_move
 
 _LOG = logging.getLogger(__name__)
 
+_PREPARE_SECONDS = 3600.0  # how long Start may prepare where nobody did before; platforms have limits of their own
 _STOP_SECONDS = 30.0  # how long Stop may take when the caller sets no deadline of its own
 
 
@@ -107,7 +108,7 @@ class BaseModelServerRunner(abc.ABC):
         with self._lock:
             check_move(Verb.START, self._state)
             self._state = JobState.SCHEDULED
-        self.Prepare(Deadline.after(_STOP_SECONDS))
+        self.Prepare(Deadline.after(_PREPARE_SECONDS))
         with self._lock:  # a Stop from another thread comes before the launch or after it, never in between
             if self._state is JobState.END:
                 check_move(Verb.START, self._state)

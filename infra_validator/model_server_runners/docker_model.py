@@ -7,7 +7,7 @@ import os
 import posixpath
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from infra_validator.errors import InfrastructureError
 from infra_validator.reason_codes import ReasonCode
@@ -78,7 +78,7 @@ def survey(path: str) -> ModelFiles:
     return ModelFiles(top, size, frozenset(owners), private, witness)
 
 
-def container_user(asked: str, files: ModelFiles) -> str:
+def container_user(asked: str, files: ModelFiles, security_options: Sequence[str] = ()) -> str:
     """The container's user, empty for the image's own.
 
     Without capabilities, root in a container reads only what its owner lets it read. So a model that only its owner can read is
@@ -86,6 +86,7 @@ def container_user(asked: str, files: ModelFiles) -> str:
 
     Args:
       asked: the spec's ``user``.
+      security_options: the daemon's; they say whether a user in a container is the same user outside.
 
     Raises:
       InfrastructureError: MODEL_NOT_READABLE, since no user could read all of it, or not the one asked for.
@@ -99,6 +100,15 @@ def container_user(asked: str, files: ModelFiles) -> str:
             next_step="Give everybody read permission: chmod -R a+rX.",
         )
     owner = next(iter(sorted(files.owners)))
+    options = " ".join(security_options)
+    if "name=rootless" in options:
+        return asked or "0:0"  # there, root in a container is the user who runs the daemon
+    if "name=userns" in options:
+        raise InfrastructureError(
+            ReasonCode.MODEL_NOT_READABLE,
+            f"Only user {owner[0]} can read {files.private}, and no user of a container is him: the daemon remaps users.",
+            next_step="Give everybody read permission (chmod -R a+rX), or set local_docker.model_delivery to upload.",
+        )
     name = "0" if asked.partition(":")[0] == "root" else asked.partition(":")[0]
     if name.isdigit() and int(name) != owner[0]:
         raise InfrastructureError(

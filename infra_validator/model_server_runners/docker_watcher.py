@@ -157,6 +157,8 @@ class ContainerWatcher:
             self._out_of_memory = True
         elif action == "kill" and str(attributes.get("signal")) in _ENDING_SIGNALS:
             self._signalled = not self._stopping
+        elif action in ("die", "destroy") and self._stopping:
+            self._note(Observation.gone(ReasonCode.SERVER_EXITED, "stopped"))  # its log has been read
         elif action in ("die", "destroy"):
             self._inspect(daemon, exit_code=attributes.get("exitCode"), destroyed=action == "destroy")
         elif action.startswith("health_status") and "unhealthy" in action:

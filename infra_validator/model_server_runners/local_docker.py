@@ -16,9 +16,8 @@ import shutil
 import socket
 import tempfile
 import uuid
-from collections.abc import Iterator
 
-from infra_validator.deadline import SYSTEM_CLOCK, Deadline, wait_until
+from infra_validator.deadline import Deadline, wait_until
 from infra_validator.errors import DeadlineExceeded, IllegalStateError, InfrastructureError
 from infra_validator.launch_plan import LaunchPlanner
 from infra_validator.model_server_runners import docker_container_spec, docker_leftovers
@@ -27,7 +26,8 @@ from infra_validator.model_server_runners.docker_address import Address, Surroun
 from infra_validator.model_server_runners.docker_container_spec import Delivery
 from infra_validator.model_server_runners.docker_daemon import DockerDaemon
 from infra_validator.model_server_runners.docker_images import Image, pull_if_missing, resolve
-from infra_validator.model_server_runners.docker_model import ModelFiles, archive, container_user, survey
+from infra_validator.model_server_runners.docker_model import ModelFiles, container_user, survey
+from infra_validator.model_server_runners.docker_upload import ModelVolume
 from infra_validator.model_server_runners.docker_watcher import ContainerWatcher
 from infra_validator.model_server_runners.server_process import Rung
 from infra_validator.model_server_runners.watchdog import Watchdog
@@ -35,9 +35,9 @@ from infra_validator.reason_codes import ReasonCode
 from infra_validator.specs import LocalDockerConfig, ServingSpec
 from infra_validator.states import Life, Observation
 
-_CARRIER = "-carrier"
-_CARRIER_TARGET = "/infra-validator-model"  # where the volume stands in the container that it is filled through
 _GARBAGE_SECONDS = 10.0
+_GRACE_SECONDS = 600.0
+_LONGEST_LIFETIME = 30 * 86400.0
 
 
 class LocalDockerRunner(BaseModelServerRunner):
@@ -103,7 +103,9 @@ class LocalDockerRunner(BaseModelServerRunner):
 
     def _prepare(self, deadline: Deadline) -> None:
         files = survey(self.plan.model.source)
-        self._labels = docker_leftovers.labels(self._run_id, self._config.lifetime_seconds)
+        # The deadline is the whole validation's: what may still be wanted must not look like a left-over.
+        lifetime = max(self._config.lifetime_seconds, min(deadline.remaining(), _LONGEST_LIFETIME) + _GRACE_SECONDS)
+        self._labels = docker_leftovers.labels(self._run_id, lifetime)
         self._daemon = DockerDaemon(self._config, deadline)
         self.register_cleanup("close the connection to the Docker daemon", lambda _: self._daemon.close())
         with contextlib.suppress(InfrastructureError):  # others' left-overs are no reason not to go on
@@ -114,13 +116,12 @@ class LocalDockerRunner(BaseModelServerRunner):
             self._config.pull_policy,
             self._daemon,
             deadline.capped(self._config.pull_timeout_seconds),
-            self.on_progress,
+            self._tell,
             self.interruption.check,
         )
         self.address = self._choose_address(deadline)
-        user = container_user(self._config.user, files)
         self._tell_watchdog()
-        self._create(files, user, deadline)
+        self._create(files, deadline)
 
     def _launch(self) -> None:
         watcher = self._watcher
@@ -146,7 +147,7 @@ class LocalDockerRunner(BaseModelServerRunner):
                     f"The daemon has published no port of {self.name} ({self.address.why}).",
                     next_step="Set serving_spec.local_docker.network_mode to bridge or to a network that publishes ports.",
                 )
-            self.on_progress(f"{self.plan.label}: reached at {self._endpoint}: {self.address.why}")
+            self._tell(f"reached at {self._endpoint}: {self.address.why}")
         return self._endpoint
 
     def _tail_logs(self) -> str:
@@ -159,22 +160,24 @@ class LocalDockerRunner(BaseModelServerRunner):
 
     # ---------------------------------------------------------------- the container
 
-    def _create(self, files: ModelFiles, user: str, deadline: Deadline) -> None:
+    def _create(self, files: ModelFiles, deadline: Deadline) -> None:
         """Create the container: with the model mounted where the daemon sees its files, else with a volume that holds a copy."""
         here = self._daemon.url.startswith(("unix://", "npipe://"))
         wanted = self._config.model_delivery
         if wanted == "mount" or (wanted == "auto" and here):
-            problem = self._create_mounted(files, user, deadline)
+            problem = self._create_mounted(files, deadline)
             if not problem:
                 return
             if wanted == "mount":
                 raise InfrastructureError(ReasonCode.MODEL_NOT_VISIBLE, problem)
-            self.on_progress(f"{self.plan.label}: the model is copied, since it cannot be mounted: {problem}")
+            self._tell(f"the model is copied, since it cannot be mounted: {problem}")
         delivery = self._upload(files, deadline.capped(self._config.upload_timeout_seconds))
-        self._create_container(delivery, user, deadline)
+        self._create_container(delivery, self._config.user, deadline)
 
-    def _create_mounted(self, files: ModelFiles, user: str, deadline: Deadline) -> str:
+    def _create_mounted(self, files: ModelFiles, deadline: Deadline) -> str:
         """Create it with a bind mount; returns why that is no use, if the daemon does not see the same files."""
+        options = self._daemon.security_options(deadline) if files.owners else []
+        user = container_user(self._config.user, files, options)
         try:
             delivery = docker_container_spec.bind(self.plan, files.path, self._write_plan_files())
             self._create_container(delivery, user, deadline)
@@ -212,7 +215,7 @@ class LocalDockerRunner(BaseModelServerRunner):
             self.register_cleanup("end the watch over the container", lambda _: self._end_watch())
             self.register_cleanup(f"remove container {self.name}", self._remove_container)
         for warning in self._daemon.create_container(self.name, body, deadline):
-            self.on_progress(f"{self.plan.label}: Docker warns: {warning}")
+            self._tell(f"Docker warns: {warning}")
 
     def _remove_container(self, deadline: Deadline) -> None:
         """The stop ladder: SIGTERM, the grace, SIGKILL, removal. Gone already is fine."""
@@ -281,45 +284,17 @@ class LocalDockerRunner(BaseModelServerRunner):
         return directory
 
     def _upload(self, files: ModelFiles, deadline: Deadline) -> Delivery:
-        """Copy the model into a volume of the daemon, through a container that never runs."""
         assert self.image is not None
+        volume = ModelVolume(self._daemon, self.name, self._labels, self._tell, self.interruption.check)
+        self.register_cleanup(f"remove volume {self.name}", volume.remove)
         delivery = docker_container_spec.volume(self.plan, self.name)
         more = {f"files/{name}": text for name, text in self._file_texts(delivery.files_directory).items()}
-        carrier = self.name + _CARRIER
-        self.register_cleanup(f"remove volume {self.name}", self._remove_volume)
-        self._daemon.create_volume(self.name, self._labels, deadline)
-        self.register_cleanup(f"remove container {carrier}", self._remove_carrier)
-        body = docker_container_spec.carrier(self.image.reference, self.name, _CARRIER_TARGET, self._labels)
-        self._daemon.create_container(carrier, body, deadline)
-        pieces = archive(files, str(self.plan.model.version), more)
-        self._daemon.put_archive(carrier, _CARRIER_TARGET, self._counted(pieces, files.size, deadline), deadline)
-        self._daemon.remove_container(carrier, deadline)
+        volume.fill(self.image.reference, files, str(self.plan.model.version), more, deadline)
         self.bytes_copied = files.size
         return delivery
 
-    def _remove_volume(self, deadline: Deadline) -> None:
-        self._daemon.remove_volume(self.name, deadline)
-
-    def _remove_carrier(self, deadline: Deadline) -> None:
-        self._daemon.remove_container(self.name + _CARRIER, deadline)
-
-    def _counted(self, pieces: Iterator[bytes], size: int, deadline: Deadline) -> Iterator[bytes]:
-        """The pieces, with a line of progress every few seconds; ends early when the deadline or an interruption comes."""
-        sent = 0
-        tell_at = SYSTEM_CLOCK.monotonic() + 2.0
-        for piece in pieces:
-            self.interruption.check()
-            if deadline.expired():
-                raise InfrastructureError(
-                    ReasonCode.MODEL_NOT_VISIBLE,
-                    f"The upload of the model was not done in time: {sent / 1e6:.0f} of {size / 1e6:.0f} MB.",
-                    next_step="Raise serving_spec.local_docker.upload_timeout_seconds.",
-                )
-            if SYSTEM_CLOCK.monotonic() > tell_at:
-                tell_at = SYSTEM_CLOCK.monotonic() + 2.0
-                self.on_progress(f"{self.plan.label}: model copied: {sent / 1e6:.0f} of {size / 1e6:.0f} MB")
-            yield piece
-            sent += len(piece)
+    def _tell(self, line: str) -> None:
+        self.on_progress(f"{self.plan.label}: {line}")
 
     def _file_texts(self, directory: str) -> dict[str, str]:
         return self.plan.file_texts(
@@ -332,7 +307,10 @@ class LocalDockerRunner(BaseModelServerRunner):
 
     def _tell_watchdog(self) -> None:
         """Have containers and volumes of this run removed if this process is killed: told before there are any."""
-        watchdog = Watchdog()
+        try:
+            watchdog = Watchdog()
+        except OSError as error:
+            raise InfrastructureError(ReasonCode.SERVER_NOT_STARTED, f"No watchdog can be started: {error}.") from error
         self._watchdog = watchdog
         self.register_cleanup("end the watchdog", lambda deadline: watchdog.close(deadline.remaining()))
         config = dataclasses.replace(self._config, client_base_url=self._daemon.url)
