@@ -35,13 +35,17 @@ class _Mallinfo2(ctypes.Structure):
     ]
 
 
+_LIBC = ctypes.CDLL(None)
+_MALLINFO2 = getattr(_LIBC, "mallinfo2", None)
+if _MALLINFO2 is not None:
+    _MALLINFO2.restype = _Mallinfo2
+
+
 def allocated_bytes() -> int:
     """Bytes that this process has allocated and not freed; resident anonymous memory where glibc (2.33) cannot tell."""
-    mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)
-    if mallinfo2 is None:
+    if _MALLINFO2 is None:
         return resident_bytes()
-    mallinfo2.restype = _Mallinfo2
-    info = mallinfo2()
+    info = _MALLINFO2()
     return int(info.uordblks + info.hblkhd)
 
 
@@ -150,7 +154,7 @@ def return_large_blocks() -> None:
 
     By itself it raises its thresholds when such blocks come and go, and an arena then keeps tens of MiB.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(_LIBC, "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
         mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK)
@@ -158,6 +162,6 @@ def return_large_blocks() -> None:
 
 def trim() -> None:
     """Have glibc return free memory to the machine."""
-    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    malloc_trim = getattr(_LIBC, "malloc_trim", None)
     if malloc_trim is not None:
         malloc_trim(0)
