@@ -69,7 +69,7 @@ def bench(*modes: str, fast: bool = False) -> Iterator[Bench]:
     images["upload"] = Image(SHELL)
     program = misbehaving_image(modes[0]).programs[SERVER]
     images["tensorflow/serving:1"] = Image(
-        {"entrypoint": (*program, f"+--port={8500}")}, "entrypoint", env=misbehaving_image("good").env
+        {"entrypoint": (*program, f"+--port={PORTS['grpc']}")}, "entrypoint", env=misbehaving_image("good").env
     )
     with tempfile.TemporaryDirectory() as name, FakeCluster(images=images) as cluster:
         yield Bench(cluster, pathlib.Path(name), fast=fast)
@@ -168,6 +168,7 @@ def tfx_runner(one: Bench) -> Any:
     utils.get_current_kfp_pod = lambda api: own
     utils.get_kfp_namespace = lambda: "default"
     kubernetes_runner._convert_to_resource_requirements = lambda resources: None
+    serving_bins.TensorFlowServing.container_port = PORTS["grpc"]
     binary = serving_bins.TensorFlowServing(image_name="tensorflow/serving", model_name="m", tag="1")
     spec = infra_validator_pb2.ServingSpec(kubernetes=infra_validator_pb2.KubernetesConfig(), model_name="m")
     return kubernetes_runner.KubernetesRunner("/nowhere/1", binary, spec), binary
@@ -175,7 +176,7 @@ def tfx_runner(one: Bench) -> Any:
 
 def tfx_good(one: Bench) -> tuple[float, float, int]:
     before = len(one.cluster.requests)
-    opens = PortOpens(one.cluster, 8500)
+    opens = PortOpens(one.cluster, PORTS["grpc"])
     opens.start()
     began = time.perf_counter()
     runner, binary = tfx_runner(one)

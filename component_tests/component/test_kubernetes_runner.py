@@ -488,7 +488,7 @@ def account(jobs: Jobs, rules: list[Json]) -> None:
 @pytest.mark.parametrize("minor", [34, 36])
 def test_the_role_that_is_printed_is_enough(jobs: Jobs, minor: int) -> None:
     jobs.cluster.minor = minor
-    account(jobs, role("default", rights_for(KubernetesConfig(), uploads=True, forwards=True))["rules"])
+    account(jobs, role("default", rights_for(uploads=True, forwards=True))["rules"])
     runner = jobs.running(model=None)
     sees_the_model(jobs, runner)
     answered(runner)
@@ -496,7 +496,7 @@ def test_the_role_that_is_printed_is_enough(jobs: Jobs, minor: int) -> None:
 
 @pytest.mark.parametrize("incomplete", [False, True])
 def test_a_missing_right_is_named_before_anything_is_made(jobs: Jobs, incomplete: bool) -> None:
-    rules = role("default", rights_for(KubernetesConfig(), uploads=True, forwards=True))["rules"]
+    rules = role("default", rights_for(uploads=True, forwards=True))["rules"]
     account(jobs, [{**rule, "verbs": [verb for verb in rule["verbs"] if verb != "delete"]} for rule in rules])
     jobs.cluster.rules_review_incomplete = incomplete
     failure = jobs.refusal()
@@ -507,7 +507,7 @@ def test_a_missing_right_is_named_before_anything_is_made(jobs: Jobs, incomplete
 
 
 def test_rights_that_are_only_seen_one_by_one_are_enough(jobs: Jobs) -> None:
-    account(jobs, role("default", rights_for(KubernetesConfig(), uploads=True, forwards=True))["rules"])
+    account(jobs, role("default", rights_for(uploads=True, forwards=True))["rules"])
     jobs.cluster.rules_review_incomplete = True
     answered(jobs.running())
 

@@ -285,7 +285,7 @@ def test_the_role_that_is_printed_is_enough_and_no_less_is(cluster: Cluster, tmp
     server = {"url": cluster.api.url, "token_file": str(tmp_path / "token"), **_authority(cluster, tmp_path)}
     refused = cluster.refusal(api_server=server)
     assert refused.reason is ReasonCode.KUBERNETES_FORBIDDEN
-    rights = rights_for(KubernetesConfig(), uploads=True, forwards=True)
+    rights = rights_for(uploads=True, forwards=True)
     cluster.call("POST", f"{rbac}/roles", role(cluster.namespace, rights))
     cluster.call("POST", f"{rbac}/rolebindings", role_binding(cluster.namespace, "validator"))
     runner = running(cluster, api_server=server)
@@ -298,7 +298,7 @@ def test_the_role_that_is_printed_is_enough_and_no_less_is(cluster: Cluster, tmp
 
 def _authority(cluster: Cluster, directory: pathlib.Path) -> Json:
     """The certificate authority of the kubeconfig, in a file; none for plain HTTP."""
-    configuration = cluster.api._configuration
+    configuration = cluster.api.access.configuration
     if configuration.ssl_ca_cert:
         return {"ca_file": configuration.ssl_ca_cert}
     data = getattr(configuration, "ca_cert_data", None)

@@ -9,9 +9,8 @@ import yaml
 
 from infra_validator.cli.kubernetes import main
 from infra_validator.model_server_runners.kubernetes_rights import missing, rights_for, role
-from infra_validator.specs import KubernetesConfig
 
-EVERYTHING = rights_for(KubernetesConfig(), uploads=True, forwards=True)
+EVERYTHING = rights_for(uploads=True, forwards=True)
 
 
 def rules(*, without: tuple[str, str] = ("", "")) -> list[dict[str, Any]]:

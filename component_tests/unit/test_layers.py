@@ -48,7 +48,7 @@ FAMILIES = ("serving_binaries", "model_server_runners", "model_server_clients", 
 #: Heavy libraries and the only places (relative to the package) that may import them.
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "docker": ("model_server_runners/docker_daemon.py",),
-    "kubernetes": ("model_server_runners/kubernetes_api.py",),
+    "kubernetes": ("model_server_runners/kubernetes_access.py",),
     "websocket": ("model_server_runners/kubernetes_api.py",),
     "tfx": ("component.py", "driver.py", "executor.py", "blessing.py", "sample_requests/examples_artifact.py"),
     "tensorflow": (),

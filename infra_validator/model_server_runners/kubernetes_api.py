@@ -1,39 +1,28 @@
-"""The way to an API server: the only file that imports the official client and the libraries it stands on.
+"""Calls, streams and WebSockets to an API server, over the official client's connection pool and with its credentials.
 
-The client does what it is best at and what changes between clouds: kubeconfig, service account, exec plugins, token refresh, TLS,
-proxies. The calls themselves go over its connection pool as plain JSON, for three reasons: every call has a deadline,
-nothing is retried behind our back, and what we send is what arrives (its models differ between versions, and the newest drop fields
-that they do not know, which would hide them from the server's strict validation).
+Plain JSON goes over it, for three reasons: every call has a deadline, nothing is retried behind our back, and what we send is what
+arrives (the client's models differ between versions, and the newest drop fields that they do not know, which would hide them from the
+server's strict validation).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import os
-import signal
 import socket
-import ssl
-import threading
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import kubernetes.client
-import kubernetes.config
 import urllib3
 import websocket
 
 from infra_validator.deadline import Deadline
-from infra_validator.errors import InfrastructureError
-from infra_validator.model_server_runners import kubernetes_kubeconfig
+from infra_validator.model_server_runners.kubernetes_access import Access, find_access
 from infra_validator.model_server_runners.kubernetes_errors import RETRIED, ApiError, ApiUnreachable, error_of
 from infra_validator.model_server_runners.kubernetes_identity import Surroundings
-from infra_validator.reason_codes import ReasonCode
 from infra_validator.specs import KubernetesConfig
-from infra_validator.specs.kubernetes import ApiServer
 
 _CONNECT_SECONDS = 5.0  # TCP and TLS; an API server that needs longer is not there
 _UNREACHABLE_TRIES = 3
@@ -44,6 +33,7 @@ class KubernetesApi:
     """One API server, spoken to as one user. Thread-safe. Close it.
 
     Attributes:
+      access: the address and the credentials.
       url: the server's address.
       says: one sentence for people: which server, as whom.
       in_cluster: whether it is reached with a pod's service account.
@@ -51,23 +41,13 @@ class KubernetesApi:
       calls: how many requests have been sent, streams included.
     """
 
-    def __init__(
-        self,
-        configuration: Any,
-        says: str,
-        *,
-        in_cluster: bool = False,
-        context_namespace: str = "",
-        call_seconds: float = 15.0,
-    ) -> None:
-        self._configuration = configuration
-        self._client = kubernetes.client.ApiClient(configuration)
-        self._pool = self._client.rest_client.pool_manager
+    def __init__(self, access: Access, call_seconds: float = 15.0) -> None:
+        self.access = access
         self._call_seconds = call_seconds
-        self.url = str(configuration.host).rstrip("/")
-        self.says = says
-        self.in_cluster = in_cluster
-        self.context_namespace = context_namespace
+        self.url = access.url
+        self.says = access.says
+        self.in_cluster = access.in_cluster
+        self.context_namespace = access.context_namespace
         self.calls = 0
 
     # ---------------------------------------------------------------- calls
@@ -140,11 +120,11 @@ class KubernetesApi:
                 header=headers,
                 subprotocols=list(protocols),
                 timeout=max(0.001, min(_CONNECT_SECONDS * 2, deadline.remaining())),
-                sslopt=self._tls() if scheme == "wss" else {},
+                sslopt=self.access.tls() if scheme == "wss" else {},
                 enable_multithread=True,
                 skip_utf8_validation=True,
                 suppress_origin=True,
-                **self._proxy(),
+                **self.access.proxy(),
             )
         except websocket.WebSocketBadStatusException as error:
             body = getattr(error, "resp_body", None) or b""
@@ -155,7 +135,7 @@ class KubernetesApi:
 
     def close(self) -> None:
         """Give the connections back. May be called twice."""
-        self._pool.clear()
+        self.access.pool.clear()
 
     # ---------------------------------------------------------------- private
 
@@ -225,7 +205,7 @@ class KubernetesApi:
         self.calls += 1
         url = f"{self.url}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
         try:
-            return self._pool.request(
+            return self.access.pool.request(
                 method,
                 url,
                 body=json.dumps(body).encode() if body is not None else None,
@@ -240,44 +220,10 @@ class KubernetesApi:
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": "infra-validator"}
-        try:
-            bearer = self._configuration.auth_settings().get("BearerToken")
-        except (OSError, kubernetes.config.ConfigException) as error:
-            raise InfrastructureError(
-                ReasonCode.KUBERNETES_UNAUTHORIZED, f"The token cannot be refreshed: {error}."
-            ) from error
-        if bearer and bearer["value"]:
-            headers["Authorization"] = str(bearer["value"])
+        authorization = self.access.authorization()
+        if authorization:
+            headers["Authorization"] = authorization
         return headers
-
-    def _tls(self) -> dict[str, Any]:
-        """The client's TLS settings for the WebSocket library."""
-        given = self._configuration
-        context = ssl.create_default_context(
-            cafile=given.ssl_ca_cert or None, cadata=getattr(given, "ca_cert_data", None) or None
-        )
-        if not given.verify_ssl:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if given.cert_file:
-            context.load_cert_chain(given.cert_file, given.key_file)
-        name = getattr(given, "tls_server_name", None)
-        return {"context": context, **({"server_hostname": name} if name else {})}
-
-    def _proxy(self) -> dict[str, Any]:
-        """The client's proxy settings for the WebSocket library."""
-        if not self._configuration.proxy:
-            return {}
-        proxy = urllib.parse.urlsplit(self._configuration.proxy)
-        settings: dict[str, Any] = {
-            "http_proxy_host": proxy.hostname,
-            "http_proxy_port": proxy.port or 80,
-            "proxy_type": "http",
-            "http_no_proxy": [name for name in (self._configuration.no_proxy or "").split(",") if name],
-        }
-        if proxy.username:
-            settings["http_proxy_auth"] = (proxy.username, proxy.password or "")
-        return settings
 
 
 class JsonStream:
@@ -352,139 +298,10 @@ def _plain(error: BaseException) -> str:
     return text.rpartition(">: ")[2] or type(error).__name__
 
 
-# -------------------------------------------------------------------- connecting
-
-
 def connect(config: KubernetesConfig, surroundings: Surroundings, deadline: Deadline) -> KubernetesApi:
-    """The API server that the spec names; else the one of the pod's service account; else the kubeconfig's.
+    """The API server that the spec and our surroundings lead to; see :func:`find_access`.
 
     Raises:
       InfrastructureError: there is none, or the way to it is broken (KUBECONFIG_NOT_USABLE).
     """
-    if config.api_server is not None:
-        return KubernetesApi(
-            _explicit(config.api_server),
-            f"API server {config.api_server.url}, from the serving spec",
-            call_seconds=config.call_timeout_seconds,
-        )
-    if surroundings.in_pod and not config.kubeconfig and not config.context:
-        configuration = _in_cluster(surroundings)
-        return KubernetesApi(
-            configuration,
-            f"API server {configuration.host}, with the pod's service account",
-            in_cluster=True,
-            call_seconds=config.call_timeout_seconds,
-        )
-    files = kubernetes_kubeconfig.paths(config.kubeconfig, surroundings.environment)
-    context = kubernetes_kubeconfig.check(files, config.context)
-    configuration = _from_kubeconfig(files, str(context["name"]), deadline.capped(config.call_timeout_seconds))
-    return KubernetesApi(
-        configuration,
-        f"API server {configuration.host}, context {context['name']} of {os.pathsep.join(files)}",
-        context_namespace=str(context.get("namespace") or ""),
-        call_seconds=config.call_timeout_seconds,
-    )
-
-
-def _explicit(server: ApiServer) -> Any:
-    configuration = kubernetes.client.Configuration()
-    configuration.host = server.url.rstrip("/")
-    configuration.verify_ssl = not server.insecure_skip_tls_verify
-    configuration.ssl_ca_cert = server.ca_file or None
-
-    def read_token(configuration: Any) -> None:
-        with open(server.token_file, encoding="utf-8") as file:
-            configuration.api_key["authorization"] = f"Bearer {file.read().strip()}"
-
-    if server.token_file:
-        try:
-            read_token(configuration)
-        except (OSError, UnicodeDecodeError) as error:
-            raise InfrastructureError(
-                ReasonCode.KUBECONFIG_NOT_USABLE,
-                f"The token file {server.token_file} cannot be read: {error}.",
-            ) from error
-        configuration.refresh_api_key_hook = read_token
-    return configuration
-
-
-def _in_cluster(surroundings: Surroundings) -> Any:
-    from kubernetes.config.incluster_config import InClusterConfigLoader
-
-    configuration = kubernetes.client.Configuration()
-    directory = surroundings.service_account_directory
-    try:
-        InClusterConfigLoader(
-            token_filename=os.path.join(directory, "token"),
-            cert_filename=os.path.join(directory, "ca.crt"),
-            environ=surroundings.environment,
-        ).load_and_set(configuration)
-    except (kubernetes.config.ConfigException, OSError) as error:
-        raise InfrastructureError(
-            ReasonCode.KUBECONFIG_NOT_USABLE, f"The pod's service account in {directory} is not usable: {error}"
-        ) from error
-    return configuration
-
-
-def _from_kubeconfig(files: list[str], context: str, deadline: Deadline) -> Any:
-    """Loaded in a thread of its own: an exec plugin may hang, and the client would wait for it for good."""
-    configuration = kubernetes.client.Configuration()
-    problems: list[BaseException] = []
-    complaints = _Complaints()
-
-    def load() -> None:
-        try:
-            kubernetes.config.load_kube_config(os.pathsep.join(files), context, configuration)
-        except BaseException as error:
-            problems.append(error)
-
-    logging.getLogger().addHandler(complaints)
-    try:
-        thread = threading.Thread(target=load, name="kubeconfig", daemon=True)
-        thread.start()
-        thread.join(deadline.remaining())
-        if thread.is_alive():
-            _end_children_of(thread)
-            raise InfrastructureError(
-                ReasonCode.KUBECONFIG_NOT_USABLE,
-                f"The credentials of context {context} did not come in time: its exec plugin hangs or waits for a person.",
-                next_step="Run `kubectl get pods` with the same kubeconfig once, and log in if it asks.",
-            )
-    finally:
-        logging.getLogger().removeHandler(complaints)
-    said = complaints.text.rstrip(".")
-    if problems:
-        raise InfrastructureError(
-            ReasonCode.KUBECONFIG_NOT_USABLE,
-            f"{os.pathsep.join(files)}, context {context}: {problems[0]}. {said}".strip(),
-        ) from problems[0]
-    if said and not configuration.api_key and not configuration.cert_file:
-        raise InfrastructureError(
-            ReasonCode.KUBECONFIG_NOT_USABLE,
-            f"The credentials of context {context} cannot be had: {said}.",
-            next_step="Run the exec plugin that the kubeconfig names by hand, and log in if it asks.",
-        )
-    return configuration
-
-
-class _Complaints(logging.Handler):
-    """Collects what the client only logs: that an exec plugin failed, and how."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.text = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text += f"{record.getMessage().strip()} "
-
-
-def _end_children_of(thread: threading.Thread) -> None:
-    """Kill the processes that a thread has started, where the system tells which they are."""
-    try:
-        with open(f"/proc/self/task/{thread.native_id}/children", encoding="ascii") as file:
-            children = [int(pid) for pid in file.read().split()]
-    except OSError:
-        return
-    for pid in children:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    return KubernetesApi(find_access(config, surroundings, deadline), config.call_timeout_seconds)

@@ -31,11 +31,10 @@ class Right:
     needed: bool = True
 
 
-def rights_for(config: KubernetesConfig, *, uploads: bool, forwards: bool) -> tuple[Right, ...]:
+def rights_for(*, uploads: bool, forwards: bool) -> tuple[Right, ...]:
     """The rights in the pod's namespace.
 
     Args:
-      config: the Kubernetes part of the serving spec.
       uploads: whether the model may be uploaded.
       forwards: whether the server may be reached by port-forward.
     """
@@ -89,7 +88,7 @@ def role_binding(
 def role_yaml(config: KubernetesConfig, namespace: str = "", account: str = "") -> str:
     """What ``infra-validator kubernetes rbac`` prints: the Role that ``config`` needs, and its binding if an account is named."""
     where = namespace or config.namespace or "default"
-    rights = rights_for(config, uploads=may_upload(config), forwards=may_forward(config))
+    rights = rights_for(uploads=may_upload(config), forwards=may_forward(config))
     objects = [role(where, rights)]
     if account:
         objects.append(role_binding(where, account))
