@@ -134,9 +134,7 @@ class KubernetesRunner(BaseModelServerRunner):
         self.on_progress(f"Kubernetes: {api.says}; namespace {namespace.value} ({namespace.says}).")
         own_pod = find_own_pod(api, self.surroundings, deadline) if api.in_cluster else None
         delivery, node = self._choose_delivery(api, own_pod, deadline)
-        rights = rights_for(
-            self.config, uploads=delivery.uploads, forwards=may_forward(self.config) and not api.in_cluster
-        )
+        rights = rights_for(uploads=delivery.uploads, forwards=may_forward(self.config) and not api.in_cluster)
         check_rights(api, self.config, self.namespace, rights, deadline)
         context = self._context(own_pod, node, total_seconds)
         pod = build_pod(self.plan, self.config, delivery, context)
