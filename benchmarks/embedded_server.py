@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import contextlib
+import dataclasses
 import http.client
 import json
 import os
@@ -116,8 +117,43 @@ def predict_request(content: bytes, shape: list[int]) -> bytes:
     return request.SerializeToString()
 
 
-def measure(ask: Callable[[], Callable[[], object]], concurrency: int, seconds: float) -> list[float]:
-    """Seconds of each request, asked by ``concurrency`` threads; ``ask`` makes each thread its own asker."""
+@dataclasses.dataclass
+class Load:
+    """What was measured of one server at one concurrency; parts add up.
+
+    Attributes:
+      times: seconds of each request.
+      seconds: how long was asked.
+      cpu: seconds of processor time that the server spent meanwhile.
+    """
+
+    times: list[float] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+    cpu: float = 0.0
+
+    @property
+    def per_call(self) -> float:
+        return self.seconds / len(self.times)
+
+    @property
+    def cpu_per_call(self) -> float:
+        return self.cpu / len(self.times)
+
+    def row(self, name: str, concurrency: int) -> str:
+        ordered = sorted(self.times)
+        p50, p99 = (ordered[int(len(ordered) * share)] * 1e3 for share in (0.5, 0.99))
+        wall, cpu = self.per_call * 1e6, self.cpu_per_call * 1e6
+        return f"| {name:<38} | {concurrency:>11} | {1e6 / wall:>7.0f} | {wall:>7.0f} | {cpu:>11.0f} | {p50:>7.2f} | {p99:>7.2f} |"
+
+
+HEAD = (
+    "| what                                   | concurrency | per sec | us/call | cpu us/call |  p50 ms |  p99 ms |\n"
+    "|----------------------------------------|-------------|---------|---------|-------------|---------|---------|"
+)
+
+
+def measure(load: Load, pid: int, ask: Callable[[], Callable[[], object]], concurrency: int, seconds: float) -> None:
+    """Ask with ``concurrency`` threads and add what is seen to ``load``; ``ask`` makes each thread its own asker."""
     times: list[list[float]] = [[] for _ in range(concurrency)]
     end = time.perf_counter() + seconds
 
@@ -128,10 +164,19 @@ def measure(ask: Callable[[], Callable[[], object]], concurrency: int, seconds: 
             once()
             mine.append(time.perf_counter() - began)
 
+    spent = cpu_seconds(pid)
     with concurrent.futures.ThreadPoolExecutor(concurrency) as pool:
         for done in [pool.submit(work, mine) for mine in times]:
             done.result()
-    return sorted(value for mine in times for value in mine)
+    load.cpu += cpu_seconds(pid) - spent
+    load.times += [value for mine in times for value in mine]
+    load.seconds += seconds
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far."""
+    numbers = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def grpc_asker(port: int, request: bytes) -> Callable[[], Callable[[], object]]:
@@ -155,17 +200,6 @@ def rest_asker(port: int, body: bytes) -> Callable[[], Callable[[], object]]:
     return make
 
 
-def row(name: str, concurrency: int, times: list[float], seconds: float) -> str:
-    rate = len(times) / seconds
-    p50, p99 = (times[int(len(times) * share)] * 1e3 for share in (0.5, 0.99))
-    return f"| {name:<44} | {concurrency:>11} | {rate:>8.0f} | {1e6 / rate:>9.0f} | {p50:>7.2f} | {p99:>7.2f} |"
-
-
-HEAD = "| what                                         | concurrency |  per sec | us / call |  p50 ms |  p99 ms |\n" + (
-    "|----------------------------------------------|-------------|----------|-----------|---------|---------|"
-)
-
-
 # -------------------------------------------------------------------------------------------------------- figures
 
 
@@ -183,50 +217,64 @@ def start(models: SavedModels, options: argparse.Namespace) -> None:
     print(f"aim: at most 1.0, and 10 times faster than the minimal server (median is {minimal / best:.1f} times)")
 
 
-def session_run_loop(model: pathlib.Path, count: int = 20000) -> float:
-    """Seconds of one TF_SessionRun of half-plus-two, one after the other in this process."""
+def session_run_loop(model: pathlib.Path, count: int = 20000) -> tuple[float, float]:
+    """Seconds and processor seconds of one TF_SessionRun of half-plus-two, one after the other in this process."""
     from infra_validator.embedded_server.c_api import Session, Tensor
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    session = Session.load(str(model), ["serve"])
-    feeds = session.endpoints(["serving_default_x:0"])
-    fetches = session.endpoints(["StatefulPartitionedCall:0"])
-    x = Tensor.from_memory(1, [3], struct.pack("3f", 1.0, 2.0, 5.0))
-    session.run(feeds, [x], fetches)
-    began = time.perf_counter()
-    for _ in range(count):
+    with Session.load(str(model), ["serve"]) as session:
+        feeds, fetches = session.endpoints(["serving_default_x:0"]), session.endpoints(["StatefulPartitionedCall:0"])
+        x = Tensor.from_memory(1, [3], struct.pack("3f", 1.0, 2.0, 5.0))
         session.run(feeds, [x], fetches)
-    return (time.perf_counter() - began) / count
+        began, spent = time.perf_counter(), time.process_time()
+        for _ in range(count):
+            session.run(feeds, [x], fetches)
+        return (time.perf_counter() - began) / count, (time.process_time() - spent) / count
+
+
+_RUN = "import pathlib, sys; from benchmarks.embedded_server import session_run_loop as f; print(*f(pathlib.Path(sys.argv[1])))"
+ROUNDS = 3  # the servers take turns, so that the machine's other load falls on all
 
 
 def small_predict(models: SavedModels, options: argparse.Namespace) -> None:
-    print(f"\n2. Small Predict over gRPC, {options.seconds} s each\n{HEAD}")
+    print(f"\n2. Small Predict over gRPC, {options.seconds} s each in {ROUNDS} turns\n{HEAD}")
     model, request = models.path("half_plus_two_tf2"), small_request()
-    run = float(subprocess.check_output([sys.executable, "-c", _RUN, str(model)], stderr=subprocess.DEVNULL))
-    per_call: dict[tuple[str, int], float] = {}
-    for kind in ("echo", "echo-asyncio", "embedded", "minimal"):
-        with server(kind, model) as (ports, _):
-            for concurrency in CONCURRENCIES:
-                times = measure(grpc_asker(ports["grpc"], request), concurrency, options.seconds)
-                per_call[kind, concurrency] = options.seconds / len(times)
-                print(row(kind, concurrency, times, options.seconds), flush=True)
-    print(f"TF_SessionRun in a loop, no transport: {run * 1e6:.0f} us")
+    output = subprocess.check_output([sys.executable, "-c", _RUN, str(model)], stderr=subprocess.DEVNULL, text=True)
+    run, run_cpu = map(float, output.split())
+    loads = compared(
+        model, ("echo", "echo-asyncio", "embedded", "minimal"), "grpc", lambda port: grpc_asker(port, request), options
+    )
+    print(f"TF_SessionRun in a loop, no transport: {run * 1e6:.0f} us, {run_cpu * 1e6:.0f} us of processor time")
     for concurrency in CONCURRENCIES:
-        floor = per_call["echo", concurrency] + run
-        print(f"concurrency {concurrency}: {per_call['embedded', concurrency] / floor:.2f} times echo + run (aim 1.15)")
-
-
-_RUN = "import pathlib, sys; from benchmarks.embedded_server import session_run_loop as f; print(f(pathlib.Path(sys.argv[1])))"
+        echo, ours = loads["echo", concurrency], loads["embedded", concurrency]
+        wall, cpu = ours.per_call / (echo.per_call + run), ours.cpu_per_call / (echo.cpu_per_call + run_cpu)
+        print(f"concurrency {concurrency}: {wall:.2f} times echo + run, {cpu:.2f} times in processor time (aim 1.15)")
 
 
 def small_rest(models: SavedModels, options: argparse.Namespace) -> None:
-    print(f"\n3. Small predict over REST, {options.seconds} s each\n{HEAD}")
+    print(f"\n3. Small predict over REST, {options.seconds} s each in {ROUNDS} turns\n{HEAD}")
+    body = b'{"instances": [1.0, 2.0, 5.0]}'
     model = models.path("half_plus_two_tf2")
-    for kind in ("embedded", "minimal"):
-        with server(kind, model) as (ports, _):
-            for concurrency in CONCURRENCIES:
-                asker = rest_asker(ports["rest"], b'{"instances": [1.0, 2.0, 5.0]}')
-                print(row(kind, concurrency, measure(asker, concurrency, options.seconds), options.seconds), flush=True)
+    compared(model, ("embedded", "minimal"), "rest", lambda port: rest_asker(port, body), options)
+
+
+def compared(
+    model: pathlib.Path,
+    kinds: tuple[str, ...],
+    door: str,
+    asker: Callable[[int], Callable[[], Callable[[], object]]],
+    options: argparse.Namespace,
+) -> dict[tuple[str, int], Load]:
+    """Ask servers of all kinds in turn, at every concurrency, and print a row for each."""
+    loads: dict[tuple[str, int], Load] = {}
+    with contextlib.ExitStack() as stack:
+        ports = {kind: stack.enter_context(server(kind, model))[0] for kind in kinds}
+        for concurrency in CONCURRENCIES:
+            for kind in kinds * ROUNDS:
+                load = loads.setdefault((kind, concurrency), Load())
+                measure(load, ports[kind]["pid"], asker(ports[kind][door]), concurrency, options.seconds / ROUNDS)
+        for kind, concurrency in sorted(loads):
+            print(loads[kind, concurrency].row(kind, concurrency), flush=True)
+    return loads
 
 
 def large(models: SavedModels, options: argparse.Namespace) -> None:
@@ -318,18 +366,18 @@ def slow_beside_fast(models: SavedModels, options: argparse.Namespace) -> None:
         text = "".join(f'config {{ name: "{n}" base_path: "{p}" model_platform: "tensorflow" }} ' for n, p in entries)
         config.write_text(f"model_config_list {{ {text} }}")
         with server("embedded", entries[0][1] / "1", f"--model_config_file={config}") as (ports, _):
-            asker = grpc_asker(ports["grpc"], small_request())
-            alone = measure(asker, 4, 2 * options.seconds)
-            print(row("fast alone", 4, alone, 2 * options.seconds))
+            asker, alone, beside = grpc_asker(ports["grpc"], small_request()), Load(), Load()
+            measure(alone, ports["pid"], asker, 4, 2 * options.seconds)
+            print(alone.row("fast alone", 4))
             ended = threading.Event()
             with concurrent.futures.ThreadPoolExecutor(4) as pool:
                 for _ in range(4):
                     pool.submit(keep_asking_slow, ports["grpc"], ended)
                 try:
-                    beside = measure(asker, 4, 2 * options.seconds)
+                    measure(beside, ports["pid"], asker, 4, 2 * options.seconds)
                 finally:
                     ended.set()
-            print(row("fast beside 4 clients of the slow one", 4, beside, 2 * options.seconds))
+            print(beside.row("fast beside 4 clients of the slow one", 4))
 
 
 def keep_asking_slow(port: int, ended: threading.Event) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import dataclasses
 from collections.abc import Callable, Mapping
 
 import grpc
@@ -24,7 +23,7 @@ def _behaviour(method: Method, settings: RunSettings) -> Callable[[bytes, grpc.S
         remaining = context.time_remaining()
         options = b"" if remaining is None else run_options(int(remaining * 1000))
         try:
-            return method(request, dataclasses.replace(settings, options=options) if options else settings)
+            return method(request, RunSettings(options, settings.check_method_name, settings.metrics))
         except StatusError as error:
             context.set_code(_CODES[error.code])
             context.set_details(truncated(error.message))

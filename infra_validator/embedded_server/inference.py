@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from google.protobuf import text_format
 
-from infra_validator.embedded_server import tensors
+from infra_validator.embedded_server import tensors, wire
 from infra_validator.embedded_server.c_api import STRING, Tensor
 from infra_validator.embedded_server.metrics import Metrics
 from infra_validator.embedded_server.servable import DEFAULT_SIGNATURE, Servable, Signature, run
@@ -48,7 +48,7 @@ def run_options(timeout_ms: int) -> bytes:
     """A serialized tensorflow.RunOptions with this timeout; none for 0 and below, nor for what gRPC tells of a call without
     a deadline: that as many seconds as an int64 holds are left."""
     meant = 0 < timeout_ms < 2**63
-    return tensorflow_pb2.RunOptions(timeout_in_ms=timeout_ms).SerializeToString() if meant else b""
+    return wire.varint_field(2, timeout_ms) if meant else b""
 
 
 # --------------------------------------------------------------------------------------------------------- predict

@@ -194,13 +194,15 @@ def _model_spec_field(name: str, version: int, signature_name: str) -> bytes:
 def _model_name(request: bytes) -> str:
     """The name in field 1, a ModelSpec, of any request; empty if there is none to be read."""
     try:
+        if request[:1] == b"\x0a" and request[1] < 0x80:  # it comes first nearly always
+            return _model_spec(request[2 : 2 + request[1]]).name
         spec = [
             request[start:end]
             for number, kind, start, end in wire.fields(request)
             if number == 1 and kind == wire.LENGTH
         ]
         return _model_spec(b"".join(spec)).name
-    except wire.MalformedMessageError:
+    except (wire.MalformedMessageError, StatusError, IndexError):
         return ""
 
 

@@ -103,30 +103,29 @@ class Server:
         self.core.close()
 
     def _load(self, name: str, version: int, directory: str) -> Servable:
-        flags, path = self._flags, (("model_path", directory),)
-        started = time.perf_counter()
+        flags, started = self._flags, time.perf_counter()
         status = "fail"
         try:
             servable = Servable.load(name, version, directory, flags.saved_model_tags.split(","), self._session_config)
             status = "success"
         finally:
-            self.metrics.count(metrics.LOAD_ATTEMPTS, (*path, ("status", status)))
-        self.metrics.count(metrics.LOAD_LATENCY, path, int((time.perf_counter() - started) * 1e6))
+            self.metrics.count(metrics.LOAD_ATTEMPTS, directory, status)
+        self.metrics.count(metrics.LOAD_LATENCY, directory, by=int((time.perf_counter() - started) * 1e6))
         if flags.enable_model_warmup:
             self._warm_up(servable, directory)
         return servable
 
     def _warm_up(self, servable: Servable, directory: str) -> None:
-        flags, labels = self._flags, (("model_path", directory), ("status", Code.OK.name))
         started = time.perf_counter()
         try:
-            count = warm_up(servable, directory, flags.num_request_iterations_for_warmup, self._settings)
+            count = warm_up(servable, directory, self._flags.num_request_iterations_for_warmup, self._settings)
         except StatusError:
             servable.unload()
             raise
         if count:
-            self.metrics.count(metrics.WARMUP_RECORDS, labels, count)
-            self.metrics.observe(metrics.WARMUP_LATENCY, labels, (time.perf_counter() - started) * 1e6)
+            took = (time.perf_counter() - started) * 1e6
+            self.metrics.count(metrics.WARMUP_RECORDS, directory, Code.OK.name, by=count)
+            self.metrics.observe(metrics.WARMUP_LATENCY, directory, Code.OK.name, value=took)
 
     def _reserve_ports(self, given: set[str]) -> None:
         flags = self._flags

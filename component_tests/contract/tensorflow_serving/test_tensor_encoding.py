@@ -23,7 +23,7 @@ from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SHAPES = st.lists(st.integers(0, 4), max_size=4)
 
 # signature: numpy's dtype (bfloat16 has none there: its bits), the typed field
