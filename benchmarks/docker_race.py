@@ -4,7 +4,8 @@
 
 TFX's executor and ours are called in processes of their own that have done their imports before the clock starts. By hand means: create,
 start, ask for the status until it is AVAILABLE, send the requests, kill, remove, as fast as docker-py and gRPC let one do it. TFX is cut
-off after 60 s, printed as >60. Needs a Docker daemon (tools/with_dockerd.sh) and TFX; about ten minutes.
+off after 60 s, printed as >60. Needs a Docker daemon (tools/with_dockerd.sh) that nobody else uses meanwhile, and TFX; about ten
+minutes.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Side:
                 error = folder / "error"
                 if error.exists():
                     print(f"    {error.read_text().strip().splitlines()[-1][:200]}", file=sys.stderr)
-                return Run(CUT)
+                return Run(CUT, copied=max(peak))
             told = json.loads((folder / "result").read_text())
             return Run(
                 told["ended"] - told["began"], first_start(told["began"], told["ended"]), max(peak), told["blessed"]

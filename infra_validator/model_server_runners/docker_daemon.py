@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import copy
 import datetime
 import json
 import os
@@ -80,13 +81,15 @@ class DockerDaemon:
     """
 
     def __init__(self, config: LocalDockerConfig, deadline: Deadline) -> None:
-        self.url, tls = _address(config)
+        self.url, self._tls = _address(config)
         self._seconds = float(config.client_timeout_seconds)
-        _check_socket(self.url, self._limit(deadline))
-        try:
-            self._api = self._client(tls, config.client_api_version or self._newest_version(tls, deadline), deadline)
-        except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
-            raise self._translated("connect", error, ReasonCode.DOCKER_NOT_RUNNING) from error
+        self._connect(config.client_api_version, deadline)
+
+    def another(self, deadline: Deadline) -> DockerDaemon:
+        """Another connection to the same daemon, which is not asked for its version again."""
+        twin = copy.copy(self)
+        twin._connect(self._version, deadline)
+        return twin
 
     def close(self) -> None:
         """Give the connections back. May be called twice."""
@@ -253,23 +256,31 @@ class DockerDaemon:
                 raise
             return True
 
-    def _client(self, tls: docker.tls.TLSConfig | None, version: str, deadline: Deadline) -> Any:
+    def _connect(self, version: str, deadline: Deadline) -> None:
+        _check_socket(self.url, self._limit(deadline))
+        try:
+            self._version = version or self._newest_version(deadline)
+            self._api = self._client(self._version, deadline)
+        except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+            raise self._translated("connect", error, ReasonCode.DOCKER_NOT_RUNNING) from error
+
+    def _client(self, version: str, deadline: Deadline) -> Any:
         client: Any = docker.APIClient  # its type stubs know whole seconds only
         api = client(
             base_url=self.url,
             version=version,
             timeout=self._limit(deadline),
-            tls=tls or False,
+            tls=self._tls or False,
             use_ssh_client=self.url.startswith("ssh://"),
         )
-        if tls is not None:  # requests lets REQUESTS_CA_BUNDLE win over the daemon's own authority
+        if self._tls is not None:  # requests lets REQUESTS_CA_BUNDLE win over the daemon's own authority
             api.proxies = requests.utils.get_environ_proxies(api.base_url)
             api.trust_env = False
         return api
 
-    def _newest_version(self, tls: docker.tls.TLSConfig | None, deadline: Deadline) -> str:
+    def _newest_version(self, deadline: Deadline) -> str:
         """The newest API version of the daemon. docker-py would ask as well, but leave its connection open when that fails."""
-        with contextlib.closing(self._client(tls, docker.constants.MINIMUM_DOCKER_API_VERSION, deadline)) as api:
+        with contextlib.closing(self._client(docker.constants.MINIMUM_DOCKER_API_VERSION, deadline)) as api:
             told = api.version(api_version=False).get("ApiVersion")
         if not told:
             raise docker.errors.DockerException("what answers there is no Docker daemon")

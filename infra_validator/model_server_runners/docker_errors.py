@@ -10,6 +10,7 @@ import dataclasses
 import errno
 import re
 import signal
+from collections.abc import Callable
 
 from infra_validator.errors import InfrastructureError
 from infra_validator.reason_codes import ReasonCode
@@ -100,7 +101,7 @@ class Ending:
       error: the daemon's own words, mostly empty.
       by_somebody: how somebody else ended it (``was killed``, ``was removed``); empty if nobody did.
       read_only_root: whether its root file system was read-only.
-      architecture: the image's, where it is not the daemon's; for messages.
+      architecture: tells the image's, where it is not the daemon's; asked only where it matters.
       port_taken: a regular expression for what the server prints when its port is in use; empty where the ports are its own.
     """
 
@@ -109,7 +110,7 @@ class Ending:
     error: str = ""
     by_somebody: str = ""
     read_only_root: bool = False
-    architecture: str = ""
+    architecture: Callable[[], str] = str
     port_taken: str = ""
 
     def observation(self, log: str) -> Observation:
@@ -143,7 +144,8 @@ class Ending:
         if not said:
             return None
         if "exec format error" in said.lower():
-            about = f"; the image is for {self.architecture}" if self.architecture else ""
+            architecture = self.architecture()
+            about = f"; the image is for {architecture}" if architecture else ""
             return Observation.gone(ReasonCode.IMAGE_WRONG_ARCHITECTURE, f"{said}{about}")
         return Observation.gone(ReasonCode.IMAGE_COMMAND_NOT_FOUND, f"{said} (exit code {self.exit_code})")
 

@@ -113,7 +113,7 @@ def pull_if_missing(
     Raises:
       InfrastructureError: it cannot be had, or not in time; never the model's fault.
     """
-    if store.image(image.reference, deadline) is not None:
+    if image.source != "registry" or store.image(image.reference, deadline) is not None:
         return
     if policy == "never":
         raise _not_here(image.asked)

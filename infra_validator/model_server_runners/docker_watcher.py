@@ -44,7 +44,7 @@ class ContainerWatcher:
       name: the container's name; it must exist.
       connect: a new connection to the daemon.
       news: announced whenever ``observation`` has changed.
-      architecture: the image's, where it is not the daemon's; for messages.
+      architecture: tells the image's, where it is not the daemon's; for messages.
       port_taken: see docker_errors.Ending.
       log_lines: how many of the last lines are read when it ends.
 
@@ -58,7 +58,7 @@ class ContainerWatcher:
         connect: Callable[[], Daemon],
         news: News,
         *,
-        architecture: str = "",
+        architecture: Callable[[], str] = str,
         port_taken: str = "",
         log_lines: int = _LOG_LINES,
     ) -> None:
@@ -87,10 +87,9 @@ class ContainerWatcher:
         """What has been seen last."""
         return self._seen
 
-    def started(self) -> None:
+    def started(self, daemon: Daemon) -> None:
         """The container was started; the daemon's word for it counts as seeing it run."""
-        with contextlib.closing(self._connect()) as daemon:
-            self._inspect(daemon)
+        self._inspect(daemon)
 
     def stopping(self) -> None:
         """What happens from now on is our own doing."""

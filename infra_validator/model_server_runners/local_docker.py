@@ -16,12 +16,13 @@ import shutil
 import socket
 import tempfile
 import uuid
+from typing import Any
 
 from infra_validator.deadline import Deadline, wait_until
 from infra_validator.errors import DeadlineExceeded, IllegalStateError, InfrastructureError
 from infra_validator.launch_plan import LaunchPlanner
 from infra_validator.model_server_runners import docker_container_spec, docker_leftovers
-from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
+from infra_validator.model_server_runners.base_runner import BaseModelServerRunner, failure_of
 from infra_validator.model_server_runners.docker_address import Address, Surroundings, choose, endpoint, is_ours
 from infra_validator.model_server_runners.docker_container_spec import Delivery
 from infra_validator.model_server_runners.docker_daemon import DockerDaemon
@@ -36,6 +37,7 @@ from infra_validator.specs import LocalDockerConfig, ServingSpec
 from infra_validator.states import Life, Observation
 
 _GARBAGE_SECONDS = 10.0
+_NOTICE_SECONDS = 5.0  # how long the watcher gets to tell of an end that somebody else has seen
 _GRACE_SECONDS = 600.0
 _LONGEST_LIFETIME = 30 * 86400.0
 
@@ -131,7 +133,7 @@ class LocalDockerRunner(BaseModelServerRunner):
         deadline = Deadline.after(self._config.client_timeout_seconds)
         watcher.start(deadline)
         self._daemon.start_container(self.name, deadline)
-        watcher.started()
+        watcher.started(self._daemon)
 
     def _look(self) -> Observation:
         return self._watcher.observation() if self._watcher is not None else Observation.pending()
@@ -142,6 +144,7 @@ class LocalDockerRunner(BaseModelServerRunner):
             found = self._daemon.container(self.name, Deadline.after(self._config.client_timeout_seconds))
             self._endpoint = endpoint(self.address, found or {}, self.plan.ports["grpc"])
             if not self._endpoint:
+                self._raise_if_it_ended(found)
                 raise InfrastructureError(
                     ReasonCode.ADDRESS_NOT_AVAILABLE,
                     f"The daemon has published no port of {self.name} ({self.address.why}).",
@@ -206,9 +209,9 @@ class LocalDockerRunner(BaseModelServerRunner):
         if self._watcher is None:
             self._watcher = ContainerWatcher(
                 self.name,
-                lambda: DockerDaemon(self._config, Deadline.after(self._config.client_timeout_seconds)),
+                lambda: self._daemon.another(Deadline.after(self._config.client_timeout_seconds)),
                 self.news,
-                architecture=self._foreign_architecture(deadline),
+                architecture=self._foreign_architecture,
                 port_taken=self.plan.port_taken if self.address.network == "host" else "",
                 log_lines=self._config.log_tail_lines,
             )
@@ -227,6 +230,14 @@ class LocalDockerRunner(BaseModelServerRunner):
         ):
             self.stopped_by = Rung.TERM if self._ends_within(deadline.capped(self.stop_grace_seconds)) else Rung.KILL
         self._daemon.remove_container(self.name, deadline)
+
+    def _raise_if_it_ended(self, found: dict[str, Any] | None) -> None:
+        """A container that has ended has no ports; its end, which the watcher is about to tell, is the cause."""
+        if found is None or not found["State"]["Running"]:
+            self._ends_within(Deadline.after(_NOTICE_SECONDS))
+        seen = self._look()
+        if seen.life is Life.GONE:
+            raise failure_of(seen)
 
     def _ends_within(self, deadline: Deadline) -> bool:
         def ended() -> bool | None:
@@ -262,12 +273,14 @@ class LocalDockerRunner(BaseModelServerRunner):
                 next_step="Free the port, or leave serving_spec.local_docker.network_mode empty.",
             )
 
-    def _foreign_architecture(self, deadline: Deadline) -> str:
-        """The image's architecture where it is not the daemon's; only for messages."""
-        assert self.image is not None
-        image = self._daemon.image(self.image.reference, deadline) or {}
-        wanted, have = str(image.get("Architecture") or ""), str(self._daemon.version(deadline).get("Arch") or "")
-        return f"{wanted}, the daemon's machine is {have}" if wanted and have and wanted != have else ""
+    def _foreign_architecture(self) -> str:
+        """The image's architecture where it is not the daemon's; only for messages, so no error of its own."""
+        deadline = Deadline.after(self._config.client_timeout_seconds)
+        with contextlib.suppress(InfrastructureError):
+            image = self._daemon.image(self.image.reference if self.image else "", deadline) or {}
+            wanted, have = image.get("Architecture"), self._daemon.version(deadline).get("Arch")
+            return f"{wanted}, the daemon's machine is {have}" if wanted and have and wanted != have else ""
+        return ""
 
     # ---------------------------------------------------------------- what the container needs
 
