@@ -291,29 +291,32 @@ class TestADaemonOfItsOwn:
     """What nobody may do to the daemon of the other tests."""
 
     @pytest.fixture
-    def daemon(self, tmp_path: pathlib.Path, fake: str) -> Iterator[OwnDaemon]:
+    def daemon(self, tmp_path: pathlib.Path) -> Iterator[OwnDaemon]:
         daemon = OwnDaemon(tmp_path)
         try:
             daemon.start()
-            daemon.take(fake)
+            daemon.take(build.busybox())
             yield daemon
         finally:
             daemon.close()
 
-    def test_restarted(self, daemon: OwnDaemon, fake: str, model: pathlib.Path) -> None:
+    def _sleeper(self) -> ContainerPlanner:
+        return ContainerPlanner(build.busybox(), ("/bin/busybox", "sleep", "1000"))
+
+    def test_restarted(self, daemon: OwnDaemon, model: pathlib.Path) -> None:
         def restart(_: LocalDockerRunner) -> None:
             daemon.stop()
             daemon.start()
 
         config = {"client_base_url": daemon.url, "network_mode": "host", "client_timeout_seconds": 20}
-        outcome = validate(misbehaving_container("never_available", fake), model, config, meanwhile=restart)
+        outcome = validate(self._sleeper(), model, config, meanwhile=restart)
         check(outcome, Verdict.NOT_BLESSED, REASON.JOB_ABORTED)
         assert daemon.docker("ps", "-aq").split() == []
 
-    def test_gone_is_said_by_stop_which_does_not_raise(self, daemon: OwnDaemon, fake: str, model: pathlib.Path) -> None:
+    def test_gone_is_said_by_stop_which_does_not_raise(self, daemon: OwnDaemon, model: pathlib.Path) -> None:
         where = {"client_base_url": daemon.url, "network_mode": "host", "client_timeout_seconds": 5}
         spec = ServingSpec.of({"tensorflow_serving": {"tags": ["1"]}, "local_docker": where})
-        runner = LocalDockerRunner(str(model), misbehaving_container("good", fake), spec)
+        runner = LocalDockerRunner(str(model), self._sleeper(), spec)
         runner.Start()
         assert runner.WaitUntilRunning(Deadline.after(20))
         daemon.kill()
