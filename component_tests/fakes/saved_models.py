@@ -337,7 +337,8 @@ def _slow(tf: Any, path: pathlib.Path) -> None:
     module = tf.Module()
 
     def serve(seconds: Any) -> dict[str, Any]:
-        sleeping = tf.data.Dataset.range(1).apply(sleep(tf.cast(seconds * 1e6, tf.int64)))
+        half = tf.cast(seconds * 5e5, tf.int64)  # microseconds; it sleeps before the element and again before the end
+        sleeping = tf.data.Dataset.range(1).apply(sleep(half))
         return {"slept": sleeping.reduce(seconds, lambda state, _: state)}
 
     function = tf.function(serve, input_signature=[tf.TensorSpec([], tf.float32, "seconds")])
