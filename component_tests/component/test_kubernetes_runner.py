@@ -263,7 +263,7 @@ def test_a_port_forward_that_is_forbidden_is_not_the_models_fault(jobs: Jobs) ->
 def test_an_address_that_does_not_answer_is_not_the_models_fault(jobs: Jobs) -> None:
     runner = jobs.running(endpoint="pod_ip")
     pod = dict(our_pod(jobs))
-    pod["status"]["podIP"] = "192.0.2.1"  # an address of documentation: no route, or nobody there
+    pod["status"]["podIP"] = "255.255.255.255"  # TCP never gets there
     runner._watcher.close()  # type: ignore[union-attr]
     runner._watcher.pod = pod  # type: ignore[union-attr]
     with pytest.raises(InfrastructureError) as caught:
@@ -603,6 +603,26 @@ def test_what_is_left_even_so_is_collected_when_its_time_is_over(jobs: Jobs) -> 
     (removed,) = collect_garbage(config, all_namespaces=True)
     assert removed.name == name
     jobs.cluster.wait_for(lambda: [pod["metadata"]["name"] for pod in jobs.cluster.pods()] == ["trainer"])
+
+
+def test_the_gc_command_looks_at_the_cluster(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from infra_validator.cli.gc import main
+
+    monkeypatch.setenv("KUBECONFIG", jobs.kubeconfig)
+    runner = jobs.running("good")
+    expired = {"infra-validator.deadline": "1000"}
+    jobs.cluster.store.update("pods", "default", runner.pod_name, lambda pod: pod["metadata"]["labels"].update(expired))
+    assert main(["--kubernetes", "--dry-run"]) == 0
+    assert f"kubernetes: pod default/{runner.pod_name} of" in capsys.readouterr().out
+    assert main(["--kubernetes", "--all-namespaces"]) == 0
+    assert "removed: its time was over" in capsys.readouterr().out
+    jobs.cluster.wait_for(lambda: not jobs.cluster.pods())
+    jobs.cluster.accounts["admin-token"].expired = True
+    assert main(["--kubernetes"]) == 3
+    assert "KUBERNETES_UNAUTHORIZED" in capsys.readouterr().out
+    jobs.cluster.accounts["admin-token"].expired = False
 
 
 def test_the_pod_passes_the_restricted_standard_and_has_no_token(jobs: Jobs) -> None:
