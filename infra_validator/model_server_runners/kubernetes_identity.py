@@ -47,8 +47,10 @@ class Surroundings:
 
     @classmethod
     def here(cls) -> Surroundings:
-        """Those of this process."""
-        return cls(dict(os.environ), socket.gethostname(), own_addresses(), own_mounts())
+        """Those of this process. Outside a cluster the addresses are not looked up, which may take a name server's time."""
+        in_cluster = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+        addresses = own_addresses() if in_cluster else frozenset()
+        return cls(dict(os.environ), socket.gethostname(), addresses, own_mounts())
 
     @property
     def in_pod(self) -> bool:

@@ -74,25 +74,28 @@ class Archive:
 
 
 def _entries(directory: str) -> Iterator[_Entry]:
-    seen: set[str] = set()
+    def fail(error: OSError) -> None:
+        raise error  # os.walk would leave out what it cannot list
+
     try:
-        for folder, names, files in os.walk(directory, followlinks=True):
-            real = os.path.realpath(folder)
-            if real in seen:
-                names.clear()  # a loop of symbolic links
-                continue
-            seen.add(real)
-            names.sort()
+        for folder, names, files in os.walk(directory, followlinks=True, onerror=fail):
+            names[:] = sorted(name for name in names if not _leads_back(os.path.join(folder, name)))
             inside = os.path.relpath(folder, directory)
             if inside != ".":
                 yield _entry(inside, "", 0, tarfile.DIRTYPE, 0o755)
             for name in sorted(files):
                 path = os.path.join(folder, name)
-                yield _entry(
-                    os.path.normpath(os.path.join(inside, name)), path, os.stat(path).st_size, tarfile.REGTYPE, 0o644
-                )
+                name_inside = os.path.normpath(os.path.join(inside, name))
+                yield _entry(name_inside, path, os.stat(path).st_size, tarfile.REGTYPE, 0o644)
     except OSError as error:
         raise _not_readable(error) from error
+
+
+def _leads_back(folder: str) -> bool:
+    """Whether a directory is a symbolic link to one that it lies in."""
+    real = os.path.realpath(folder)
+    inside = os.path.realpath(os.path.dirname(folder))
+    return os.path.islink(folder) and (inside == real or inside.startswith(real + os.sep))
 
 
 def _entry(name: str, path: str, size: int, kind: bytes, mode: int) -> _Entry:
