@@ -21,6 +21,7 @@ from infra_validator.interruption import Interruption
 from infra_validator.launch_plan import LaunchPlan
 from infra_validator.reason_codes import Blames, ReasonCode
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict
+from infra_validator.saved_model.digest import model_digest
 from infra_validator.saved_model.find import FoundModel, find_saved_model
 from infra_validator.saved_model.model_files import check_model_files
 from infra_validator.specs import OnRejected, RequestSpec, ServingSpec, ValidationSpec
@@ -126,9 +127,8 @@ def run_validation(
             on_progress(plan.note)
         if requests is not None:
             _check_first_request(requests)
-        spec = wiring.runner_class(spec.platform).Pin(
-            spec
-        )  # all attempts run one image, even if its tag moves meanwhile
+        # All attempts run one image, even if its tag moves meanwhile.
+        spec = wiring.runner_class(spec.platform).Pin(spec)
     except SpecError:
         raise
     except (AttemptFailed, InfrastructureError, UsageError) as error:
@@ -153,7 +153,14 @@ def run_validation(
         on_progress=on_progress,
         interruption=interruption,
     )
-    return validation.run(os.fspath(model), spec.model_name)
+    return _sealed(validation.run(os.fspath(model), spec.model_name), plan.model)
+
+
+def _sealed(report: ValidationReport, model: str) -> ValidationReport:
+    """A blessing with the digest of the model that it is for; every other report as it is."""
+    if not report.blessed or "://" in model:
+        return report
+    return dataclasses.replace(report, model_digest=model_digest(model))
 
 
 def validate(

@@ -150,6 +150,7 @@ class ValidationReport:
       serving_binaries: one report for each serving binary that was to be validated.
       started_at: UTC, ISO 8601.
       seconds: how long the whole took.
+      model_digest: of a blessed local model: ``sha256:`` and what names its files' content (saved_model/digest.py); else empty.
     """
 
     verdict: Verdict
@@ -159,6 +160,7 @@ class ValidationReport:
     serving_binaries: tuple[BinaryReport, ...]
     started_at: str
     seconds: float
+    model_digest: str = ""
 
     def __post_init__(self) -> None:
         started = any(a.server_started for b in self.serving_binaries if not b.advisory for a in b.attempts)
@@ -176,6 +178,7 @@ class ValidationReport:
             **self.finding.to_dict(),
             "model": self.model,
             "model_name": self.model_name,
+            "model_digest": self.model_digest,
             "started_at": self.started_at,
             "seconds": round(self.seconds, 4),
             "tool": f"infra-validator {__version__}",
