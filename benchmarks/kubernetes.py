@@ -250,6 +250,8 @@ def _upload(one: Bench, tar: bytes | None) -> float:
     kubernetes_upload.send = timed
     try:
         runner.Prepare(Deadline.after(300))
+        assert runner._uploading is not None
+        runner._uploading.join(60.0)  # the server may run a moment before the upload is told of its success
     finally:
         kubernetes_upload.send = send
         runner.Stop()
