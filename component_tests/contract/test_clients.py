@@ -300,6 +300,16 @@ def test_a_signature_that_the_server_does_not_find_has_a_code_of_its_own(kind: C
     assert caught.value.reason is ReasonCode.SIGNATURE_NOT_FOUND
 
 
+def test_an_operation_that_the_server_lacks_has_a_code_of_its_own(kind: ClientKind) -> None:
+    script = Script()
+    text = "No OpKernel was registered to support Op 'PyFunc' used by {{node PyFunc}} with these attrs: []"
+    script.answer = lambda request, context: context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
+    with serving(kind.handlers(script)) as (endpoint, _), loaded(kind, endpoint) as client:
+        with pytest.raises(AttemptFailed, match="PyFunc") as caught:
+            client.SendRequests(requests(kind, 1), Deadline.after(ENOUGH))
+    assert caught.value.reason is ReasonCode.OP_NOT_REGISTERED
+
+
 def test_a_failed_request_cancels_those_under_way(kind: ClientKind) -> None:
     script = Script()
     cancelled = threading.Semaphore(0)

@@ -33,6 +33,9 @@ _NO_SIGNATURE = re.compile(
     r"Serving signature key \"[^\"]*\" not found|No signature was found with the name|Requested signature not found in model graph"
 )
 
+#: How TensorFlow says, when a request first reaches it, that the binary lacks an operation that the graph uses.
+_NO_OPERATION = re.compile(r"No OpKernel was registered to support Op|Op type not registered")
+
 #: Messages of TensorFlow's that quote the request; what is quoted stays out of reports.
 _QUOTED_REQUEST = re.compile(r"(Could not parse example input, value: )'.*'", re.DOTALL)
 
@@ -124,6 +127,8 @@ class RequestStream:
         told = f"{request.label}, signature {request.signature!r}: {code.name}: {text}"
         if _NO_SIGNATURE.search(text):
             return AttemptFailed(ReasonCode.SIGNATURE_NOT_FOUND, told)
+        if _NO_OPERATION.search(text):
+            return AttemptFailed(ReasonCode.OP_NOT_REGISTERED, told)
         return AttemptFailed(ReasonCode.REQUEST_FAILED, told, fingerprint=f"REQUEST_FAILED: {code.name}: {text}")
 
     def _give_the_watcher_a_moment(self, code: grpc.StatusCode) -> None:
