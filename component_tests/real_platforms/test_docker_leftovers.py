@@ -13,13 +13,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from component_tests.real_platforms.docker_daemons import daemon_url, over_tcp
+from component_tests.fakes.planners import ContainerPlanner
+from component_tests.real_platforms.docker_daemons import OwnDaemon, daemon_url, over_tcp
 from component_tests.real_platforms.docker_images import build
 from component_tests.real_platforms.docker_validations import left, make_model
 from infra_validator import wiring
+from infra_validator.deadline import Deadline
 from infra_validator.model_server_runners import docker_leftovers
 from infra_validator.model_server_runners.docker_leftovers import DEADLINE, OURS, OWNER, RUN_ID, expired, labels
-from infra_validator.specs import LocalDockerConfig
+from infra_validator.model_server_runners.local_docker import LocalDockerRunner
+from infra_validator.specs import LocalDockerConfig, ServingSpec
 
 pytestmark = pytest.mark.docker
 
@@ -70,11 +73,27 @@ def test_nothing_is_left_on_a_daemon_reached_over_tcp(tmp_path: pathlib.Path) ->
         assert kill_at(0.8, make_model(tmp_path / "model"), url=url) == []
 
 
+@pytest.fixture(scope="module")
+def busybox() -> str:
+    return build.busybox()
+
+
 class TestGarbage:
-    """What a validator left whose machine died with its watchdog."""
+    """What a validator left whose machine died with its watchdog. On a daemon of its own: any validation removes what is expired."""
 
     @pytest.fixture
-    def made(self) -> Iterator[dict[str, str]]:
+    def daemon(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, busybox: str) -> Iterator[OwnDaemon]:
+        daemon = OwnDaemon(tmp_path)
+        try:
+            daemon.start()
+            daemon.take(busybox)
+            monkeypatch.setenv("DOCKER_HOST", daemon.url)
+            yield daemon
+        finally:
+            daemon.close()
+
+    @pytest.fixture
+    def made(self, daemon: OwnDaemon, busybox: str) -> Iterator[dict[str, str]]:
         """Containers and volumes: ours and expired, ours and not, ours with an odd deadline, and somebody else's."""
         past, future = labels("test-past", -5), labels("test-future", 1000)
         odd = {**past, DEADLINE: "tomorrow"}
@@ -84,7 +103,7 @@ class TestGarbage:
             name = f"infra-validator-test-{kind}-{os.getpid()}"
             options = [f"--label={key}={value}" for key, value in given.items()]
             build.docker("volume", "create", *options, name)
-            build.docker("run", "-d", "--name", name, "-v", f"{name}:/v", *options, build.busybox(), "sleep", "1000")
+            build.docker("run", "-d", "--name", name, "-v", f"{name}:/v", *options, busybox, "sleep", "1000")
             names[kind] = name
         try:
             yield names
@@ -108,8 +127,12 @@ class TestGarbage:
         assert made["expired"] in result.stdout
         assert left([made["expired"]]) == []
 
-    def test_the_next_validation_does_it(self, made: dict[str, str], tmp_path: pathlib.Path) -> None:
-        assert kill_at(0.5, make_model(tmp_path / "model")) == []
+    def test_the_next_validation_does_it(self, made: dict[str, str], busybox: str, tmp_path: pathlib.Path) -> None:
+        spec = ServingSpec.of({"tensorflow_serving": {"tags": ["1"]}, "local_docker": {}})
+        planner = ContainerPlanner(busybox, args=("sleep", "1"))
+        runner = LocalDockerRunner(str(make_model(tmp_path / "model")), planner, spec)
+        runner.Prepare(Deadline.after(60))
+        runner.Stop()
         assert left([made["expired"]]) == []
         assert len(left([made["alive"]])) == 2
 
