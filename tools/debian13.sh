@@ -16,24 +16,17 @@ name=$(cat "$0" "$lock" | sha256sum | cut -c1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/infra-validator/debian13
 root=$cache/$name
 
-# The mirror that this machine's own packages come from; Debian's own where it does not tell.
-mirror() {
-  local found
-  found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/debian* 2>/dev/null | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1 || true)
-  echo "${found:-}"
-}
-
 make_root() {
   local unfinished=$root.unfinished
   rm -rf "$unfinished"
   mkdir -p "$unfinished"
   echo "debian13.sh: making the root file system (about three minutes)" >&2
-  debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv,python3-dev,g++ trixie "$unfinished" "$(mirror)" >"$cache/debootstrap.log" 2>&1 \
+  debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv,python3-dev,g++ trixie "$unfinished" >"$cache/debootstrap.log" 2>&1 \
     || fail "debootstrap failed; see $cache/debootstrap.log"
   cat /etc/ssl/certs/ca-certificates.crt >"$unfinished/etc/ssl/certs/ca-certificates.crt"
   cp -L /etc/resolv.conf /etc/hosts "$unfinished/etc/"
   cp "$lock" "$unfinished/tmp/lock"
-  chroot "$unfinished" /bin/sh -c 'export HOME=/root; python3 -m venv /environment && /environment/bin/pip install -q uv && /environment/bin/uv pip install -q --python /environment/bin/python -r /tmp/lock && rm -rf /root/.cache' \
+  chroot "$unfinished" /bin/sh -c 'export HOME=/tmp/home; python3 -m venv /environment && /environment/bin/pip install -q uv && /environment/bin/uv pip install -q --python /environment/bin/python -r /tmp/lock && rm -rf /tmp/home' \
     || fail "the packages of $lock could not be installed"
   mv "$unfinished" "$root"
 }
@@ -51,6 +44,6 @@ exec unshare --mount --propagation private /bin/bash -euo pipefail -c '
   mount -t proc proc "$root/proc"
   mount -t tmpfs tmpfs "$root/tmp"
   mount -t tmpfs tmpfs "$root/dev/shm"
-  exec chroot "$root" /usr/bin/env HOME=/root PATH=/environment/bin:/usr/bin:/bin PYTHONPATH=/checkout PYTHONDONTWRITEBYTECODE=1 \
+  exec chroot "$root" /usr/bin/env HOME=/tmp PATH=/environment/bin:/usr/bin:/bin PYTHONPATH=/checkout PYTHONDONTWRITEBYTECODE=1 \
     /bin/sh -c "cd /checkout && exec \"\$@\"" sh "$@"
 ' bash "$root" "$@"

@@ -35,7 +35,6 @@ SERVING = "tensorflow/serving"
 TAGS = ("2.18.0", "2.19.0", "latest")
 
 _DEBIAN = "bookworm"
-_MIRROR = ""
 _PACKAGES = ("python3-minimal", "python3-grpcio", "python3-protobuf", "python3-numpy", "python3-yaml", "busybox-static")
 _LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_framework.so.2")
 
@@ -88,7 +87,7 @@ def root() -> str:
                 raise CannotBuild("debootstrap is missing: apt-get install debootstrap")
             packages = ",".join(_PACKAGES)
             target = context / "root"
-            _run("debootstrap", "--variant=minbase", f"--include={packages}", _DEBIAN, str(target), _MIRROR)
+            _run("debootstrap", "--variant=minbase", f"--include={packages}", _DEBIAN, str(target))
             shutil.rmtree(target / "var/cache/apt", ignore_errors=True)
             shutil.rmtree(target / "var/lib/apt/lists", ignore_errors=True)
             with subprocess.Popen(["tar", "-C", str(target), "-c", "."], stdout=subprocess.PIPE) as tar:
