@@ -19,7 +19,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from infra_validator import api, blessing
-from infra_validator.errors import InfrastructureError
+from infra_validator.errors import InfrastructureError, SpecError
 from infra_validator.interruption import Interruption
 from infra_validator.reason_codes import ReasonCode
 from infra_validator.report.verdict import Verdict
@@ -52,7 +52,7 @@ class Executor(base_executor.BaseExecutor):  # type: ignore[misc]
           exec_properties: ``serving_spec``, and optionally ``validation_spec`` and ``request_spec``, as JSON texts.
 
         Raises:
-          SpecError: a spec is wrong.
+          SpecError: a spec is wrong, or an input is not one artifact.
           InfrastructureError: the model could not be tested. The execution fails, so nothing is cached.
           ModelRejected: the model is not blessed and ``validation_spec.on_rejected`` is ``raise``.
         """
@@ -60,9 +60,9 @@ class Executor(base_executor.BaseExecutor):  # type: ignore[misc]
         serving_spec = ServingSpec.of(exec_properties["serving_spec"])
         validation_spec = ValidationSpec.of(exec_properties.get("validation_spec"))
         asked = exec_properties.get("request_spec")
-        model = artifact_utils.get_single_instance(input_dict["model"])
+        model = _single("model", input_dict["model"])
         output = artifact_utils.get_single_instance(output_dict["blessing"])
-        examples = artifact_utils.get_single_instance(input_dict["examples"]) if input_dict.get("examples") else None
+        examples = _single("examples", input_dict["examples"]) if input_dict.get("examples") else None
         interruption = Interruption()
         with shutdown_signals(interruption), _scratch_directory() as scratch:
             _validate(
@@ -77,6 +77,17 @@ class Executor(base_executor.BaseExecutor):  # type: ignore[misc]
                     interruption=interruption,
                 )
             )
+
+
+def _single(name: str, artifacts: list[types.Artifact]) -> types.Artifact:
+    """The only artifact of an input. A union of channels, or a resolver, may bring none or several."""
+    if len(artifacts) != 1:
+        raise SpecError(
+            name,
+            f"must be one artifact, but the pipeline brought {len(artifacts)}",
+            next_step="Give the component the channel of one node, or a resolver that picks one artifact.",
+        )
+    return artifacts[0]
 
 
 @dataclasses.dataclass(frozen=True)

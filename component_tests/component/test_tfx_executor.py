@@ -138,6 +138,18 @@ def test_a_split_that_is_not_there_is_told_before_a_server_is_started(task: Task
         task.run("examples", examples=examples, request_spec={"split_name": "test"})
 
 
+@pytest.mark.parametrize("count", [0, 2])
+def test_an_input_of_several_artifacts_is_told_by_name(task: Task, count: int) -> None:
+    from tfx.types import standard_artifacts
+
+    from infra_validator.executor import Executor
+
+    models = [standard_artifacts.Model() for _ in range(count)]
+    with pytest.raises(SpecError, match=f"model: must be one artifact, but the pipeline brought {count}"):
+        Executor().Do({"model": models}, {"blessing": [task.blessing]}, {"serving_spec": json.dumps(EMBEDDED)})
+    assert task.files == set()
+
+
 def test_make_warmup_writes_the_model_that_the_pusher_pushes(task: Task, examples: Any, tmp_path: pathlib.Path) -> None:
     task.run("examples", examples=examples, request_spec={"num_examples": 3, "make_warmup": True})
     assert task.blessing.get_int_custom_property("has_model") == 1

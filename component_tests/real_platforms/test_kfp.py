@@ -6,6 +6,8 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -21,16 +23,25 @@ ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "CUDA_VISIBL
 Json = dict[str, Any]
 
 
-def compiled(directory: pathlib.Path, model: str, *, schema_2_1: bool) -> Json:
-    """A pipeline of an imported model, our InfraValidator and the stock Pusher, compiled by TFX."""
+def compiled(directory: pathlib.Path, model: str, *, schema_2_1: bool, models: int = 1) -> Json:
+    """A pipeline of an imported model (or a union of ``models``), our InfraValidator and the stock Pusher, compiled by TFX."""
     from tfx import v1 as tfx
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
     from infra_validator.component import InfraValidator
 
     imported = tfx.dsl.Importer(source_uri=model, artifact_type=tfx.types.standard_artifacts.Model).with_id("Model")
+    others = [
+        tfx.dsl.Importer(source_uri=model, artifact_type=tfx.types.standard_artifacts.Model).with_id(f"Model{number}")
+        for number in range(1, models)
+    ]
+    given = imported.outputs["result"]
+    if others:
+        from tfx.types import channel
+
+        given = channel.union([given, *(other.outputs["result"] for other in others)])
     gate = InfraValidator(
-        model=imported.outputs["result"],
+        model=given,
         serving_spec=LOCAL,
         validation_spec={"max_loading_time_seconds": 120, "num_tries": 1},
     )
@@ -40,7 +51,9 @@ def compiled(directory: pathlib.Path, model: str, *, schema_2_1: bool) -> Json:
         infra_blessing=gate.outputs["blessing"],
         push_destination=tfx.proto.PushDestination(filesystem=destination),
     )
-    pipeline = tfx.dsl.Pipeline("gate", pipeline_root=str(directory / "root"), components=[imported, gate, pusher])
+    pipeline = tfx.dsl.Pipeline(
+        "gate", pipeline_root=str(directory / "root"), components=[imported, *others, gate, pusher]
+    )
     config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(default_image="image", use_pipeline_spec_2_1=schema_2_1)
     kubeflow_v2_dag_runner.KubeflowV2DagRunner(
         config=config, output_dir=str(directory), output_filename="job.json"
@@ -72,6 +85,58 @@ def test_tfx_compiles_the_component_with_standard_types_and_no_driver(
     parameters = spec["root"]["dag"]["tasks"]["InfraValidator"]["inputs"]["parameters"]
     assert set(parameters) == {"serving_spec", "validation_spec"}
     assert all("stringValue" in one["runtimeValue"]["constantValue"] for one in parameters.values())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_input_is_a_single_channel(saved_models: SavedModels, tmp_path: pathlib.Path) -> None:
+    """Kubeflow knows no others: a union of channels is refused when the pipeline is compiled, and none is of our making."""
+    model = str(saved_models.path("half_plus_two"))
+    task = compiled(tmp_path, model, schema_2_1=False)["root"]["dag"]["tasks"]["InfraValidator"]
+    made = {"producerTask": "Model", "outputArtifactKey": "result"}
+    assert task["inputs"]["artifacts"] == {"model": {"taskOutputArtifact": made}}
+    with pytest.raises(TypeError, match="single Channel"):
+        compiled(tmp_path, model, schema_2_1=False, models=2)
+
+
+def remote_backend(spec: Json, root: pathlib.Path, work: pathlib.Path) -> Any:
+    """A backend that keeps everything below ``root`` in a remote store: its tasks see ``remote://`` paths, the executor output's too."""
+    from pipelines.kubeflow.local_backend import LocalBackend
+
+    class RemoteBackend(LocalBackend):
+        def _execute(self, name: str, container: Json, executor_input: Json) -> None:
+            given = json.dumps(executor_input).replace(f"{root}/", "remote://")
+            command = list(map(str, [*container["command"], *container["args"]]))
+            assert command[:2] == ["python", "-m"]
+            parts = [sys.executable, "-m", "component_tests.fakes.remote_store", *command[2:]]
+            subprocess.run(
+                [given if part == "{{$}}" else part for part in parts],
+                env={**self._environment, "REMOTE_STORE": str(root), "TMPDIR": str(work)},
+                cwd=work,
+                check=True,
+                timeout=600,
+            )
+
+    return RemoteBackend(spec, root, environment=ENVIRONMENT)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_working_directory_is_local_although_the_tasks_is_remote(
+    saved_models: SavedModels, tmp_path: pathlib.Path
+) -> None:
+    store, work = tmp_path / "store", tmp_path / "work"
+    work.mkdir()
+    shutil.copytree(saved_models.path("half_plus_two"), store / "model" / "Format-Serving")
+    spec = compiled(tmp_path, str(store / "model"), schema_2_1=False)
+    backend = remote_backend(spec, store, work)
+    backend.run_task("Model")
+    run = backend.run_task("InfraValidator")
+    blessing = run.artifacts["blessing"]
+    assert blessing["metadata"]["blessed"] == 1
+    report = json.loads((store / "InfraValidator" / "blessing" / "verdict.json").read_text())
+    assert report["model"] == "remote://model/Format-Serving"
+    assert (store / "InfraValidator" / "blessing" / "INFRA_BLESSED").exists()
+    assert not (store / "InfraValidator" / ".temp").exists()  # TFX's temporary directory, which a server could not read
+    assert list(work.iterdir()) == []  # neither a directory called "remote:" nor a copy of the model is left
 
 
 @pytest.mark.filterwarnings("ignore")
