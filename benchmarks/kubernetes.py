@@ -328,7 +328,7 @@ def main() -> int:
         (
             "ours, by port-forward (a model that loads in 2 s)",
             [float(row[2]) for row in forward],
-            "one more for each try",
+            "at most 8",
         ),
     ]
     if not arguments.without_tfx:

@@ -370,6 +370,23 @@ def test_few_calls_for_a_good_model(jobs: Jobs) -> None:
     assert len(jobs.cluster.requests) <= 8, jobs.cluster.requests
 
 
+def test_few_calls_too_while_a_port_is_closed_for_long(jobs: Jobs) -> None:
+    """The log tells when it opens: nobody has to knock through the API server until then."""
+    runner = jobs.running("late", endpoint="port_forward")
+    log = jobs.cluster.process_of(runner.pod_name).containers["model-server"].log
+    jobs.cluster.wait_for(lambda: b"reading the model" in log.read_bytes())
+    answered(runner)
+    assert "Running gRPC" in runner.GetLogs()
+    runner.Stop()
+    calls = [path for _, path in jobs.cluster.requests if "/events" not in path]  # those of a busy machine
+    assert len(calls) <= 8, calls
+
+
+def test_a_log_that_must_not_be_read_only_costs_calls(jobs: Jobs) -> None:
+    jobs.cluster.faults.append(Fault("GET", "/log.*follow=true", 403, 9, "no", "Forbidden"))
+    answered(jobs.running("late", endpoint="port_forward"))
+
+
 # ------------------------------------------------------------------ who am I
 
 

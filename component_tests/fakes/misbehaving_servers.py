@@ -35,7 +35,7 @@ MODES = {
     "forks": "is good, with children that ignore SIGTERM: one in its group, one in a session of its own",
     "leaves_children": "starts such children and exits with 0",
     "closes_port": "is good for the first status call, then closes its port and runs on",
-    "late": "opens its port after 2 seconds, then is good",
+    "late": "says that it reads the model, opens its port after 2 seconds, then is good",
     "eats_memory": "takes 16 MiB more and more without end; listens, never answers",
     "fails_predict": "AVAILABLE, but Predict is FAILED_PRECONDITION",
     "dies_at_predict": "AVAILABLE, but exits with 3 at the first Predict",
@@ -274,6 +274,7 @@ def _close_listening_sockets() -> None:
 
 
 def late(flags: Flags) -> None:
+    say("reading the model")
     time.sleep(2)
     good(flags)
 

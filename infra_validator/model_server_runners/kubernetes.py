@@ -29,8 +29,10 @@ from infra_validator.model_server_runners.kubernetes_identity import (
     service_account_namespace,
     who_for_people,
 )
+from infra_validator.model_server_runners.kubernetes_knocking import Knocking
 from infra_validator.model_server_runners.kubernetes_leftovers import delete_pod, undo_command
 from infra_validator.model_server_runners.kubernetes_log import read_logs
+from infra_validator.model_server_runners.kubernetes_log_news import LogNews
 from infra_validator.model_server_runners.kubernetes_manifest import (
     LABEL_RUN,
     PodContext,
@@ -80,6 +82,7 @@ class KubernetesRunner(BaseModelServerRunner):
         self._uploading: threading.Thread | None = None
         self._watcher: PodWatcher | None = None
         self._forward: PortForward | None = None
+        self._log_news: LogNews | None = None
         self._endpoint = ""
 
     # ---------------------------------------------------------------- what the base class calls
@@ -116,7 +119,12 @@ class KubernetesRunner(BaseModelServerRunner):
     def _tail_logs(self) -> str:
         if self.api is None or self._watcher is None:
             return ""
-        events = self._watcher.events if self._look().life is not Life.RUNNING else []
+        runs = self._look().life is Life.RUNNING
+        if runs and self._log_news is not None and self._log_news.follows and self._log_news.spoke_at is not None:
+            return (
+                self._log_news.tail
+            )  # of a server that ended, the API server is asked once more: no word may be missing
+        events = [] if runs else self._watcher.events
         return read_logs(self.api, self._watcher.pod, events, Deadline.after(_LOG_SECONDS))
 
     # ---------------------------------------------------------------- creating the pod
@@ -319,13 +327,16 @@ class KubernetesRunner(BaseModelServerRunner):
     def _open_forward(self, port: int) -> str:
         api = self.api
         assert api is not None
-        path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pod_name}/portforward"
+        pod_path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pod_name}"
+        path = f"{pod_path}/portforward"
         what = f"port-forward to pod {self.pod_name}"
 
         def open_stream() -> Any:
             return api.websocket(path, f"ports={port}", PROTOCOLS, Deadline.after(_LOG_SECONDS), what)
 
-        self._forward = forward = PortForward(open_stream, self._end_for)
+        self._log_news = log_news = LogNews(api, pod_path, SERVER_CONTAINER, f"follow the log of pod {self.pod_name}")
+        self.register_cleanup("let the log go", lambda _: log_news.close())
+        self._forward = forward = PortForward(open_stream, self._end_for, Knocking(log_news))
         self.register_cleanup("close the port-forward", lambda _: forward.close())
         return forward.endpoint
 

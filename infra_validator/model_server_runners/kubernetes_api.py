@@ -227,7 +227,7 @@ class KubernetesApi:
 
 
 class JsonStream:
-    """A stream of JSON objects, one per line. Read by one thread; ``break_off`` may be called by another."""
+    """A stream of JSON objects, one per line, or of plain bytes. Read by one thread; ``break_off`` may be called by another."""
 
     def __init__(self, response: Any, what: str) -> None:
         self._response = response
@@ -241,23 +241,31 @@ class JsonStream:
         Raises:
           ApiUnreachable: the stream broke, fell silent, or holds something else than JSON.
         """
-        try:
-            for chunk in self._response.stream(None if self._response.chunked else 1):
-                self.bytes_read += len(chunk)
-                *lines, self._rest = (self._rest + chunk).split(b"\n")
-                for line in lines:
-                    if line.strip():
-                        yield self._parsed(line)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
-            # AttributeError: the library's way of telling that the connection was shut under it
-            raise ApiUnreachable(self._what, f"the stream broke: {_plain(error)}") from error
+        for chunk in self.chunks():
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    yield self._parsed(line)
         if self._rest.strip():
             raise ApiUnreachable(self._what, "the stream broke in the middle of an object")
 
+    def chunks(self) -> Iterator[bytes]:
+        """The stream's bytes as they come. Raises ApiUnreachable where it breaks."""
+        try:
+            for chunk in self._response.stream(None if self._response.chunked else 1):
+                self.bytes_read += len(chunk)
+                yield chunk
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
+            # AttributeError: the library's way of telling that the connection was shut under it
+            raise ApiUnreachable(self._what, f"the stream broke: {_plain(error)}") from error
+
     def _parsed(self, line: bytes) -> dict[str, Any]:
-        given = json.loads(line)
+        try:
+            given = json.loads(line)
+        except ValueError:
+            given = None
         if not isinstance(given, dict):
-            raise ValueError(f"no object: {line[:80]!r}")
+            raise ApiUnreachable(self._what, f"the stream broke: no object: {line[:80]!r}")
         return given
 
     def break_off(self) -> None:

@@ -9,8 +9,8 @@ from infra_validator.deadline import Deadline
 from infra_validator.model_server_runners.kubernetes_causes import SERVER_CONTAINER, container_status, process_ran
 from infra_validator.model_server_runners.kubernetes_errors import ApiError, ApiUnreachable
 
-_LINES = 100
-_BYTES = 256 * 1024
+LINES = 100
+BYTES = 256 * 1024
 _EVENTS = 10
 
 
@@ -38,7 +38,7 @@ def read_logs(api: ReadingApi, pod: Mapping[str, Any], events: Sequence[Mapping[
 
 def _tail(api: ReadingApi, pod: Mapping[str, Any], container: str, deadline: Deadline) -> str:
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-    query = {"container": container, "tailLines": str(_LINES), "limitBytes": str(_BYTES)}
+    query = {"container": container, "tailLines": str(LINES), "limitBytes": str(BYTES)}
     path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"
     try:
         return api.text(path, deadline, f"get the log of pod {namespace}/{name}", query=query).rstrip("\n")

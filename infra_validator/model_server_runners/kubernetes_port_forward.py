@@ -2,7 +2,7 @@
 
 Every connection has a WebSocket of its own, so that one that breaks takes no other with it; whoever was connected connects again. While
 the server's port is still closed (it opens only after the model is loaded), the connection is held and the pod asked again, since a
-refusal would only make the caller knock more often.
+refusal would only make the caller knock more often. When to ask is told by the server's log: see kubernetes_knocking.py.
 
 The protocol is ``v4.channel.k8s.io``: binary frames that begin with the channel's number; channel 0 carries the bytes, channel 1 the
 error; the first frame on each names the port (two bytes, little-endian).
@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from infra_validator.model_server_runners.kubernetes_errors import ApiError, ApiUnreachable
+from infra_validator.model_server_runners.kubernetes_knocking import Knocking
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,8 +28,6 @@ PROTOCOLS = ("v4.channel.k8s.io",)
 _DATA, _ERROR = 0, 1
 _BINARY, _CLOSE = 2, 8  # WebSocket opcodes
 _HELD_BYTES = 64 * 1024  # what a client may send before the pod answers; gRPC sends some 100 bytes
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.25  # seconds between two tries to reach a port that is still closed
-_SLOW_AFTER_TRIES, _SLOW_PAUSE = 40, 1.0
 _UNREACHABLE_SECONDS = 30.0
 
 
@@ -39,6 +38,7 @@ class PortForward:
       open_stream: opens one WebSocket to the pod's port; raises if it cannot.
       on_refused: told when the API server refuses the stream for good, or cannot be reached for long: then it is not the server in
         the pod that does not answer.
+      knocking: says when to try.
 
     Attributes:
       endpoint: ``127.0.0.1:port``.
@@ -46,7 +46,13 @@ class PortForward:
       streams: how many WebSockets have been opened.
     """
 
-    def __init__(self, open_stream: Callable[[], Any], on_refused: Callable[[ApiError | ApiUnreachable], None]) -> None:
+    def __init__(
+        self,
+        open_stream: Callable[[], Any],
+        on_refused: Callable[[ApiError | ApiUnreachable], None],
+        knocking: Knocking,
+    ) -> None:
+        self._knocking = knocking
         self._open_stream = open_stream
         self._on_refused = on_refused
         self._unreachable_since: float | None = None
@@ -86,8 +92,7 @@ class PortForward:
     def _serve(self, client: socket.socket) -> None:
         with self._kept(client):
             held = b""
-            pause, tries = _FIRST_PAUSE, 0
-            while not self._closed.is_set():
+            while self._knocking.wait(lambda: not self._closed.is_set() and _still_there(client)):
                 stream = self._opened()
                 if stream is not None:
                     with self._kept(stream.sock):
@@ -97,14 +102,11 @@ class PortForward:
                     self.problem = connection.error or self.problem
                     with contextlib.suppress(Exception):
                         stream.shutdown()
+                    if connection.answered:
+                        self._knocking.answered()
                     if connection.answered or not alive:
                         return
-                tries += 1
-                readable, _, _ = select.select([client], [], [], pause)
-                if readable and not _still_there(client):
-                    return
-                pause = min(pause * 1.6, _LONGEST_PAUSE if tries < _SLOW_AFTER_TRIES else _SLOW_PAUSE)
-                self._closed.wait(pause if readable else 0)
+                self._knocking.refused()
 
     def _opened(self) -> Any | None:
         try:
@@ -218,7 +220,9 @@ class _Connection:
 def _still_there(client: socket.socket) -> bool:
     """Whether the client has not hung up; what it sent stays to be read."""
     try:
-        return bool(client.recv(1, socket.MSG_PEEK))
+        return bool(client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except BlockingIOError:
+        return True
     except OSError:
         return False
 

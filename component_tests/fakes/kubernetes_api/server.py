@@ -243,6 +243,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "waiting" in state:
             words = f'container "{container}" in pod "{name}" is waiting to start: {state["waiting"]["reason"]}'
             raise Refused(400, "BadRequest", words)
+        if query.get("follow", ["false"])[0] == "true":
+            self._follow_log(name, container, query)
+            return
         try:
             text = self.cluster.process_of(name).containers[container].log.read_bytes()
         except (StopIteration, KeyError, OSError):
@@ -253,6 +256,32 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "limitBytes" in query:
             text = text[: int(query["limitBytes"][0])]
         self.send_answer(200, text, {"Content-Type": "text/plain"})
+
+    def _follow_log(self, name: str, container: str, query: dict[str, list[str]]) -> None:
+        """The log as it grows, to the container's end. As a kubelet's, the answer begins with the log's first byte."""
+        path = self.cluster.process_of(name).containers[container].log
+        tail = int(query.get("tailLines", ["1000000"])[0])
+        at = 0
+        chunks: _Chunks | None = None
+        while not self.cluster.closing.is_set():
+            over = not self._runs(name, container)
+            text = path.read_bytes()[at:] if path.exists() else b""
+            at += len(text)
+            if chunks is None:
+                text = b"".join(text.splitlines(keepends=True)[-tail:])
+            if text:
+                chunks = chunks or _Chunks(self, "text/plain")
+                chunks.write(text)
+            if over:
+                break
+            time.sleep(0.02)
+        (chunks or _Chunks(self, "text/plain")).end()
+
+    def _runs(self, name: str, container: str) -> bool:
+        pod = next((one for one in self.cluster.pods() if one["metadata"]["name"] == name), None)
+        statuses = (pod or {"status": {}})["status"]
+        listed = [*(statuses.get("initContainerStatuses") or ()), *(statuses.get("containerStatuses") or ())]
+        return any(one["name"] == container and "running" in one["state"] for one in listed)
 
     # ---------------------------------------------------------------- lists and watches
 
@@ -368,12 +397,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class _Chunks:
-    """A chunked answer of JSON lines. The header goes out at once, as a real server's does."""
+    """A chunked answer of JSON lines, or of text. The header goes out at once, as a real server's does."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, kind: str = "application/json") -> None:
         self._handler = handler
         handler.send_response(200)
-        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Type", kind)
         handler.send_header("Transfer-Encoding", "chunked")
         handler.send_header("Date", timestamp())
         handler.end_headers()
@@ -382,6 +411,9 @@ class _Chunks:
     def send(self, thing: Json) -> None:
         line = json.dumps(thing).encode() + b"\n"
         self._handler.cluster.watched_bytes += len(line)
+        self.write(line)
+
+    def write(self, line: bytes) -> None:
         self._handler.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
         self._handler.wfile.flush()
 
