@@ -393,6 +393,32 @@ def batching(models: SavedModels, options: argparse.Namespace) -> None:
         "\nBatching: what one run costs a row alone and in a batch, and what bringing rows together costs (microseconds)"
     )
     print(subprocess.check_output([sys.executable, "-c", _BATCHES], stderr=subprocess.DEVNULL, text=True), end="")
+    print(f"\nPredict over gRPC with and without batching, {options.seconds} s each in {ROUNDS} turns\n{HEAD}")
+    row = predict_request(struct.pack("1024f", *range(1024)), [1, 1024])
+    with tempfile.TemporaryDirectory() as folder:
+        parameters = pathlib.Path(folder) / "parameters"
+        parameters.write_text("max_batch_size { value: 16 } batch_timeout_micros { value: 10000 }")
+        kinds = {
+            "off": [],
+            "on": ["--enable_batching"],
+            "up to 16 in 10 ms": ["--enable_batching", f"--batching_parameters_file={parameters}"],
+        }
+        for name, request in (("half_plus_two_tf2", small_request()), ("matmul", row)):
+            with_and_without_batching(models.path(name), name, request, kinds, options.seconds / ROUNDS)
+
+
+def with_and_without_batching(
+    model: pathlib.Path, name: str, request: bytes, kinds: dict[str, list[str]], seconds: float
+) -> None:
+    """Ask a server with each of the kinds' flags in turn, and print a row for each."""
+    with contextlib.ExitStack() as stack:
+        ports = {kind: stack.enter_context(server("embedded", model, *flags))[0] for kind, flags in kinds.items()}
+        for concurrency in (1, 32):
+            loads = {kind: Load() for kind in kinds}
+            for kind, load in [*loads.items()] * ROUNDS:
+                measure(load, ports[kind]["pid"], grpc_asker(ports[kind]["grpc"], request), concurrency, seconds)
+            for kind, load in loads.items():
+                print(load.row(f"{name}, {kind}", concurrency), flush=True)
 
 
 _BATCHES = "from benchmarks.embedded_server import batches; batches()"

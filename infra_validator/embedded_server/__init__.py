@@ -8,6 +8,8 @@ Files, from the ground up:
     c_api.py              TensorFlow's C API: the only file with foreign pointers; Session, Tensor
     wire.py               protocol buffers taken apart and put together without copying
     tensors.py            TensorProto <-> Tensor
+    batch_scheduler.py    brings tasks together, in time
+    batching.py           a Session whose runs are batched; its parameters
     servable.py           Servable: one loaded version, its signatures, the requests that hold it
     warmup.py             warm-up requests, replayed at load
     inference.py          predict, classify, regress, multi-inference on a Servable; no transport

@@ -303,9 +303,10 @@ def element_size(dtype: int) -> int:
 class Endpoints:
     """Tensors of a graph, looked up once, in the form that a run wants them. Valid while the session is."""
 
-    __slots__ = ("array", "count")
+    __slots__ = ("array", "count", "names")
 
-    def __init__(self, outputs: list[_Output]) -> None:
+    def __init__(self, names: Sequence[str], outputs: list[_Output]) -> None:
+        self.names = tuple(names)
         self.count = len(outputs)
         self.array = (_Output * self.count)(*outputs)
 
@@ -360,7 +361,7 @@ class Session:
         Raises:
           StatusError: there is no such tensor; in the words in which TensorFlow's own session refuses the name.
         """
-        return Endpoints([self._output(name) for name in names])
+        return Endpoints(names, [self._output(name) for name in names])
 
     def _output(self, name: str) -> _Output:
         tf = _tf()

@@ -87,14 +87,14 @@ class Flags:
     flush_filesystem_caches: bool = _bool(
         True, "Flush filesystem caches after loads.", ignored="local files need no cache of their own"
     )
-    enable_batching: bool = _bool(
-        False, "enable batching", ignored="every request runs by itself; see docs/embedded_server.md"
-    )
+    enable_batching: bool = _bool(False, "enable batching")
     batching_parameters_file: str = _string(
         "", "If non-empty, read an ascii BatchingParameters protobuf from the file."
     )
     enable_per_model_batching_parameters: bool = _bool(
-        False, "Read batching_params.pbtxt in each version directory.", ignored="every request runs by itself"
+        False,
+        "Read the batching parameters of each version from batching_params.pbtxt in its directory; versions without one are "
+        "not batched. Only the threads of --batching_parameters_file count then. Has an effect with --enable_batching only.",
     )
     allow_version_labels_for_unavailable_models: bool = _bool(
         False, "If true, allows assigning unused version labels to models that are not available yet."

@@ -15,6 +15,8 @@ WARMUP_LATENCY = "/tensorflow/serving/model_warmup_latency"
 WARMUP_RECORDS = "/tensorflow/serving/model_warmup_records_read"
 EXAMPLE_COUNTS = "/tensorflow/serving/request_example_counts"
 EXAMPLE_TOTAL = "/tensorflow/serving/request_example_count_total"
+QUEUING_LATENCY = "/tensorflow/serving/batching_session/queuing_latency"
+WRAPPED_RUN_COUNT = "/tensorflow/serving/batching_session/wrapped_run_count"
 LOAD_ATTEMPTS = "/tensorflow/cc/saved_model/load_attempt_count"
 LOAD_LATENCY = "/tensorflow/cc/saved_model/load_latency"
 
@@ -27,6 +29,8 @@ _LABELS = {
     WARMUP_RECORDS: ("model_path", "status"),
     EXAMPLE_COUNTS: ("model",),
     EXAMPLE_TOTAL: ("model",),
+    QUEUING_LATENCY: ("thread_pool_name",),
+    WRAPPED_RUN_COUNT: (),
     LOAD_ATTEMPTS: ("model_path", "status"),
     LOAD_LATENCY: ("model_path",),
 }

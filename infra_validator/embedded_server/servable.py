@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from infra_validator.embedded_server import wire
+from infra_validator.embedded_server.batching import BatchingSession
 from infra_validator.embedded_server.c_api import Session, Tensor
 from infra_validator.embedded_server.status import Code, StatusError, from_os_error, not_found
 from infra_validator.protos import tensorflow_pb2
@@ -25,7 +26,7 @@ class Signature:
       defaults: alias -> serialized TensorProto, for inputs that may be left out.
     """
 
-    def __init__(self, session: Session, definition: tensorflow_pb2.SignatureDef) -> None:
+    def __init__(self, session: Session | BatchingSession, definition: tensorflow_pb2.SignatureDef) -> None:
         self._session = session
         self.definition = definition
         self.inputs = {alias: info.name for alias, info in sorted(definition.inputs.items())}
@@ -46,7 +47,9 @@ class Signature:
         return dict(zip(self.output_names, self._session.run(self._feeds, values, self._fetches, options), strict=True))
 
 
-def run(session: Session, inputs: dict[str, Tensor], outputs: Sequence[str], options: bytes = b"") -> dict[str, Tensor]:
+def run(
+    session: Session | BatchingSession, inputs: dict[str, Tensor], outputs: Sequence[str], options: bytes = b""
+) -> dict[str, Tensor]:
     """Run with tensors named one by one: tensor name -> value, in and out."""
     found = session.endpoints(list(inputs)), session.endpoints(outputs)
     return dict(zip(outputs, session.run(found[0], list(inputs.values()), found[1], options), strict=True))
@@ -58,10 +61,10 @@ class Servable:
     Attributes:
       name, version: what it is served as.
       signatures: signature name -> Signature; all of them, ``__saved_model_init_op`` included.
-      session: the loaded graph.
+      session: the loaded graph; runs of it may be batched.
     """
 
-    def __init__(self, name: str, version: int, session: Session) -> None:
+    def __init__(self, name: str, version: int, session: Session | BatchingSession) -> None:
         self.name = name
         self.version = version
         self.session = session
@@ -73,7 +76,13 @@ class Servable:
 
     @classmethod
     def load(
-        cls, name: str, version: int, directory: str, tags: Sequence[str] = ("serve",), config: bytes = b""
+        cls,
+        name: str,
+        version: int,
+        directory: str,
+        tags: Sequence[str] = ("serve",),
+        config: bytes = b"",
+        batched: Callable[[Session], BatchingSession] | None = None,
     ) -> Servable:
         """Load the SavedModel in ``directory``.
 
@@ -81,6 +90,7 @@ class Servable:
           name, version: what to serve it as.
           tags: the tag set of the meta graph.
           config: a serialized tensorflow.ConfigProto.
+          batched: puts batching before the session; None: every request runs by itself.
 
         Raises:
           StatusError: as TensorFlow Serving fails this load.
@@ -93,7 +103,8 @@ class Servable:
                 "Specified file path does not appear to contain a SavedModel bundle (should have a file called "
                 f"`saved_model.pb`)\nSpecified file path: {directory}"
             )
-        return cls(name, version, Session.load(directory, tags, config))
+        session = Session.load(directory, tags, config)
+        return cls(name, version, batched(session) if batched else session)
 
     def try_hold(self) -> bool:
         """Hold it for a request, unless it is being unloaded; ``release`` must follow."""

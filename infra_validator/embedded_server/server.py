@@ -7,6 +7,7 @@ import time
 import grpc
 
 from infra_validator.embedded_server import grpc_server, health_service, log, metrics
+from infra_validator.embedded_server.batching import Batching
 from infra_validator.embedded_server.config_file import ConfigFilePoller
 from infra_validator.embedded_server.flags import Flags
 from infra_validator.embedded_server.http_server import HttpServer
@@ -41,14 +42,15 @@ class Server:
 
     def __init__(self, flags: Flags, given: set[str] = frozenset()) -> None:  # type: ignore[assignment]
         self._flags = flags
+        self.metrics = Metrics()
         self._config = checked_options(flags)
+        self._batching = batching(flags, self.metrics)
         self._session_config = session_config(flags)
         self._credentials = ssl_credentials(flags.ssl_config_file)
         self._reservations: list[Reservation] = []
         self._grpc: grpc.Server | None = None
         self._rest: HttpServer | None = None
         self._config_poller: ConfigFilePoller | None = None
-        self.metrics = Metrics()
         self._settings = RunSettings(check_method_name=flags.enable_signature_method_name_check, metrics=self.metrics)
         self.grpc_port, self.rest_port = flags.port, flags.rest_api_port
         if flags.port_file:
@@ -106,7 +108,9 @@ class Server:
         flags, started = self._flags, time.perf_counter()
         status = "fail"
         try:
-            servable = Servable.load(name, version, directory, flags.saved_model_tags.split(","), self._session_config)
+            batched = self._batching.of_version(directory) if self._batching else None
+            tags = flags.saved_model_tags.split(",")
+            servable = Servable.load(name, version, directory, tags, self._session_config, batched)
             status = "success"
         finally:
             self.metrics.count(metrics.LOAD_ATTEMPTS, directory, status)
@@ -254,9 +258,21 @@ def checked_options(flags: Flags) -> serving_pb2.ModelServerConfig:
         raise invalid_argument(
             "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
         )
-    if flags.batching_parameters_file:
-        read_text_proto(flags.batching_parameters_file, serving_pb2.BatchingParameters())
     return config
+
+
+def batching(flags: Flags, heard_by: Metrics) -> Batching | None:
+    """What ``--enable_batching`` and its two companions ask for; None without it.
+
+    Raises:
+      StatusError: the parameters file cannot be read. Wrong values in it fail the loads.
+    """
+    if not flags.enable_batching:
+        return None
+    parameters = serving_pb2.BatchingParameters()
+    if flags.batching_parameters_file:
+        read_text_proto(flags.batching_parameters_file, parameters)
+    return Batching(parameters, flags.enable_per_model_batching_parameters, heard_by)
 
 
 def ssl_credentials(path: str) -> grpc.ServerCredentials | None:

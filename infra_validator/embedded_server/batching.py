@@ -1,0 +1,398 @@
+"""Server-side batching (``--enable_batching``, contract 3.9): requests for the same tensors of a version run together.
+
+``BatchingSession`` stands where a ``Session`` would: requests' tensors are joined along their 0th dimension, the graph runs once, and
+everybody is answered with their own rows. ``batch_scheduler`` decides what runs together and when.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import os
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from infra_validator.embedded_server import log, metrics, tensors, wire
+from infra_validator.embedded_server.batch_scheduler import Limits, Queue, Scheduler, Task
+from infra_validator.embedded_server.c_api import STRING, Endpoints, Session, Tensor
+from infra_validator.embedded_server.metrics import Metrics
+from infra_validator.embedded_server.model_config import read_text_proto
+from infra_validator.embedded_server.status import Code, StatusError, invalid_argument
+from infra_validator.protos import tensorflow_pb2
+from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
+
+PER_MODEL_FILE = "batching_params.pbtxt"  # in the version directory
+_NO_DEADLINE = (2**31 - 1) / 1000  # seconds; as long as a request without a deadline may take (contract 3.8)
+_PLAIN = {*range(1, 20), 22, 23, 24, 25} - {STRING}  # the dtypes whose memory is their elements and nothing else
+_QUEUES_AT_MOST = 1024  # of one version; clients choose the outputs, and so the queues
+_HIGHEST_PADDED_RANK = 6
+
+Content = TypeVar("Content", bytes, "list[bytes]")
+
+
+# ------------------------------------------------------------------------------------------------------ parameters
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What a BatchingParameters file says.
+
+    Attributes:
+      limits: of every queue.
+      allowed_sizes: a batch is filled up to the first of these that is not smaller; as it is if there is none.
+      pads: whether other dimensions than the 0th are filled up to the largest in the batch.
+    """
+
+    limits: Limits = Limits()
+    allowed_sizes: tuple[int, ...] = ()
+    pads: bool = False
+
+    @classmethod
+    def of(cls, proto: serving_pb2.BatchingParameters) -> Parameters:
+        """Checked; what is not set has TensorFlow Serving's default.
+
+        Raises:
+          StatusError: INVALID_ARGUMENT; the load fails with it.
+        """
+        default = Limits()
+        rows = proto.max_batch_size.value if proto.HasField("max_batch_size") else default.task_rows
+        allowed = tuple(proto.allowed_batch_sizes)
+        if allowed and allowed[-1] != rows:
+            raise invalid_argument(
+                "Last entry in allowed_batch_sizes must match max_batch_size; "
+                f"last entry was {allowed[-1]}; expected {rows}"
+            )
+        if rows < 1:
+            raise invalid_argument(f"input_batch_size_limit must be positive; was {rows}")
+        timeout = proto.batch_timeout_micros.value
+        if timeout < 0:
+            raise invalid_argument(f"batch_timeout_micros must be non-negative; was {timeout}")
+        splits = proto.enable_large_batch_splitting.value
+        batches = proto.max_enqueued_batches.value if proto.HasField("max_enqueued_batches") else default.batches
+        if batches == 0 and not splits:
+            batches = 1  # as the real server reads it
+        if batches < 1:
+            raise invalid_argument(f"max_enqueued_batches must be positive; was {batches}")
+        executed = proto.max_execution_batch_size.value if proto.HasField("max_execution_batch_size") else rows
+        if splits and not 1 <= executed <= rows:
+            raise invalid_argument(
+                "When enable_large_batch_splitting is true, input_batch_size_limit must be greater than or equal to "
+                f"max_execution_batch_size, and that positive; were {rows} and {executed}"
+            )
+        limits = Limits(rows, executed if splits else rows, timeout / 1e6, batches, splits)
+        return cls(limits, allowed, proto.pad_variable_length_inputs)
+
+    def filled_up(self, rows: int) -> int:
+        """The size of the batch that runs for ``rows``. An empty one has no row that could be repeated, and stays empty."""
+        return next((size for size in self.allowed_sizes if size >= rows), rows) if rows else 0
+
+
+class Batching:
+    """Batching for all models of a server, which share the right to run ``num_batch_threads`` batches at once.
+
+    Args:
+      common: of ``--batching_parameters_file``.
+      per_model: ``--enable_per_model_batching_parameters``: of ``common``, only the number of threads counts.
+      metrics: hears of waiting times and runs.
+    """
+
+    def __init__(
+        self, common: serving_pb2.BatchingParameters, per_model: bool = False, metrics: Metrics | None = None
+    ) -> None:
+        self._common = common
+        self._per_model = per_model
+        self._metrics = metrics
+        set_ = common.HasField("num_batch_threads")
+        self._threads = common.num_batch_threads.value if set_ else os.cpu_count() or 1
+        self._scheduler = Scheduler(max(self._threads, 1))
+
+    def of_version(self, directory: str) -> Callable[[Session], BatchingSession] | None:
+        """What puts batching before the session of the version in ``directory``; None if that version is not batched.
+
+        Raises:
+          StatusError: the parameters are wrong; the load fails with it.
+        """
+        if self._threads < 1:
+            raise invalid_argument(f"num_batch_threads must be positive; was {self._threads}")
+        proto = self._common
+        if self._per_model:
+            path = os.path.join(directory, PER_MODEL_FILE)
+            if not os.path.exists(path):
+                return None
+            proto = serving_pb2.BatchingParameters()
+            read_text_proto(path, proto)
+        parameters = Parameters.of(proto)
+        log.info("bundle_factory_util.cc", "Wrapping session to perform batch processing")
+        return lambda session: BatchingSession(session, parameters, self._scheduler, self._metrics)
+
+
+# --------------------------------------------------------------------------------------------------------- session
+
+
+class BatchingSession:
+    """A session whose runs are batched. Has what a ``Session`` has.
+
+    Args:
+      session: what runs the batches; is closed with this one.
+      parameters: how.
+      scheduler: when.
+      metrics: hears of waiting times and runs; None: nobody does.
+    """
+
+    def __init__(
+        self, session: Session, parameters: Parameters, scheduler: Scheduler, metrics: Metrics | None = None
+    ) -> None:
+        self._session = session
+        self._parameters = parameters
+        self._scheduler = scheduler
+        self._metrics = metrics
+        self._queues: dict[object, Queue[Sequence[Tensor], list[Tensor]]] = {}
+        self.meta_graph, session.meta_graph = session.meta_graph, b""
+
+    def endpoints(self, names: Sequence[str]) -> Endpoints:
+        return self._session.endpoints(names)
+
+    def run(self, feeds: Endpoints, values: Sequence[Tensor], fetches: Endpoints, options: bytes = b"") -> list[Tensor]:
+        """As ``Session.run``. Returns at the timeout in ``options`` at the latest.
+
+        Raises:
+          StatusError: TensorFlow Serving's code and text; see the contract's table.
+        """
+        rows = batch_size([value.shape for value in values])
+        # Other dtypes than the graph's get their own batches, and with these their own errors: they spoil nobody else's.
+        key = (feeds.names, fetches.names, *(value.dtype for value in values))
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._add_queue(key, feeds, fetches)
+        deadline = self._scheduler.clock() + _timeout(options)
+        pieces = self._scheduler.run(queue, values, rows, deadline)
+        return pieces[0] if len(pieces) == 1 else [_put_together(parts) for parts in zip(*pieces, strict=True)]
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _add_queue(self, key: object, feeds: Endpoints, fetches: Endpoints) -> Queue[Sequence[Tensor], list[Tensor]]:
+        if len(self._queues) >= _QUEUES_AT_MOST:
+            self._queues.clear()  # tasks in them go on; the next ones get new queues
+        process = functools.partial(self._process, feeds, fetches)
+        return self._queues.setdefault(key, Queue(self._parameters.limits, process, _cut))
+
+    def _process(
+        self, feeds: Endpoints, fetches: Endpoints, tasks: Sequence[Task[Sequence[Tensor], list[Tensor]]]
+    ) -> list[list[Tensor]]:
+        now = self._scheduler.clock()
+        if self._metrics is not None:
+            for task in tasks:
+                self._metrics.observe(metrics.QUEUING_LATENCY, "", value=(now - task.enqueued) * 1e6)
+            self._metrics.count(metrics.WRAPPED_RUN_COUNT)
+        sizes = [task.rows for task in tasks]
+        size = self._parameters.filled_up(sum(sizes))
+        values = [
+            joined(name, [task.values[index] for task in tasks], size, self._parameters.pads)
+            for index, name in enumerate(feeds.names)
+        ]
+        longest = max(task.deadline for task in tasks) - now
+        options = wire.varint_field(2, max(int(longest * 1000), 1)) if longest < _NO_DEADLINE / 2 else b""
+        inputs = [value.in_tensorflow() if isinstance(value, Rows) else value for value in values]
+        return split(self._session.run(feeds, inputs, fetches, options), sizes, size)
+
+
+def _timeout(options: bytes) -> float:
+    """Seconds, of a serialized tensorflow.RunOptions."""
+    milliseconds = tensorflow_pb2.RunOptions.FromString(options).timeout_in_ms if options else 0
+    return min(milliseconds / 1000, _NO_DEADLINE) if milliseconds > 0 else _NO_DEADLINE
+
+
+# --------------------------------------------------------------------------------------- tensors in and out of batches
+
+
+class Rows(Tensor):
+    """A tensor in Python's memory: some rows of another one, or of several. A graph is fed what ``in_tensorflow`` returns.
+
+    Args:
+      content: its elements: bytes in host byte order, or strings.
+    """
+
+    __slots__ = ("_content", "_dtype", "_shape")
+
+    def __init__(self, dtype: int, shape: tuple[int, ...], content: bytes | memoryview | list[bytes]) -> None:
+        self._dtype = dtype
+        self._shape = shape
+        self._content = content
+
+    def __del__(self) -> None:
+        """There is nothing of TensorFlow's to free."""
+
+    @property
+    def dtype(self) -> int:
+        return self._dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    def memory(self) -> memoryview:
+        assert not isinstance(self._content, list), "strings have no memory to look at"
+        return memoryview(self._content)
+
+    def strings(self) -> list[bytes]:
+        assert isinstance(self._content, list), "only strings are strings"
+        return self._content
+
+    def in_tensorflow(self) -> Tensor:
+        """The same in TensorFlow's memory."""
+        if isinstance(self._content, list):
+            return tensors.of_strings(self._content, self._shape)
+        return Tensor.from_memory(self._dtype, self._shape, bytes(self._content))  # bytes of bytes are no copy
+
+
+def batch_size(shapes: Sequence[tuple[int, ...]]) -> int:
+    """The rows of a request whose inputs have these shapes.
+
+    Raises:
+      StatusError: INVALID_ARGUMENT if there is no such number.
+    """
+    if not shapes:
+        raise invalid_argument("Batching Run() must have at least one input tensor")
+    for shape in shapes:
+        if not shape:
+            raise invalid_argument("Batching Run() input tensors must have at least one dimension")
+        if shape[0] != shapes[0][0]:
+            raise invalid_argument("Batching Run() input tensors must have equal 0th-dimension size")
+    return shapes[0][0]
+
+
+def joined(name: str, parts: Sequence[Tensor], size: int, pads: bool) -> Tensor:
+    """The tensor of all parts' rows.
+
+    Args:
+      name: what the graph calls it.
+      parts: not empty, of one dtype.
+      size: the rows wanted; the first row of the last part that has any is repeated.
+      pads: whether parts of different shapes are filled up.
+
+    Raises:
+      StatusError: shapes differ and ``pads`` is off, or they cannot be filled up.
+    """
+    first, shapes = parts[0], [part.shape for part in parts]
+    missing = size - sum(shape[0] for shape in shapes)
+    if len(parts) == 1 and not missing:
+        return first
+    target = _common_shape(name, shapes, pads)
+    shape, dtype = (size, *target), first.dtype
+    if dtype == STRING:
+        cells = [_filled(part.strings(), part.shape, (part.shape[0], *target), []) for part in parts]
+        repeated = _first_row(cells, shapes, []) * missing
+        return Rows(dtype, shape, [cell for part in [*cells, repeated] for cell in part])
+    if dtype not in _PLAIN:
+        raise StatusError(Code.UNIMPLEMENTED, f"Tensors of type {tensors.type_name(dtype)} cannot be batched")
+    if not missing and all(shape[1:] == target for shape in shapes):
+        return Rows(dtype, shape, b"".join([part.memory() for part in parts]))
+    contents = [_filled(bytes(part.memory()), part.shape, (part.shape[0], *target), b"") for part in parts]
+    return Rows(dtype, shape, b"".join([*contents, _first_row(contents, shapes, b"") * missing]))
+
+
+def _common_shape(name: str, shapes: Sequence[tuple[int, ...]], pads: bool) -> tuple[int, ...]:
+    """The dimensions after the 0th that all parts get."""
+    if all(shape[1:] == shapes[0][1:] for shape in shapes):
+        return shapes[0][1:]
+    if not pads:
+        raise StatusError(
+            Code.FAILED_PRECONDITION,
+            f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off. Set "
+            "pad_variable_length_inputs to true, or ensure that all tensors with the same name have equal dimensions "
+            "starting with the first dim.",
+        )
+    if len({len(shape) for shape in shapes}) > 1:
+        text = f"Tensor concat operation failed: tensors with name '{name}' from different tasks have different ranks"
+        raise StatusError(Code.INTERNAL, text)
+    if len(shapes[0]) > _HIGHEST_PADDED_RANK:
+        raise invalid_argument("Only tensors with rank from 1 to 6 can be padded.")
+    if any(0 in shape for shape in shapes):
+        raise invalid_argument("Got empty tensor in batch of non-empty tensors.")
+    return tuple(map(max, *(shape[1:] for shape in shapes)))
+
+
+def _filled(content: Content, shape: tuple[int, ...], target: tuple[int, ...], none: Content) -> Content:
+    """``content`` of ``shape`` as the start of every dimension of ``target``; the rest is its first element."""
+    if shape == target:
+        return content
+    element = content[: len(content) // math.prod(shape)]
+    return _filled_with(element, content, shape, target, none)
+
+
+def _filled_with(
+    element: Content, content: Content, shape: tuple[int, ...], target: tuple[int, ...], none: Content
+) -> Content:
+    if shape[1:] != target[1:]:
+        step, whole = len(content) // shape[0], none
+        for start in range(0, len(content), step):
+            whole += _filled_with(element, content[start : start + step], shape[1:], target[1:], none)
+        content = whole
+    return content + element * ((target[0] - shape[0]) * math.prod(target[1:]))
+
+
+def _first_row(contents: Sequence[Content], shapes: Sequence[tuple[int, ...]], none: Content) -> Content:
+    """The first row of the last part that has rows."""
+    for content, shape in zip(reversed(contents), reversed(shapes), strict=True):
+        if shape[0]:
+            return content[: len(content) // shape[0]]
+    return none
+
+
+def split(outputs: Sequence[Tensor], sizes: Sequence[int], size: int) -> list[list[Tensor]]:
+    """The outputs of a run for each of the requests that had ``sizes`` rows.
+
+    Args:
+      size: the rows that ran, repeated ones included.
+
+    Raises:
+      StatusError: FAILED_PRECONDITION if an output is not as long as the batch.
+    """
+    for output in outputs:
+        shape = output.shape
+        if not shape:
+            raise StatusError(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
+        if shape[0] != size:
+            raise StatusError(
+                Code.FAILED_PRECONDITION,
+                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input "
+                "tensors",
+            )
+    if len(sizes) == 1 and sizes[0] == size:
+        return [list(outputs)]
+    columns, bounds, start = [_Column(output) for output in outputs], list[tuple[int, int]](), 0
+    for rows in sizes:
+        bounds.append((start, start + rows))
+        start += rows
+    return [[column.rows(start, stop) for column in columns] for start, stop in bounds]
+
+
+class _Column:
+    """A tensor to be cut into rows without copying them."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._dtype, self._shape = tensor.dtype, tensor.shape
+        self._content = tensor.strings() if self._dtype == STRING else tensor.memory()
+        self._step = len(self._content) // (self._shape[0] or 1)
+
+    def rows(self, start: int, stop: int) -> Rows:
+        content = self._content[start * self._step : stop * self._step]
+        return Rows(self._dtype, (stop - start, *self._shape[1:]), content)
+
+
+def _cut(values: Sequence[Tensor], start: int, stop: int) -> Sequence[Tensor]:
+    return [_Column(value).rows(start, stop) for value in values]
+
+
+def _put_together(parts: Sequence[Tensor]) -> Tensor:
+    """One output of a request that was split, from those of its pieces."""
+    dtype, shapes = parts[0].dtype, [part.shape for part in parts]
+    if any(shape[1:] != shapes[0][1:] for shape in shapes):
+        text = "Tensor concat operation failed: the pieces of a request were answered in different shapes"
+        raise StatusError(Code.INTERNAL, text)
+    shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])
+    if dtype == STRING:
+        return Rows(dtype, shape, [cell for part in parts for cell in part.strings()])
+    return Rows(dtype, shape, b"".join([part.memory() for part in parts]))
