@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import pytest
 from google.protobuf import text_format
 
+from infra_validator.embedded_server.batch_rows import Rows, batch_size, joined, put_together, split
 from infra_validator.embedded_server.batch_scheduler import Limits
-from infra_validator.embedded_server.batching import Batching, Parameters, Rows, batch_size, joined, split
+from infra_validator.embedded_server.batching import Batching, Parameters
 from infra_validator.embedded_server.c_api import STRING
 from infra_validator.embedded_server.status import Code, StatusError
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
@@ -205,3 +206,14 @@ def test_answers_that_are_not_as_long_as_the_batch(output: Rows, message: str) -
     with pytest.raises(StatusError) as caught:
         split([output], [2], 2)
     assert (caught.value.code, caught.value.message) == (Code.FAILED_PRECONDITION, message)
+
+
+def test_the_pieces_of_a_request_are_put_together() -> None:
+    whole = put_together([floats((1, 2), 1, 2), floats((2, 2), 3, 4, 5, 6)])
+    assert isinstance(whole, Rows)
+    assert listed(whole) == ((3, 2), [1, 2, 3, 4, 5, 6])
+    texts = put_together([strings((1,), b"a"), strings((1,), b"b")])
+    assert isinstance(texts, Rows)
+    assert listed(texts) == ((2,), [b"a", b"b"])
+    with pytest.raises(StatusError, match="the pieces of a request were answered in different shapes"):
+        put_together([floats((1, 1), 1), floats((1, 2), 1, 2)])

@@ -9,6 +9,7 @@ Files, from the ground up:
     wire.py               protocol buffers taken apart and put together without copying
     tensors.py            TensorProto <-> Tensor
     batch_scheduler.py    brings tasks together, in time
+    batch_rows.py         tensors joined into batches and cut out of them
     batching.py           a Session whose runs are batched; its parameters
     servable.py           Servable: one loaded version, its signatures, the requests that hold it
     warmup.py             warm-up requests, replayed at load

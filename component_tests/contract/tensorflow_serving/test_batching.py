@@ -188,6 +188,39 @@ def test_3_9_requests_run_together(
     assert other.result(_WITHIN) == [9, 12]
 
 
+@pytest.mark.parametrize(
+    ("signature", "dtype", "field", "values"),
+    [
+        ("double", "DT_DOUBLE", "double_val", [0.1, -2.5]),
+        ("half", "DT_HALF", "half_val", [15360, 16384]),
+        ("bool", "DT_BOOL", "bool_val", [True, False]),
+        ("int8", "DT_INT8", "int_val", [-128, 127]),
+        ("int64", "DT_INT64", "int64_val", [-(2**63), *range(2**40, 2**40 + 1000)]),
+        ("complex64", "DT_COMPLEX64", "scomplex_val", [1.0, 2.0, 3.0, 4.0]),
+        ("string", "DT_STRING", "string_val", [b"", b"a longer text than fits into a short string"]),
+    ],
+)
+def test_3_9_dtypes(
+    batching: EmbeddedServerProcess,
+    pool: concurrent.futures.ThreadPoolExecutor,
+    signature: str,
+    dtype: str,
+    field: str,
+    values: list[Any],
+) -> None:
+    width = len(values) // 2 if field == "scomplex_val" else len(values)
+
+    def echoed(sent: list[Any]) -> list[Any]:
+        x = tensor(sent, [1, width], dtype, field)
+        answer = batching.predict(predict_request(spec("identity_pair", signature), x=x)).outputs["y"]
+        assert (answer.dtype, answer.tensor_shape) == (x.dtype, x.tensor_shape)
+        return list(getattr(answer, field))
+
+    other = pool.submit(echoed, values[::-1])
+    assert echoed(values) == values
+    assert other.result(_WITHIN) == values[::-1]
+
+
 def test_3_9_allowed_batch_sizes(batching: EmbeddedServerProcess) -> None:
     assert product(batching, "allowed") == [9, 12]
     with fails(INVALID_ARGUMENT, "Matrix size-incompatible", starts=True):
