@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import contextlib
 import threading
@@ -337,3 +338,38 @@ def test_many_threads_and_every_answer_is_its_own(bench: Bench) -> None:
     for done in [bench.pool.submit(ask_often, number) for number in range(16)]:
         done.result(WITHIN)
     assert not any(queue.batches for queue in queues)
+
+
+def test_deadlines_at_every_moment_lose_neither_slots_nor_answers(bench: Bench) -> None:
+    bench.scheduler = Scheduler(2)
+    queues = [
+        bench.queue(task_rows=9, batch_rows=3, timeout=0.0005, splits=splits, batches=99) for splits in (False, True)
+    ]
+    outcomes = collections.Counter[str]()
+
+    def ask_often(number: int) -> None:
+        for turn in range(60):
+            queue = queues[(number + turn) % 2]
+            word = "abcdefghi"[: 1 + turn % (9 if queue.limits.splits else 3)]
+            try:
+                tenths = (number * 13 + turn * 7) % 20  # of a millisecond
+                pieces = bench.ask(queue, word, timeout=tenths * 1e-4 if tenths < 19 else NEVER)
+            except StatusError as error:
+                outcomes[error.code.name] += 1
+            else:
+                assert "".join(letter for piece in pieces for letter in piece) == word.upper()
+                outcomes["OK"] += 1
+
+    for done in [bench.pool.submit(ask_often, number) for number in range(14)]:
+        done.result(WITHIN)
+    assert set(outcomes) <= {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
+    assert outcomes["OK"], outcomes
+    assert outcomes["RESOURCE_EXHAUSTED"], outcomes
+    assert not any(queue.batches for queue in queues)
+    bench.runner.begun = threading.Semaphore(0)
+    bench.runner.gate.clear()
+    both = [bench.asked(bench.queue(), letter) for letter in "xy"]
+    assert bench.runner.begun.acquire(timeout=WITHIN)
+    assert bench.runner.begun.acquire(timeout=WITHIN), "both slots are free again"
+    bench.runner.gate.set()
+    assert [one.result(WITHIN) for one in both] == [[["X"]], [["Y"]]]
