@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import socket
 import stat
@@ -280,6 +281,118 @@ def test_a_token_file_is_read_again(cluster: FakeCluster, tmp_path: pathlib.Path
         api.call("GET", PODS, Deadline.after(30), "list")
     assert caught.value.reason is ReasonCode.KUBERNETES_UNAUTHORIZED
     api.close()
+
+
+def test_a_service_accounts_token_that_rotates_in_the_middle(tls_cluster: FakeCluster, tmp_path: pathlib.Path) -> None:
+    """The client reads the file once a minute; the cluster may refuse the old token before that. Calls, watches and WebSockets."""
+    here = service_account(tls_cluster, tmp_path)
+    api = connect(KubernetesConfig(), here, Deadline.after(30))
+    api.call("GET", PODS, Deadline.after(30), "list")
+
+    def rotate(token: str) -> None:
+        tls_cluster.accounts = {token: Account("system:serviceaccount:ml:validator")}
+        (tmp_path / "serviceaccount" / "token").write_text(token)
+
+    rotate("second")
+    assert api.call("GET", PODS, Deadline.after(30), "list")["kind"] == "PodList"
+    rotate("third")
+    with api.stream(PODS, {"watch": "true", "timeoutSeconds": "0"}, "watch", 30.0) as stream:
+        assert list(stream) == []
+    rotate("fourth")
+    with pytest.raises(ApiError) as caught:
+        api.websocket(f"{PODS}/p/portforward", "ports=1", ("v4.channel.k8s.io",), Deadline.after(30), "forward")
+    assert caught.value.status == 404
+    assert api.calls == len(tls_cluster.requests) == 7
+    api.close()
+
+
+def test_credentials_are_read_anew_once_and_then_it_is_said(cluster: FakeCluster, tmp_path: pathlib.Path) -> None:
+    config = KubernetesConfig(kubeconfig=cluster.kubeconfig(tmp_path))
+    api = connect(config, nowhere(tmp_path), Deadline.after(30))
+    api.call("GET", PODS, Deadline.after(30), "list")
+    cluster.accounts.clear()
+    with pytest.raises(ApiError, match="Unauthorized, also with the credentials read anew"):
+        api.call("GET", PODS, Deadline.after(30), "list")
+    assert len(cluster.requests) == 3
+    pathlib.Path(config.kubeconfig).unlink()
+    with pytest.raises(ApiError, match=r"the credentials cannot be read anew: .*config") as caught:
+        api.call("GET", PODS, Deadline.after(30), "list")
+    assert meaning_of(caught.value).reason is ReasonCode.KUBERNETES_UNAUTHORIZED
+    api.close()
+
+
+def test_an_exec_plugin_is_asked_again_when_its_token_is_refused(cluster: FakeCluster, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "now").write_text("first")
+    status = f"{{'token': pathlib.Path({str(tmp_path / 'now')!r}).read_text()}}"
+    kind = "'apiVersion': 'client.authentication.k8s.io/v1', 'kind': 'ExecCredential'"
+    path = cluster.kubeconfig(tmp_path, **plugin(tmp_path, f"print(json.dumps({{{kind}, 'status': {status}}}))"))
+    cluster.accounts = {"first": Account("me")}
+    api = connect(KubernetesConfig(kubeconfig=path), nowhere(tmp_path), Deadline.after(30))
+    api.call("GET", PODS, Deadline.after(30), "list")
+    cluster.accounts = {"second": Account("me")}
+    (tmp_path / "now").write_text("second")
+    assert api.call("GET", PODS, Deadline.after(30), "list")["kind"] == "PodList"
+    api.close()
+
+
+class Dripping(threading.Thread):
+    """A server that sends its answer byte by byte, without end: first ``head`` at once, then ``drop`` again and again."""
+
+    def __init__(self, head: bytes, drop: bytes) -> None:
+        super().__init__(daemon=True)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._head = head
+        self._drop = drop
+        self.over = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self.over.is_set():
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._drip, args=(client,), daemon=True).start()
+
+    def _drip(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            client.recv(65536)
+            client.sendall(self._head)
+            while not self.over.wait(0.02):
+                client.sendall(self._drop)
+
+    def end(self) -> None:
+        self.over.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("head", "drop"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"),
+    ],
+    ids=["body", "chunks", "headers"],
+)
+def test_an_api_server_that_drips_does_not_stretch_a_call(tmp_path: pathlib.Path, head: bytes, drop: bytes) -> None:
+    """It would take minutes or for ever: no silence is longer than a fiftieth of a second."""
+    server = Dripping(head, drop)
+    config = KubernetesConfig(api_server=ApiServer(url=server.url), call_timeout_seconds=0.3)
+    try:
+        error = refusal(config, nowhere(tmp_path), seconds=1.0)
+        assert error.reason is ReasonCode.KUBERNETES_UNREACHABLE
+        assert "did not end its answer within" in error.detail
+        api = connect(config, nowhere(tmp_path), Deadline.after(30))
+        with pytest.raises((ApiUnreachable, ApiError)):
+            api.websocket(f"{PODS}/p/portforward", "ports=1", ("v4.channel.k8s.io",), Deadline.after(0.3), "forward")
+        api.close()
+    finally:
+        server.end()
 
 
 def test_calls_from_many_threads(cluster: FakeCluster, tmp_path: pathlib.Path) -> None:

@@ -357,6 +357,21 @@ def test_a_clock_that_is_hours_ahead_changes_nothing(jobs: Jobs) -> None:
     answered(jobs.running("good"))
 
 
+def test_a_token_that_rotates_in_the_middle_of_a_validation(jobs: Jobs) -> None:
+    """Talking, the log and the deletion go on with the new one."""
+    token = jobs.directory / "token"
+    token.write_text("first")
+    jobs.cluster.accounts = {"first": Account("me")}
+    path = jobs.cluster.kubeconfig(jobs.directory, name="rotating", tokenFile=str(token))
+    runner = jobs.running("good", kubeconfig=path)
+    jobs.cluster.accounts = {"second": Account("me")}
+    token.write_text("second")
+    answered(runner)
+    assert "Running gRPC" in runner.GetLogs()
+    runner.Stop()
+    jobs.cluster.wait_for(lambda: not jobs.cluster.pods())
+
+
 def test_the_reply_to_the_creation_is_lost(jobs: Jobs) -> None:
     jobs.cluster.faults.append(Fault("POST", "/pods", status=0, after=True))
     answered(jobs.running("good"))

@@ -9,24 +9,36 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
+import threading
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import urllib3
 import websocket
 
 from infra_validator.deadline import Deadline
+from infra_validator.errors import DeadlineExceeded, InfrastructureError
 from infra_validator.model_server_runners.kubernetes_access import Access, find_access
-from infra_validator.model_server_runners.kubernetes_errors import RETRIED, ApiError, ApiUnreachable, error_of
+from infra_validator.model_server_runners.kubernetes_bounded_call import bounded
+from infra_validator.model_server_runners.kubernetes_errors import (
+    RETRIED,
+    ApiError,
+    ApiUnreachable,
+    error_of,
+    innermost,
+)
 from infra_validator.model_server_runners.kubernetes_identity import Surroundings
+from infra_validator.model_server_runners.kubernetes_stream import JsonStream
 from infra_validator.specs import KubernetesConfig
 
 _CONNECT_SECONDS = 5.0  # TCP and TLS; an API server that needs longer is not there
 _UNREACHABLE_TRIES = 3
 _LARGEST_ANSWER = 64 * 2**20  # bytes
+_RENEWAL_SECONDS = 15.0  # an exec plugin may ask a cloud
+
+T = TypeVar("T")
 
 
 class KubernetesApi:
@@ -39,10 +51,20 @@ class KubernetesApi:
       in_cluster: whether it is reached with a pod's service account.
       context_namespace: the namespace of the kubeconfig's context; empty if it names none.
       calls: how many requests have been sent, streams included.
+
+    Args:
+      access: the address and the credentials.
+      call_seconds: the limit of one call.
+      renew: reads the credentials anew: after a 401 once, and the call is made again with them. Tokens of service accounts rotate,
+        those of exec plugins expire.
     """
 
-    def __init__(self, access: Access, call_seconds: float = 15.0) -> None:
+    def __init__(
+        self, access: Access, call_seconds: float = 15.0, renew: Callable[[Deadline], Access] | None = None
+    ) -> None:
         self.access = access
+        self._renew = renew
+        self._renewing = threading.Lock()
         self._call_seconds = call_seconds
         self.url = access.url
         self.says = access.says
@@ -94,10 +116,18 @@ class KubernetesApi:
           what: as in ``call``.
           silence_seconds: how long the server may say nothing before the stream counts as broken.
         """
-        response = self._send("GET", path, query, None, what, _CONNECT_SECONDS, silence_seconds)
-        try:
-            if response.status != 200:
+
+        def opened() -> Any:
+            response = self._send("GET", path, query, None, what, _CONNECT_SECONDS, silence_seconds)
+            if response.status == 200:
+                return response
+            try:
                 raise error_of(response.status, response.read(_LARGEST_ANSWER), response.headers, what)
+            finally:
+                response.close()
+
+        response = self._with_fresh_credentials(opened, Deadline.after(_RENEWAL_SECONDS))
+        try:
             yield JsonStream(response, what)
         finally:
             response.close()
@@ -109,6 +139,50 @@ class KubernetesApi:
           ApiError: the server refused.
           ApiUnreachable: nobody answered, or somebody who does not speak WebSocket.
         """
+        limit = deadline.capped(_CONNECT_SECONDS * 2)
+
+        def opened() -> Any:
+            return bounded(
+                lambda: self._websocket(path, query, protocols, limit, what), limit, lambda one: one.shutdown()
+            )
+
+        try:
+            return self._with_fresh_credentials(opened, deadline)
+        except DeadlineExceeded as error:
+            raise ApiUnreachable(what, f"no WebSocket to {self.url}: it did not open in time") from error
+
+    def close(self) -> None:
+        """Give the connections back. May be called twice."""
+        self.access.pool.clear()
+
+    # ---------------------------------------------------------------- private
+
+    def _with_fresh_credentials(self, send: Callable[[], T], deadline: Deadline) -> T:
+        """What ``send`` returns; sent again with the credentials read anew if they are refused."""
+        refused = self.access
+        try:
+            return send()
+        except ApiError as error:
+            if error.status != 401 or self._renew is None:
+                raise
+            first = error
+        with self._renewing:
+            if self.access is refused:  # else another call has been here
+                try:
+                    self.access = self._renew(deadline)
+                except InfrastructureError as error:
+                    words = f"{first.message}; and the credentials cannot be read anew: {error.detail}"
+                    raise ApiError(401, first.reason, words, first.call) from error
+                refused.pool.clear()
+        try:
+            return send()
+        except ApiError as error:
+            if error.status != 401:
+                raise
+            words = f"{error.message}, also with the credentials read anew"
+            raise ApiError(401, error.reason, words, error.call) from error
+
+    def _websocket(self, path: str, query: str, protocols: tuple[str, ...], limit: Deadline, what: str) -> Any:
         self.calls += 1
         address = urllib.parse.urlsplit(self.url)
         scheme = "wss" if address.scheme == "https" else "ws"
@@ -119,7 +193,7 @@ class KubernetesApi:
                 url,
                 header=headers,
                 subprotocols=list(protocols),
-                timeout=max(0.001, min(_CONNECT_SECONDS * 2, deadline.remaining())),
+                timeout=max(0.001, limit.remaining()),
                 sslopt=self.access.tls() if scheme == "wss" else {},
                 enable_multithread=True,
                 skip_utf8_validation=True,
@@ -131,13 +205,7 @@ class KubernetesApi:
             text = body if isinstance(body, bytes) else str(body).encode()
             raise error_of(error.status_code, text, error.resp_headers or {}, what) from error
         except (websocket.WebSocketException, OSError, ValueError) as error:
-            raise ApiUnreachable(what, f"no WebSocket to {self.url}: {_plain(error)}") from error
-
-    def close(self) -> None:
-        """Give the connections back. May be called twice."""
-        self.access.pool.clear()
-
-    # ---------------------------------------------------------------- private
+            raise ApiUnreachable(what, f"no WebSocket to {self.url}: {innermost(error)}") from error
 
     def _tried(
         self,
@@ -154,7 +222,9 @@ class KubernetesApi:
         pause = 0.1
         while True:
             try:
-                return self._once(method, path, deadline, what, query, body, wants_json)
+                return self._with_fresh_credentials(
+                    lambda: self._once(method, path, deadline, what, query, body, wants_json), deadline
+                )
             except ApiError as error:
                 wait = max(pause, error.retry_after)
                 if error.status not in RETRIED or wait >= deadline.remaining():
@@ -179,13 +249,24 @@ class KubernetesApi:
     ) -> bytes:
         limit = deadline.capped(self._call_seconds)
         seconds = max(0.001, limit.remaining())
-        response = self._send(method, path, query or {}, body, what, min(_CONNECT_SECONDS, seconds), seconds)
+        held: list[Any] = []
+
+        def answered() -> tuple[Any, bytes]:
+            response = self._send(method, path, query or {}, body, what, min(_CONNECT_SECONDS, seconds), seconds)
+            held.append(response)
+            try:
+                return response, bytes(response.read(_LARGEST_ANSWER))
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise ApiUnreachable(what, f"{self.url} broke off its answer: {innermost(error)}") from error
+            finally:
+                response.release_conn()
+
         try:
-            data = bytes(response.read(_LARGEST_ANSWER))
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ApiUnreachable(what, f"{self.url} broke off its answer: {_plain(error)}") from error
-        finally:
-            response.release_conn()
+            response, data = bounded(answered, limit)
+        except DeadlineExceeded as error:
+            for response in held:
+                JsonStream(response, what).break_off()
+            raise ApiUnreachable(what, f"{self.url} did not end its answer within {seconds:.1f} s") from error
         if response.status >= 300:
             raise error_of(response.status, data, response.headers, what)
         if wants_json:
@@ -216,7 +297,7 @@ class KubernetesApi:
                 preload_content=False,
             )
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise ApiUnreachable(what, f"{self.url} does not answer: {_plain(error)}") from error
+            raise ApiUnreachable(what, f"{self.url} does not answer: {innermost(error)}") from error
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": "infra-validator"}
@@ -224,56 +305,6 @@ class KubernetesApi:
         if authorization:
             headers["Authorization"] = authorization
         return headers
-
-
-class JsonStream:
-    """A stream of JSON objects, one per line, or of plain bytes. Read by one thread; ``break_off`` may be called by another."""
-
-    def __init__(self, response: Any, what: str) -> None:
-        self._response = response
-        self._what = what
-        self._rest = b""
-        self.bytes_read = 0
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The objects as they come; ends when the server ends the stream.
-
-        Raises:
-          ApiUnreachable: the stream broke, fell silent, or holds something else than JSON.
-        """
-        for chunk in self.chunks():
-            *lines, self._rest = (self._rest + chunk).split(b"\n")
-            for line in lines:
-                if line.strip():
-                    yield self._parsed(line)
-        if self._rest.strip():
-            raise ApiUnreachable(self._what, "the stream broke in the middle of an object")
-
-    def chunks(self) -> Iterator[bytes]:
-        """The stream's bytes as they come. Raises ApiUnreachable where it breaks."""
-        try:
-            for chunk in self._response.stream(None if self._response.chunked else 1):
-                self.bytes_read += len(chunk)
-                yield chunk
-        except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
-            # AttributeError: the library's way of telling that the connection was shut under it
-            raise ApiUnreachable(self._what, f"the stream broke: {_plain(error)}") from error
-
-    def _parsed(self, line: bytes) -> dict[str, Any]:
-        try:
-            given = json.loads(line)
-        except ValueError:
-            given = None
-        if not isinstance(given, dict):
-            raise ApiUnreachable(self._what, f"the stream broke: no object: {line[:80]!r}")
-        return given
-
-    def break_off(self) -> None:
-        """End a read that is under way in another thread."""
-        held = getattr(self._response.connection, "sock", None)
-        if held is not None:
-            with contextlib.suppress(OSError):
-                held.shutdown(socket.SHUT_RDWR)
 
 
 def _check_object(data: bytes, response: Any, method: str, what: str, url: str) -> None:
@@ -297,19 +328,11 @@ def _check_object(data: bytes, response: Any, method: str, what: str, url: str) 
         raise ApiUnreachable(what, f"{url} answered with a Status object instead of what was asked for")
 
 
-def _plain(error: BaseException) -> str:
-    """The innermost cause, which is the one that says something."""
-    inner = getattr(error, "reason", None)
-    if isinstance(inner, BaseException):
-        return _plain(inner)
-    text = " ".join(str(error).split())
-    return text.rpartition(">: ")[2] or type(error).__name__
-
-
 def connect(config: KubernetesConfig, surroundings: Surroundings, deadline: Deadline) -> KubernetesApi:
     """The API server that the spec and our surroundings lead to; see :func:`find_access`.
 
     Raises:
       InfrastructureError: there is none, or the way to it is broken (KUBECONFIG_NOT_USABLE).
     """
-    return KubernetesApi(find_access(config, surroundings, deadline), config.call_timeout_seconds)
+    access = find_access(config, surroundings, deadline)
+    return KubernetesApi(access, config.call_timeout_seconds, lambda limit: find_access(config, surroundings, limit))

@@ -90,6 +90,15 @@ def error_of(status: int, body: bytes, headers: Mapping[str, str], call: str) ->
     return ApiError(code, str(given.get("reason") or ""), str(given.get("message") or ""), call, retry_after, causes)
 
 
+def innermost(error: BaseException) -> str:
+    """The innermost cause, which is the one that says something."""
+    inner = getattr(error, "reason", None)
+    if isinstance(inner, BaseException):
+        return innermost(inner)
+    text = " ".join(str(error).split())
+    return text.rpartition(">: ")[2] or type(error).__name__
+
+
 def meaning_of(error: ApiError | ApiUnreachable, role: str = "") -> InfrastructureError:
     """Our error for one of the API server's.
 

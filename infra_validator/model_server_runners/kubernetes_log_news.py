@@ -22,7 +22,7 @@ _SILENCE_SECONDS = 3600.0  # a server may have nothing to say
 
 
 class Stream(Protocol):
-    """A stream of bytes, as kubernetes_api.JsonStream has it."""
+    """A stream of bytes, as kubernetes_stream.JsonStream has it."""
 
     def chunks(self) -> Iterator[bytes]: ...
 

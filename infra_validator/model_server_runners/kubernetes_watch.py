@@ -28,7 +28,7 @@ _EVENTS_AFTER_SECONDS = 1.0  # a pod that runs by then needs no explanation
 
 
 class Stream(Protocol):
-    """A stream of objects, as kubernetes_api.JsonStream is."""
+    """A stream of objects, as kubernetes_stream.JsonStream is."""
 
     bytes_read: int
 
