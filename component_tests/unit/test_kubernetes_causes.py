@@ -189,6 +189,10 @@ def event(reason: str, message: str) -> Json:
     }
 
 
+def condition(kind: str, status: str, reason: str = "") -> Json:
+    return {"type": kind, "status": status, "lastTransitionTime": WHEN, **({"reason": reason} if reason else {})}
+
+
 def failed_pod(reason: str, message: str, state: Json = CREATING) -> Json:
     return pod(state, "Failed", reason=reason, message=message)
 
@@ -259,6 +263,11 @@ OTHER: dict[str, Row] = {
         disrupted("PreemptionByScheduler", "default-scheduler: preempting to accommodate a higher priority pod"),
         ReasonCode.JOB_ABORTED,
         "higher priority pod",
+    ),
+    "node lost, just now": Row(
+        pod(RUNNING, "Running", conditions=(condition("ContainersReady", "True"), condition("Ready", "False"))),
+        ReasonCode.JOB_ABORTED,
+        "The node node-1 of pod infra-validator-1 does not report any more",
     ),
     "node lost, by its taint": Row(
         disrupted("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"),
@@ -424,6 +433,23 @@ def test_a_trouble_that_passes_begins_its_grace_anew(cause: str) -> None:
 def test_a_pod_on_its_way_is_no_trouble(given: Json) -> None:
     seen = Judge(KubernetesConfig(), Time()).judge(given, [event("BackOff", "of something else")])
     assert (seen.life, seen.reason) == (Life.PENDING, None)
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        (condition("ContainersReady", "True"), condition("Ready", "True")),
+        (condition("ContainersReady", "True"), condition("Ready", "False", "ReadinessGatesNotReady")),
+        (
+            condition("ContainersReady", "False", "ContainersNotReady"),
+            condition("Ready", "False", "ContainersNotReady"),
+        ),
+    ],
+    ids=["ready", "a readiness gate", "a sidecar is not ready"],
+)
+def test_a_server_that_runs_on_a_node_that_reports_runs(conditions: tuple[Json, ...]) -> None:
+    seen = Judge(KubernetesConfig(), Time()).judge(pod(RUNNING, "Running", conditions=conditions))
+    assert seen.life is Life.RUNNING
 
 
 #: name -> (status, reason and message of the API server's refusal to create the pod, the code it means).

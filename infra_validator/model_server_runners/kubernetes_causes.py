@@ -202,6 +202,8 @@ def _ended_by_platform(pod: Json) -> str:
     for condition in _status(pod).get("conditions") or ():
         if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
             return _words(condition.get("reason"), condition.get("message"))
+    if _node_is_silent(pod):
+        return f"The node {_spec(pod).get('nodeName', '?')} of pod {_name(pod)} does not report any more."
     if pod["metadata"].get("deletionTimestamp"):
         return f"The pod {_name(pod)} was deleted by somebody else."
     end = _terminated(container_status(pod, SERVER_CONTAINER)) or {}
@@ -211,6 +213,16 @@ def _ended_by_platform(pod: Json) -> str:
     if _status(pod).get("phase") == "Failed" and reason and not str(reason).startswith("OutOf"):
         return "" if reason in REFUSED_BY_NODE else _pod_words(pod)
     return ""
+
+
+def _node_is_silent(pod: Json) -> bool:
+    """Whether the cluster lost the node: minutes before it gives the pod up, it takes the kubelet's last word, that all is ready, back.
+
+    The node controller changes the status of Ready and nothing else; a kubelet would give a reason.
+    """
+    told = {one.get("type"): one for one in _status(pod).get("conditions") or ()}
+    ready, containers = told.get("Ready") or {}, told.get("ContainersReady") or {}
+    return ready.get("status") == "False" and not ready.get("reason") and containers.get("status") == "True"
 
 
 def _end_of_server(end: Json) -> Observation:
