@@ -271,6 +271,7 @@ def test_a_client_that_disappears_leaves_nothing(start: Start) -> None:
         loading = ModelRuntimeStub(other).loadModel.future(runtime.request("m"))
         runtime.backend.wait_until_loading("m")
     assert loading.code() is grpc.StatusCode.CANCELLED
+    eventually(lambda: runtime.server.table.waiting("m") == 0)  # the server has heard of it, too
     runtime.backend.let_go("m")
     eventually(lambda: not runtime.server.table.states())
     assert runtime.backend.held == set()
