@@ -37,7 +37,7 @@ test: lint  ## Everything that needs no daemon; under 10 minutes.
 	$(PYTEST) -m "not docker and not airflow and not caikit and not kfp and not kubernetes"
 
 test-fast: env  ## The tests that take milliseconds; under a minute.
-	$(PYTEST) -m "not docker and not airflow and not caikit and not kfp and not kubernetes and not tfx and not slow" component_tests/unit component_tests/contract
+	PYTHONHASHSEED=0 $(PYTEST) -n 2 -m "not docker and not airflow and not caikit and not kfp and not kubernetes and not tfx and not slow" component_tests/unit component_tests/contract
 
 test-platforms: test-docker test-airflow test-caikit  ## Docker, Airflow, Kubeflow Pipelines, caikit.
 
