@@ -227,7 +227,7 @@ def ignores_sigterm(flags: Flags) -> None:
 
 
 def _start_children() -> None:
-    program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
+    program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(120)"
     for own_session in (False, True):
         child = subprocess.Popen([sys.executable, "-c", program], start_new_session=own_session)
         say(f"child {child.pid}")
