@@ -16,7 +16,7 @@ from infra_validator.errors import DeadlineExceeded, InfrastructureError
 from infra_validator.model_server_runners.memory_limit import MemoryLimit, oom_kills
 from infra_validator.model_server_runners.processes import members
 from infra_validator.model_server_runners.server_log import ServerLog
-from infra_validator.model_server_runners.watchdog import marked_processes
+from infra_validator.model_server_runners.watchdog import kill_marked, marked_processes
 from infra_validator.reason_codes import ReasonCode
 from infra_validator.states import Observation
 
@@ -110,6 +110,7 @@ class ServerProcess:
             except DeadlineExceeded:
                 rung = Rung.KILL
                 self._kill(deadline)
+        kill_marked(self._mark)  # looks more than once: a child that is just being executed does not show its mark yet
         self._thread.join()
         self._process.wait()  # only now is the process id free to be used again
         return rung
