@@ -6,7 +6,7 @@ PYTHON3 ?= python3
 PROBE_PYTHONS ?= $(PYTHON3)
 VENV := .venv/bin
 AIRFLOW_VENV := .venv-airflow/bin
-AIRFLOW_TESTS := $(wildcard component_tests/real_platforms/test_airflow*.py component_tests/real_platforms/test_kfp*.py)
+AIRFLOW_TESTS := $(wildcard component_tests/real_platforms/airflow/test_*.py component_tests/real_platforms/kubeflow/test_kfp*.py)
 UV := $(firstword $(wildcard .cache/uv-venv/bin/uv) uv)
 PYTEST := $(VENV)/python -m pytest
 

@@ -197,7 +197,7 @@ def wait_until_available(channel: grpc.Channel, end: float, runs: Callable[[], b
 
 
 def predict_request(x: float) -> bytes:
-    from component_tests.unit.examples_on_disk import example
+    from component_tests.unit.sample_requests.examples_on_disk import example
     from infra_validator.protos import tensorflow_pb2
 
     request = tensorflow_serving_pb2.PredictRequest()

@@ -28,7 +28,6 @@ def executor_class(side: str) -> Any:
 
         from infra_validator.executor import Executor  # type: ignore[assignment]
         from infra_validator.model_server_clients import tensorflow_serving  # noqa: F401
-        from infra_validator.model_server_runners import local_docker  # noqa: F401
     return Executor
 
 

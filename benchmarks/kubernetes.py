@@ -24,14 +24,14 @@ from typing import Any
 from benchmarks.table import print_table
 from component_tests.fakes.kubernetes_api import FakeCluster, Image, Latencies
 from component_tests.fakes.kubernetes_pods import PORTS, SERVER, SHELL, MisbehavingImagePlanner, misbehaving_image
-from infra_validator.deadline import Deadline
-from infra_validator.errors import AttemptFailed
+from infra_validator.core.deadline import Deadline
+from infra_validator.core.errors import AttemptFailed
+from infra_validator.core.states import Life
 from infra_validator.model_server_clients.tensorflow_serving import TensorFlowServingClient
-from infra_validator.model_server_runners import kubernetes_upload
 from infra_validator.model_server_runners.base_runner import failure_of
-from infra_validator.model_server_runners.kubernetes import KubernetesRunner
+from infra_validator.model_server_runners.kubernetes.connection import upload as kubernetes_upload
+from infra_validator.model_server_runners.kubernetes.runner import KubernetesRunner
 from infra_validator.specs import ServingSpec
-from infra_validator.states import Life
 
 MODEL_MIB = 256
 NEIGHBOURS = 500

@@ -22,7 +22,7 @@ from typing import Any
 
 import grpc
 
-from component_tests.fakes.model_runtime_process import RuntimeProcess, running
+from component_tests.fakes.model_runtime.process import RuntimeProcess, running
 from infra_validator.model_runtime import ModelRuntimeStub
 from infra_validator.protos import model_runtime_pb2 as pb2
 
@@ -203,7 +203,7 @@ def rate(count: int) -> None:
 def bare_loop(path: str, count: int) -> None:
     """The peer: the C API, as many threads, nothing else."""
     os.environ["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "1"
-    from infra_validator.embedded_server.c_api import Session, load_library
+    from infra_validator.embedded_server.engine.c_api import Session, load_library
 
     load_library()
     print(*in_rounds(count, lambda _: Session.load(path, ("serve",), b"").close(), os.getpid()))
@@ -257,7 +257,7 @@ def steps(count: int) -> None:
     from hypothesis import HealthCheck, settings
     from hypothesis.stateful import run_state_machine_as_test
 
-    from component_tests.unit.test_model_table_stateful import ModelTableMachine
+    from component_tests.unit.model_runtime.test_model_table_stateful import ModelTableMachine
 
     per_run = 200
     began = time.perf_counter()

@@ -23,7 +23,7 @@ import time
 import grpc
 
 from benchmarks.table import print_table
-from component_tests.fakes.model_status_server import AVAILABLE, LOADING, ModelStatusServer, version
+from component_tests.fakes.servers.model_status_server import AVAILABLE, LOADING, ModelStatusServer, version
 from infra_validator.protos import health_pb2 as health
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -25,13 +25,13 @@ from collections.abc import Callable
 from benchmarks.table import print_table
 from benchmarks.validate import start_by_hand, wait_until_available
 from component_tests.fakes.saved_models import made_once
-from infra_validator.deadline import Deadline
+from infra_validator.core.deadline import Deadline
+from infra_validator.core.sample_request import SampleRequest
 from infra_validator.model_server_clients.grpc_channel import open_channel
 from infra_validator.model_server_clients.tensorflow_serving import TensorFlowServingClient
 from infra_validator.protos import tensorflow_pb2
-from infra_validator.sample_request import SampleRequest
-from infra_validator.sample_requests.from_examples import requests_from_examples_dir
-from infra_validator.sample_requests.tfrecord import write_records
+from infra_validator.sample_requests.examples.example_files import requests_from_examples_dir
+from infra_validator.sample_requests.files.tfrecord import write_records
 from infra_validator.saved_model.graph import read_graph
 
 MODEL = "examples"  # one string input of serialized tf.Example

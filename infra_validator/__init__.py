@@ -12,29 +12,29 @@ from infra_validator._version import __version__
 
 if TYPE_CHECKING:
     from infra_validator.api import make_plan, run_validation, validate
-    from infra_validator.errors import (
+    from infra_validator.core.errors import (
         InfrastructureError,
         InfraValidatorError,
         ModelRejected,
         SpecError,
         UsageError,
     )
-    from infra_validator.interruption import Interruption
-    from infra_validator.reason_codes import ReasonCode
+    from infra_validator.core.interruption import Interruption
+    from infra_validator.core.reason_codes import ReasonCode
     from infra_validator.report.verdict import ValidationReport, Verdict
     from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
 
 #: The public list: name -> the module that holds it.
 _PUBLIC = {
-    "InfraValidatorError": "infra_validator.errors",
-    "InfrastructureError": "infra_validator.errors",
-    "Interruption": "infra_validator.interruption",
-    "ModelRejected": "infra_validator.errors",
-    "ReasonCode": "infra_validator.reason_codes",
+    "InfraValidatorError": "infra_validator.core.errors",
+    "InfrastructureError": "infra_validator.core.errors",
+    "Interruption": "infra_validator.core.interruption",
+    "ModelRejected": "infra_validator.core.errors",
+    "ReasonCode": "infra_validator.core.reason_codes",
     "RequestSpec": "infra_validator.specs",
     "ServingSpec": "infra_validator.specs",
-    "SpecError": "infra_validator.errors",
-    "UsageError": "infra_validator.errors",
+    "SpecError": "infra_validator.core.errors",
+    "UsageError": "infra_validator.core.errors",
     "ValidationReport": "infra_validator.report.verdict",
     "ValidationSpec": "infra_validator.specs",
     "Verdict": "infra_validator.report.verdict",

@@ -10,22 +10,23 @@ from collections.abc import Callable
 from typing import Any
 
 from infra_validator import wiring
-from infra_validator.errors import (
+from infra_validator.core.errors import (
     AttemptFailed,
     InfrastructureError,
     ModelRejected,
     SpecError,
     UsageError,
 )
-from infra_validator.interruption import Interruption
-from infra_validator.launch_plan import LaunchPlan
-from infra_validator.reason_codes import Blames, ReasonCode
+from infra_validator.core.interruption import Interruption
+from infra_validator.core.launch_plan import LaunchPlan
+from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict
 from infra_validator.saved_model.digest import model_digest
 from infra_validator.saved_model.find import FoundModel, find_saved_model
 from infra_validator.saved_model.model_files import check_model_files
 from infra_validator.specs import OnRejected, RequestSpec, ServingSpec, ValidationSpec
-from infra_validator.validation import Candidate, RequestSource, Validation, now
+from infra_validator.validation.attempt import Candidate, RequestSource
+from infra_validator.validation.validation import Validation, now
 
 _LOG = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
+from infra_validator.core.errors import SpecError
 from infra_validator.driver import Driver
-from infra_validator.errors import SpecError
 from infra_validator.executor import Executor
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.reader import to_json

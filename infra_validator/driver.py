@@ -16,7 +16,7 @@ from tfx.orchestration.portable import data_types as portable_data_types
 from tfx.proto.orchestration import driver_output_pb2
 
 from infra_validator import wiring
-from infra_validator.errors import InfrastructureError
+from infra_validator.core.errors import InfrastructureError
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.reader import to_json
 

@@ -19,18 +19,18 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from infra_validator import api, blessing
-from infra_validator.errors import InfrastructureError, SpecError
-from infra_validator.interruption import Interruption
-from infra_validator.reason_codes import ReasonCode
+from infra_validator.core.errors import InfrastructureError, SpecError
+from infra_validator.core.interruption import Interruption
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.sample_request import SampleRequest
+from infra_validator.core.shutdown_signals import shutdown_signals
 from infra_validator.report.verdict import Verdict
-from infra_validator.sample_request import SampleRequest
-from infra_validator.sample_requests.examples_artifact import requests_from_examples_artifact
-from infra_validator.sample_requests.prediction_log import write_warmup_file
+from infra_validator.sample_requests.examples.artifact import requests_from_examples_artifact
+from infra_validator.sample_requests.files.prediction_log import write_warmup_file
 from infra_validator.saved_model.find import find_saved_model
 from infra_validator.saved_model.graph import read_graph
-from infra_validator.shutdown_signals import shutdown_signals
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
-from infra_validator.validation import RequestSource
+from infra_validator.validation.attempt import RequestSource
 
 _LOG = logging.getLogger(__name__)
 

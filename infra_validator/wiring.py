@@ -10,14 +10,14 @@ import importlib
 import importlib.metadata
 from typing import Any
 
-from infra_validator.errors import InfrastructureError
-from infra_validator.reason_codes import ReasonCode
+from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.reason_codes import ReasonCode
 
 #: serving platform -> (runner class, the extra that installs what it needs)
 PLATFORMS: dict[str, tuple[str, str]] = {
-    "local_process": ("infra_validator.model_server_runners.local_process:LocalProcessRunner", ""),
-    "local_docker": ("infra_validator.model_server_runners.local_docker:LocalDockerRunner", "docker"),
-    "kubernetes": ("infra_validator.model_server_runners.kubernetes:KubernetesRunner", "kubernetes"),
+    "local_process": ("infra_validator.model_server_runners.local_process.runner:LocalProcessRunner", ""),
+    "local_docker": ("infra_validator.model_server_runners.local_docker.runner:LocalDockerRunner", "docker"),
+    "kubernetes": ("infra_validator.model_server_runners.kubernetes.runner:KubernetesRunner", "kubernetes"),
 }
 
 #: serving binary -> function from (serving spec) to the list of its serving binaries
@@ -34,9 +34,9 @@ CLIENTS: dict[str, tuple[str, str]] = {
 
 #: serving platform -> function ``(remove: bool) -> list`` of what expired runs left there; each has ``path``, ``why`` and ``problem``
 GARBAGE_COLLECTORS: dict[str, tuple[str, str]] = {
-    "local_process": ("infra_validator.model_server_runners.leftovers:collect_garbage", ""),
-    "local_docker": ("infra_validator.model_server_runners.docker_leftovers:collect_garbage", "docker"),
-    "kubernetes": ("infra_validator.model_server_runners.kubernetes_leftovers:collect_garbage", "kubernetes"),
+    "local_process": ("infra_validator.model_server_runners.local_process.leftovers:collect_garbage", ""),
+    "local_docker": ("infra_validator.model_server_runners.local_docker.leftovers:collect_garbage", "docker"),
+    "kubernetes": ("infra_validator.model_server_runners.kubernetes.leftovers:collect_garbage", "kubernetes"),
 }
 
 

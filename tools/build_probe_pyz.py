@@ -19,7 +19,7 @@ import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "infra_validator"
-LEFT_OUT = ("__main__.py", "sidecar")  # beginnings of the names of files that the zip file has no use for
+LEFT_OUT = ("__main__.py", "sidecar")  # files and folders that the zip file has no use for
 
 #: What the zip file starts with. Kept short: this is compiled at every run.
 MAIN = """\
@@ -49,9 +49,11 @@ def gather(folder: pathlib.Path) -> None:
     probe.mkdir(parents=True)
     (probe.parent / "__init__.py").write_bytes(b"")
     (probe.parent / "_version.py").write_bytes((PACKAGE / "_version.py").read_bytes())
-    for path in sorted((PACKAGE / "probe").glob("*.py")):
-        if not path.name.startswith(LEFT_OUT):
-            (probe / path.name).write_bytes(path.read_bytes())
+    for path in sorted((PACKAGE / "probe").rglob("*.py")):
+        name = path.relative_to(PACKAGE / "probe")
+        if name.parts[0] not in LEFT_OUT:
+            (probe / name).parent.mkdir(exist_ok=True)
+            (probe / name).write_bytes(path.read_bytes())
 
 
 def build(output: pathlib.Path, pythons: list[str]) -> None:

@@ -8,7 +8,7 @@ import sys
 import typing
 from typing import Any
 
-from infra_validator.reason_codes import Blames, ReasonCode
+from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
 
 ROOT = pathlib.Path(__file__).parents[1]

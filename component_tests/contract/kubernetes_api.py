@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from infra_validator.deadline import Deadline
-from infra_validator.model_server_runners.kubernetes_api import KubernetesApi
-from infra_validator.model_server_runners.kubernetes_errors import ApiError
-from infra_validator.model_server_runners.kubernetes_leftovers import delete_pod
+from infra_validator.core.deadline import Deadline
+from infra_validator.model_server_runners.kubernetes.api.client import KubernetesApi
+from infra_validator.model_server_runners.kubernetes.api.errors import ApiError
+from infra_validator.model_server_runners.kubernetes.leftovers import delete_pod
 
 Json = dict[str, Any]
 SECONDS = 60.0

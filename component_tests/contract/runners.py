@@ -13,14 +13,14 @@ import pytest
 
 from component_tests.fakes.kubernetes_api import FakeCluster
 from component_tests.fakes.kubernetes_pods import MisbehavingImagePlanner, misbehaving_image
-from component_tests.fakes.misbehaving_servers import MODES
 from component_tests.fakes.planners import misbehaving, misbehaving_container
+from component_tests.fakes.servers.misbehaving_servers import MODES
 from component_tests.real_platforms.docker_images import build as docker_images
-from infra_validator.deadline import Deadline
+from infra_validator.core.deadline import Deadline
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
-from infra_validator.model_server_runners.kubernetes import KubernetesRunner
-from infra_validator.model_server_runners.local_docker import LocalDockerRunner
-from infra_validator.model_server_runners.local_process import LocalProcessRunner
+from infra_validator.model_server_runners.kubernetes.runner import KubernetesRunner
+from infra_validator.model_server_runners.local_docker.runner import LocalDockerRunner
+from infra_validator.model_server_runners.local_process.runner import LocalProcessRunner
 from infra_validator.specs import ServingSpec
 
 
@@ -70,7 +70,7 @@ class LocalProcess(Platform):
         return LocalProcessRunner(str(self.model), planner, spec)
 
     def left(self) -> list[str]:
-        from infra_validator.model_server_runners.watchdog import marked_processes
+        from infra_validator.model_server_runners.cleanup.watchdog import marked_processes
 
         temporary = pathlib.Path(os.environ["TMPDIR"])
         return [f"process {pid}" for pid in marked_processes(self._variable)] + [

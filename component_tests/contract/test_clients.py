@@ -15,14 +15,14 @@ import pytest
 
 from component_tests.contract.client_kinds import CLIENT_KINDS, ClientKind
 from component_tests.fakes.hand_clock import HandClock
-from component_tests.fakes.scripted_server import Script, answering_connections, serving
+from component_tests.fakes.servers.scripted_server import Script, answering_connections, serving
 from infra_validator import wiring
-from infra_validator.deadline import Deadline
-from infra_validator.errors import AttemptFailed, ExamplesError
+from infra_validator.core.deadline import Deadline
+from infra_validator.core.errors import AttemptFailed, ExamplesError
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.sample_request import SampleRequest
+from infra_validator.core.states import ModelStatus, Observation
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, JobGone
-from infra_validator.reason_codes import ReasonCode
-from infra_validator.sample_request import SampleRequest
-from infra_validator.states import ModelStatus, Observation
 
 T = TypeVar("T")
 

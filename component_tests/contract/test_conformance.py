@@ -12,11 +12,11 @@ from concurrent import futures
 import grpc
 import pytest
 
-from component_tests.fakes.departing_runtime import DepartingRuntime
+from component_tests.fakes.model_runtime.departing_runtime import DepartingRuntime
 from infra_validator.model_runtime import add_ModelRuntimeServicer_to_server
-from infra_validator.model_runtime.conformance import Departure, Model, Outcome, Result, Subject, run
-from infra_validator.model_runtime.conformance_points import POINTS
-from infra_validator.model_runtime.conformance_report import as_json, as_junit, line, summary
+from infra_validator.model_runtime.conformance.points import POINTS
+from infra_validator.model_runtime.conformance.report import as_json, as_junit, line, summary
+from infra_validator.model_runtime.conformance.run import Departure, Model, Outcome, Result, Subject, run
 
 #: what the runtime does wrong -> the points that must find it
 FOUND_BY = {

@@ -10,9 +10,9 @@ import pytest
 from component_tests.contract.kubernetes_api import BODIES, Api
 from component_tests.fakes.kubernetes_api import FakeCluster
 from component_tests.fakes.kubernetes_pods import misbehaving_image
-from infra_validator.deadline import Deadline
-from infra_validator.model_server_runners.kubernetes_api import connect
-from infra_validator.model_server_runners.kubernetes_identity import Surroundings
+from infra_validator.core.deadline import Deadline
+from infra_validator.model_server_runners.kubernetes.api.client import connect
+from infra_validator.model_server_runners.kubernetes.identity import Surroundings
 from infra_validator.specs import KubernetesConfig
 
 

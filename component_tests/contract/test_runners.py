@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from component_tests.contract.runners import RUNNERS, Platform
-from infra_validator.deadline import Deadline, wait_until
-from infra_validator.errors import AttemptFailed, IllegalStateError, InfrastructureError
-from infra_validator.interruption import Interruption
+from infra_validator.core.deadline import Deadline, wait_until
+from infra_validator.core.errors import AttemptFailed, IllegalStateError, InfrastructureError
+from infra_validator.core.interruption import Interruption
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.states import JobState, Life, Observation
 from infra_validator.model_server_clients.tensorflow_serving import TensorFlowServingClient
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner, failure_of
-from infra_validator.reason_codes import ReasonCode
-from infra_validator.states import JobState, Life, Observation
 
 Start = Callable[[str], BaseModelServerRunner]
 

@@ -7,11 +7,11 @@ import itertools
 import grpc
 import pytest
 
-from component_tests.fakes.scripted_server import serving
-from infra_validator.deadline import Deadline
+from component_tests.fakes.servers.scripted_server import serving
+from infra_validator.core.deadline import Deadline
+from infra_validator.core.states import ModelStatus
 from infra_validator.model_server_clients.tensorflow_serving import GET_MODEL_STATUS, TensorFlowServingClient
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
-from infra_validator.states import ModelStatus
 
 ENOUGH = 30.0  # seconds; a test that needs them fails
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra_validator.deadline import Clock, News
+from infra_validator.core.deadline import Clock, News
 
 
 class HandClock(Clock):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 
 from component_tests.fakes.kubernetes_api import Image
-from infra_validator.launch_plan import LaunchPlan, ModelMount
+from infra_validator.core.launch_plan import LaunchPlan, ModelMount
 
 ROOT = pathlib.Path(__file__).parents[2]
 SERVER = "/usr/bin/tensorflow_model_server"
@@ -23,7 +23,7 @@ _ENV = {"PYTHONPATH": str(ROOT)}
 
 def misbehaving_image(mode: str) -> Image:
     """An image whose server is ``misbehaving_servers.py MODE``."""
-    program = (sys.executable, "-m", "component_tests.fakes.misbehaving_servers", mode, "+--bind_address={ip}")
+    program = (sys.executable, "-m", "component_tests.fakes.servers.misbehaving_servers", mode, "+--bind_address={ip}")
     return Image({SERVER: program, **SHELL}, env=_ENV)
 
 

@@ -7,7 +7,7 @@ import pathlib
 import sys
 from collections.abc import Mapping
 
-from infra_validator.launch_plan import LaunchPlan, ModelMount
+from infra_validator.core.launch_plan import LaunchPlan, ModelMount
 
 ROOT = pathlib.Path(__file__).parents[2]
 PORT_IN_USE = r"Failed to BuildAndStart gRPC server"
@@ -45,7 +45,7 @@ def misbehaving(mode: str, *, chooses_its_port: bool = True, env: Mapping[str, s
     """A misbehaving server (see misbehaving_servers.py), which chooses its port itself or is given one."""
     port = "--port_file=${port_file}" if chooses_its_port else "--port=${grpc_port}"
     return Planner(
-        (sys.executable, "-m", "component_tests.fakes.misbehaving_servers", mode),
+        (sys.executable, "-m", "component_tests.fakes.servers.misbehaving_servers", mode),
         (port, "--bind_address=${bind_address}", "--model_base_path=${model_base_path}"),
         {"PYTHONPATH": str(ROOT), **(env or {})},
     )
@@ -83,5 +83,5 @@ class ContainerPlanner:
 
 def misbehaving_container(mode: str, image: str) -> ContainerPlanner:
     """A misbehaving server in a container of an image that holds them."""
-    command = ("python3", "-m", "component_tests.fakes.misbehaving_servers", mode)
+    command = ("python3", "-m", "component_tests.fakes.servers.misbehaving_servers", mode)
     return ContainerPlanner(image, command, ("--port=${grpc_port}", "--bind_address=${bind_address}"))

@@ -14,8 +14,8 @@ import tempfile
 import time
 
 from component_tests.fakes.planners import misbehaving
-from infra_validator.deadline import Deadline
-from infra_validator.model_server_runners.local_process import LocalProcessRunner
+from infra_validator.core.deadline import Deadline
+from infra_validator.model_server_runners.local_process.runner import LocalProcessRunner
 from infra_validator.specs import ServingSpec
 
 

@@ -15,10 +15,10 @@ import grpc
 import pytest
 
 from component_tests.conftest import caikit_python
-from infra_validator.deadline import Deadline, wait_until
-from infra_validator.model_runtime.conformance import Model as ConformanceModel
-from infra_validator.model_runtime.conformance import Outcome, Subject, run
-from infra_validator.model_runtime.conformance_points import POINTS
+from infra_validator.core.deadline import Deadline, wait_until
+from infra_validator.model_runtime.conformance.points import POINTS
+from infra_validator.model_runtime.conformance.run import Model as ConformanceModel
+from infra_validator.model_runtime.conformance.run import Outcome, Subject, run
 
 pytestmark = pytest.mark.caikit
 

@@ -25,21 +25,21 @@ import pytest
 from component_tests.contract.kubernetes_api import BODIES, Api
 from component_tests.fakes.saved_models import SavedModels
 from infra_validator import run_validation
-from infra_validator.deadline import Clock, Deadline, wait_until
-from infra_validator.errors import InfrastructureError
+from infra_validator.core.deadline import Clock, Deadline, wait_until
+from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.states import Life
 from infra_validator.model_server_clients.tensorflow_serving import TensorFlowServingClient
 from infra_validator.model_server_runners.base_runner import failure_of
-from infra_validator.model_server_runners.kubernetes import KubernetesRunner
-from infra_validator.model_server_runners.kubernetes_api import KubernetesApi, connect
-from infra_validator.model_server_runners.kubernetes_errors import ApiError
-from infra_validator.model_server_runners.kubernetes_identity import Surroundings
-from infra_validator.model_server_runners.kubernetes_leftovers import collect_garbage, delete_pod
-from infra_validator.model_server_runners.kubernetes_rights import rights_for, role, role_binding
-from infra_validator.reason_codes import ReasonCode
+from infra_validator.model_server_runners.kubernetes.api.client import KubernetesApi, connect
+from infra_validator.model_server_runners.kubernetes.api.errors import ApiError
+from infra_validator.model_server_runners.kubernetes.identity import Surroundings
+from infra_validator.model_server_runners.kubernetes.leftovers import collect_garbage, delete_pod
+from infra_validator.model_server_runners.kubernetes.rights import rights_for, role, role_binding
+from infra_validator.model_server_runners.kubernetes.runner import KubernetesRunner
 from infra_validator.report.verdict import Verdict
 from infra_validator.serving_binaries.tensorflow_serving import binaries_of
 from infra_validator.specs import KubernetesConfig, ServingSpec
-from infra_validator.states import Life
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -311,8 +311,8 @@ def _authority(cluster: Cluster, directory: pathlib.Path) -> Json:
 
 _VALIDATOR = """
 import sys, time
-from infra_validator.deadline import Deadline
-from infra_validator.model_server_runners.kubernetes import KubernetesRunner
+from infra_validator.core.deadline import Deadline
+from infra_validator.model_server_runners.kubernetes.runner import KubernetesRunner
 from infra_validator.serving_binaries.tensorflow_serving import binaries_of
 from infra_validator.specs import ServingSpec
 spec = ServingSpec.of(sys.argv[1])

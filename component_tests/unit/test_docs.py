@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from infra_validator.reason_codes import Blames, ReasonCode
+from infra_validator.core.reason_codes import Blames, ReasonCode
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -12,15 +12,8 @@ PACKAGE = pathlib.Path(__file__).parents[2] / "infra_validator"
 
 LAYERS: dict[str, int] = {
     "_version": 0,
-    "reason_codes": 0,
-    "errors": 0,
-    "deadline": 0,
-    "interruption": 0,
-    "shutdown_signals": 1,
-    "states": 0,
+    "core": 0,
     "specs": 1,
-    "launch_plan": 1,
-    "sample_request": 1,
     "saved_model": 1,
     "protos": 1,
     "serving_binaries": 2,
@@ -47,10 +40,10 @@ FAMILIES = ("serving_binaries", "model_server_runners", "model_server_clients", 
 
 #: Heavy libraries and the only places (relative to the package) that may import them.
 ONLY_IN: dict[str, tuple[str, ...]] = {
-    "docker": ("model_server_runners/docker_daemon.py",),
-    "kubernetes": ("model_server_runners/kubernetes_access.py",),
-    "websocket": ("model_server_runners/kubernetes_api.py",),
-    "tfx": ("component.py", "driver.py", "executor.py", "blessing.py", "sample_requests/examples_artifact.py"),
+    "docker": ("model_server_runners/local_docker/daemon.py",),
+    "kubernetes": ("model_server_runners/kubernetes/api/access.py",),
+    "websocket": ("model_server_runners/kubernetes/api/client.py",),
+    "tfx": ("component.py", "driver.py", "executor.py", "blessing.py", "sample_requests/examples/artifact.py"),
     "tensorflow": (),
     "tensorflow_serving": (),
     "airflow": (),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from infra_validator import wiring
-from infra_validator.errors import InfrastructureError
+from infra_validator.core.errors import InfrastructureError
 from infra_validator.specs import KubernetesConfig
 
 

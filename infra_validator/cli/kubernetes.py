@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from infra_validator.errors import UsageError
-from infra_validator.model_server_runners.kubernetes_rights import role_yaml
+from infra_validator.core.errors import UsageError
+from infra_validator.model_server_runners.kubernetes.rights import role_yaml
 from infra_validator.specs import KubernetesConfig, ServingSpec
 
 

@@ -14,7 +14,10 @@ COMMANDS = {
     "validate": ("infra_validator.cli.validate", "validate a model: start a server, ask it, give a verdict"),
     "verify": ("infra_validator.cli.verify", "check that a model is the one that was blessed"),
     "serve": ("infra_validator.embedded_server.main", "run the embedded, TensorFlow-Serving-compatible model server"),
-    "probe-sidecar": ("infra_validator.probe.sidecar", "answer health checks with the state of a server's models"),
+    "probe-sidecar": (
+        "infra_validator.probe.sidecar.server",
+        "answer health checks with the state of a server's models",
+    ),
     "model-runtime": ("infra_validator.cli.model_runtime", "serve models to model-mesh; check and test its runtimes"),
     "kubernetes": ("infra_validator.cli.kubernetes", "print the Role that a serving spec needs in its namespace"),
     "gc": ("infra_validator.cli.gc", "remove what killed validations left behind"),

@@ -11,13 +11,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
+from infra_validator.core.errors import InfrastructureError, UsageError
 from infra_validator.embedded_server.ports import write_port_file
-from infra_validator.errors import InfrastructureError, UsageError
-from infra_validator.model_runtime.backend import BackendSettings
-from infra_validator.model_runtime.backends import BACKENDS, make_backend
-from infra_validator.model_runtime.container_memory import RESERVED_BYTES, memory_limit
+from infra_validator.model_runtime.backends.base_backend import BackendSettings
+from infra_validator.model_runtime.backends.registry import BACKENDS, make_backend
 from infra_validator.model_runtime.server import ModelRuntimeServer
 from infra_validator.model_runtime.servicer import Parameters
+from infra_validator.model_runtime.sizes.container_memory import RESERVED_BYTES, memory_limit
 from infra_validator.model_server_clients.model_runtime_contract import DEFAULT_PORT
 from infra_validator.specs.local_process import parse_size
 

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from infra_validator.deadline import Deadline
-from infra_validator.errors import AttemptFailed, UsageError
+from infra_validator.core.deadline import Deadline
+from infra_validator.core.errors import AttemptFailed, UsageError
+from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_clients.model_runtime import ModelRuntimeClient
 from infra_validator.model_server_clients.model_runtime_contract import START_SECONDS
 from infra_validator.model_server_clients.model_runtime_measurements import Measurements
-from infra_validator.reason_codes import ReasonCode
 
 _OK, _REFUSED, _USAGE, _NOT_REACHABLE, _INTERRUPTED = 0, 1, 2, 3, 130
 

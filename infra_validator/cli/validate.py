@@ -14,17 +14,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from infra_validator import api
-from infra_validator.errors import AttemptFailed, InfrastructureError, UsageError
-from infra_validator.interruption import Interruption
-from infra_validator.reason_codes import Blames, ReasonCode
+from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
+from infra_validator.core.interruption import Interruption
+from infra_validator.core.reason_codes import Blames, ReasonCode
+from infra_validator.core.sample_request import SampleRequest
+from infra_validator.core.shutdown_signals import shutdown_signals
 from infra_validator.report.verdict import SCHEMA_VERSION, Finding, ValidationReport, Verdict
-from infra_validator.sample_request import SampleRequest
-from infra_validator.sample_requests.from_file import requests_from_file
+from infra_validator.sample_requests.files.requests_file import requests_from_file
 from infra_validator.saved_model.find import find_saved_model
 from infra_validator.saved_model.graph import SavedModelGraph, read_graph
-from infra_validator.shutdown_signals import shutdown_signals
 from infra_validator.specs import RequestSpec, ServingSpec
-from infra_validator.validation import RequestSource
+from infra_validator.validation.attempt import RequestSource
 
 _EXIT_CODES = {Verdict.BLESSED: 0, Verdict.NOT_BLESSED: 1, Verdict.INCONCLUSIVE: 3}
 _WRONG_USAGE = 2

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 
-from infra_validator.errors import AttemptFailed, InfrastructureError, UsageError
+from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.saved_model.digest import model_digest
 from infra_validator.saved_model.find import find_saved_model
 

@@ -5,9 +5,9 @@
 Files, from the ground up:
 
     status.py             canonical codes; StatusError, the one error of the core
-    c_api.py              TensorFlow's C API: the only file with foreign pointers; Session, Tensor
-    wire.py               protocol buffers taken apart and put together without copying
-    tensors.py            TensorProto <-> Tensor
+    engine/c_api.py       TensorFlow's C API: the only file with foreign pointers; Session, Tensor
+    engine/wire.py        protocol buffers taken apart and put together without copying
+    engine/tensors.py     TensorProto <-> Tensor
     batch_scheduler.py    brings tasks together, in time
     batch_rows.py         tensors joined into batches and cut out of them
     batching.py           a Session whose runs are batched; its parameters

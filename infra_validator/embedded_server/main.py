@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from infra_validator._version import __version__
-from infra_validator.embedded_server import c_api, log
+from infra_validator.embedded_server import log
+from infra_validator.embedded_server.engine import c_api
 from infra_validator.embedded_server.flags import ParseResult, parse, usage
 from infra_validator.embedded_server.status import StatusError
 

@@ -6,23 +6,24 @@ import time
 
 import grpc
 
-from infra_validator.embedded_server import grpc_server, health_service, log, metrics
-from infra_validator.embedded_server.batching import Batching
-from infra_validator.embedded_server.config_file import ConfigFilePoller
+from infra_validator.embedded_server import log, metrics
 from infra_validator.embedded_server.flags import Flags
-from infra_validator.embedded_server.http_server import HttpServer
-from infra_validator.embedded_server.inference import RunSettings
-from infra_validator.embedded_server.manager import RetryPolicy
+from infra_validator.embedded_server.grpc import grpc_server, health_service
+from infra_validator.embedded_server.grpc.model_service import ModelService
+from infra_validator.embedded_server.grpc.prediction_service import Method, PredictionService
+from infra_validator.embedded_server.inference.batching import Batching
+from infra_validator.embedded_server.inference.inference import RunSettings
+from infra_validator.embedded_server.inference.warmup import warm_up
 from infra_validator.embedded_server.metrics import Metrics
-from infra_validator.embedded_server.model_config import read_model_config, read_text_proto, single_model
-from infra_validator.embedded_server.model_service import ModelService
+from infra_validator.embedded_server.models.config_file import ConfigFilePoller
+from infra_validator.embedded_server.models.manager import RetryPolicy
+from infra_validator.embedded_server.models.model_config import read_model_config, read_text_proto, single_model
+from infra_validator.embedded_server.models.servable import Servable
+from infra_validator.embedded_server.models.server_core import CoreOptions, ServerCore
 from infra_validator.embedded_server.ports import Reservation, write_port_file
-from infra_validator.embedded_server.prediction_service import Method, PredictionService
-from infra_validator.embedded_server.rest_api import RestApi, RestOptions
-from infra_validator.embedded_server.servable import Servable
-from infra_validator.embedded_server.server_core import CoreOptions, ServerCore
+from infra_validator.embedded_server.rest.api import RestApi, RestOptions
+from infra_validator.embedded_server.rest.http_server import HttpServer
 from infra_validator.embedded_server.status import Code, StatusError, from_os_error, invalid_argument
-from infra_validator.embedded_server.warmup import warm_up
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from infra_validator.model_runtime.backend import Backend, BackendError
+from infra_validator.model_runtime.backends.base_backend import Backend, BackendError
 from infra_validator.model_runtime.model_entry import Refused
 from infra_validator.model_runtime.model_table import ModelTable
 from infra_validator.model_server_clients.id_injection import NotInjectable, extract, inject

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from infra_validator.deadline import Deadline
+from infra_validator.core.deadline import Deadline
 
 _GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _LONGEST_PATH = 4096  # bytes; PATH_MAX

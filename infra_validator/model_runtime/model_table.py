@@ -21,8 +21,8 @@ from concurrent import futures
 
 import grpc
 
-from infra_validator.deadline import Deadline
-from infra_validator.model_runtime.backend import Backend, BackendError
+from infra_validator.core.deadline import Deadline
+from infra_validator.model_runtime.backends.base_backend import Backend, BackendError
 from infra_validator.model_runtime.model_entry import Entry, Refused, State, named
 from infra_validator.model_runtime.model_source import ModelSource
 

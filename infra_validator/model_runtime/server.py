@@ -12,14 +12,14 @@ from types import TracebackType
 
 import grpc
 
-from infra_validator.deadline import Deadline
-from infra_validator.errors import UsageError
-from infra_validator.model_runtime.backend import Backend
+from infra_validator.core.deadline import Deadline
+from infra_validator.core.errors import UsageError
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.model_runtime.backends.base_backend import Backend
 from infra_validator.model_runtime.inference import InferenceHandler
 from infra_validator.model_runtime.model_table import ModelTable
 from infra_validator.model_runtime.servicer import Parameters, Servicer
 from infra_validator.protos.model_runtime_pb2_grpc import add_ModelRuntimeServicer_to_server
-from infra_validator.reason_codes import ReasonCode
 
 _LOG = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import abc
 from collections.abc import Callable, Iterable
 from types import TracebackType
 
-from infra_validator.deadline import Deadline, News, wait_until
-from infra_validator.errors import AttemptFailed, DeadlineExceeded
-from infra_validator.reason_codes import ReasonCode
-from infra_validator.sample_request import SampleRequest
-from infra_validator.states import Life, ModelStatus, ModelStatusReport, Observation
+from infra_validator.core.deadline import Deadline, News, wait_until
+from infra_validator.core.errors import AttemptFailed, DeadlineExceeded
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.sample_request import SampleRequest
+from infra_validator.core.states import Life, ModelStatus, ModelStatusReport, Observation
 
 #: How a client sees the job that runs its server; ``runner.Observe`` is one.
 Job = Callable[[], Observation]

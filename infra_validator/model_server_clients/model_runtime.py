@@ -14,8 +14,11 @@ from typing import Any
 
 import grpc
 
-from infra_validator.deadline import Deadline, wait_until
-from infra_validator.errors import AttemptFailed, DeadlineExceeded, UsageError, shorten
+from infra_validator.core.deadline import Deadline, wait_until
+from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, UsageError, shorten
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.sample_request import SampleRequest
+from infra_validator.core.states import ModelStatus, ModelStatusReport
 from infra_validator.model_server_clients import model_runtime_contract as contract
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, raise_if_gone, unwatched
 from infra_validator.model_server_clients.grpc_channel import is_other_protocol, open_channel
@@ -25,9 +28,6 @@ from infra_validator.model_server_clients.pending_call import LOOK_SECONDS, Pend
 from infra_validator.model_server_clients.request_stream import RequestStream
 from infra_validator.protos import model_runtime_pb2 as pb2
 from infra_validator.protos.model_runtime_pb2_grpc import ModelRuntimeStub
-from infra_validator.reason_codes import ReasonCode
-from infra_validator.sample_request import SampleRequest
-from infra_validator.states import ModelStatus, ModelStatusReport
 
 _Status = pb2.RuntimeStatusResponse
 

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from infra_validator.deadline import Deadline
+from infra_validator.core.deadline import Deadline
 
 LOOK_SECONDS = 0.05  # how long one look takes
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 import grpc
 
-from infra_validator.deadline import Deadline, wait_until
-from infra_validator.errors import AttemptFailed, DeadlineExceeded, shorten
+from infra_validator.core.deadline import Deadline, wait_until
+from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, shorten
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.sample_request import SampleRequest
 from infra_validator.model_server_clients.base_client import Job, raise_if_gone
-from infra_validator.reason_codes import ReasonCode
-from infra_validator.sample_request import SampleRequest
 
 _LOOK_SECONDS = 0.02  # how often the job is looked at while requests are under way
 _LONGEST_TEXT = 1000  # characters of a server's message in a report

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 
 import grpc
 
-from infra_validator.deadline import Deadline
+from infra_validator.core.deadline import Deadline
+from infra_validator.core.sample_request import SampleRequest
+from infra_validator.core.states import ModelStatus, ModelStatusReport
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, unwatched
 from infra_validator.model_server_clients.grpc_channel import is_other_protocol, open_channel
 from infra_validator.model_server_clients.request_stream import RequestStream
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
-from infra_validator.sample_request import SampleRequest
-from infra_validator.states import ModelStatus, ModelStatusReport
 
 GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 

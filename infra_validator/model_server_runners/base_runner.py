@@ -15,13 +15,13 @@ import logging
 import threading
 from collections.abc import Callable
 
-from infra_validator.deadline import Deadline, News, wait_until
-from infra_validator.errors import AttemptFailed, DeadlineExceeded, InfrastructureError, JobAborted
-from infra_validator.interruption import Interruption
-from infra_validator.launch_plan import LaunchPlanner
-from infra_validator.reason_codes import Blames, ReasonCode
+from infra_validator.core.deadline import Deadline, News, wait_until
+from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError, JobAborted
+from infra_validator.core.interruption import Interruption
+from infra_validator.core.launch_plan import LaunchPlanner
+from infra_validator.core.reason_codes import Blames, ReasonCode
+from infra_validator.core.states import JobState, Life, Observation, Verb, check_move
 from infra_validator.specs import ServingSpec
-from infra_validator.states import JobState, Life, Observation, Verb, check_move
 
 _LOG = logging.getLogger(__name__)
 

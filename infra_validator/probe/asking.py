@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from infra_validator.probe import dial, exit_codes, rpc_status
+from infra_validator.probe import exit_codes
 from infra_validator.probe.model_status import (
     METADATA_METHOD,
     PREDICT_METHOD,
@@ -18,16 +18,17 @@ from infra_validator.probe.model_status import (
     status_request,
 )
 from infra_validator.probe.protobuf_wire import WireError, encode_bytes
-from infra_validator.probe.proxy import proxy_for
-from infra_validator.probe.rpc_status import RpcError, code_name
 from infra_validator.probe.settings import Settings, WantedModel
+from infra_validator.probe.transport import dial, rpc_status
+from infra_validator.probe.transport.proxy import proxy_for
+from infra_validator.probe.transport.rpc_status import RpcError, code_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from infra_validator.probe.grpcio_transport import GrpcioConnection
-    from infra_validator.probe.http2 import Connection
+    from infra_validator.probe.transport.grpcio_transport import GrpcioConnection
+    from infra_validator.probe.transport.http2 import Connection
 
     Transport = Connection | GrpcioConnection
 
@@ -129,7 +130,7 @@ def _dial(settings: Settings, until: float) -> Transport:
     if settings.transport == "own" or (settings.transport == "auto" and not proxy_for(settings.address)):
         return dial.dial(settings.address, settings, until)
     try:
-        from infra_validator.probe import grpcio_transport
+        from infra_validator.probe.transport import grpcio_transport
     except ImportError as error:
         raise dial.DialError(
             f"{settings.address} is behind a proxy or -transport grpcio was given, and grpcio cannot be imported ({error}); "

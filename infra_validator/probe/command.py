@@ -12,8 +12,8 @@ import time
 
 from infra_validator.probe import exit_codes
 from infra_validator.probe.asking import ask_once
-from infra_validator.probe.go_flags import FlagError, HelpAsked
-from infra_validator.probe.go_text import log
+from infra_validator.probe.go.flags import FlagError, HelpAsked
+from infra_validator.probe.go.text import log
 from infra_validator.probe.settings import Settings, read_settings, usage_text
 
 TYPE_CHECKING = False

@@ -8,8 +8,8 @@ from __future__ import annotations
 from infra_validator.probe import exit_codes
 from infra_validator.probe.asking import Answer
 from infra_validator.probe.model_status import END, VersionStatus
-from infra_validator.probe.rpc_status import code_name
 from infra_validator.probe.settings import Settings
+from infra_validator.probe.transport.rpc_status import code_name
 
 
 def as_json(settings: Settings, code: int, answers: list[Answer]) -> str:

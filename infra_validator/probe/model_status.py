@@ -6,9 +6,9 @@ Field numbers: ``tensorflow_serving/apis/{model,get_model_status,get_model_metad
 from __future__ import annotations
 
 from infra_validator.probe import exit_codes
-from infra_validator.probe.go_text import quote
+from infra_validator.probe.go.text import quote
 from infra_validator.probe.protobuf_wire import BYTES, VARINT, WireError, encode_bytes, encode_number, fields, signed
-from infra_validator.probe.rpc_status import code_name
+from infra_validator.probe.transport.rpc_status import code_name
 
 STATUS_METHOD = "/tensorflow.serving.ModelService/GetModelStatus"
 METADATA_METHOD = "/tensorflow.serving.PredictionService/GetModelMetadata"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from infra_validator._version import __version__
-from infra_validator.probe.address import Address, AddressError, parse_address
-from infra_validator.probe.go_flags import (
+from infra_validator.probe.go.flags import (
     BoolFlag,
     DurationFlag,
     Flag,
@@ -18,6 +17,7 @@ from infra_validator.probe.go_flags import (
     usage,
 )
 from infra_validator.probe.model_status import POLICIES
+from infra_validator.probe.transport.address import Address, AddressError, parse_address
 
 _SECOND = 1_000_000_000  # nanoseconds
 _LARGEST_SAMPLE = 64 * 1024 * 1024  # octets

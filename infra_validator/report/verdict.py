@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from infra_validator._version import __version__
-from infra_validator.reason_codes import ReasonCode
+from infra_validator.core.reason_codes import ReasonCode
 
 #: Raised when a field changes its meaning; added fields do not count.
 SCHEMA_VERSION = 1

@@ -6,9 +6,9 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from infra_validator.errors import UsageError
-from infra_validator.reason_codes import ReasonCode
-from infra_validator.sample_request import SampleRequest
+from infra_validator.core.errors import UsageError
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.sample_request import SampleRequest
 from infra_validator.sample_requests import methods
 
 _METHODS = {

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from google.protobuf import message
 
-from infra_validator.errors import UsageError
+from infra_validator.core.errors import UsageError
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.sample_request import SampleRequest
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
-from infra_validator.reason_codes import ReasonCode
-from infra_validator.sample_request import SampleRequest
 from infra_validator.sample_requests import methods
 from infra_validator.saved_model.wire import WireError, field_numbers
 

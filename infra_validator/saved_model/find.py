@@ -7,8 +7,8 @@ import errno
 import os
 import re
 
-from infra_validator.errors import AttemptFailed, InfrastructureError
-from infra_validator.reason_codes import ReasonCode
+from infra_validator.core.errors import AttemptFailed, InfrastructureError
+from infra_validator.core.reason_codes import ReasonCode
 
 GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")  # in the order in which TensorFlow looks for them
 

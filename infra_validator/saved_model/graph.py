@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from google.protobuf import message, text_format
 
-from infra_validator.errors import AttemptFailed
+from infra_validator.core.errors import AttemptFailed
+from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.protos import tensorflow_pb2
-from infra_validator.reason_codes import ReasonCode
 from infra_validator.saved_model.find import GRAPH_FILES, unreadable
 from infra_validator.saved_model.wire import DELIMITED, Buffer, WireError, field_numbers, fields
 

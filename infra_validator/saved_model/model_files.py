@@ -10,8 +10,8 @@ import os
 import re
 from collections.abc import Iterable
 
-from infra_validator.errors import AttemptFailed
-from infra_validator.reason_codes import ReasonCode
+from infra_validator.core.errors import AttemptFailed
+from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.saved_model.find import unreadable
 from infra_validator.saved_model.graph import SavedModelGraph, read_graph
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import abc
 
-from infra_validator.launch_plan import LaunchPlan
-from infra_validator.reason_codes import ReasonCode
+from infra_validator.core.launch_plan import LaunchPlan
+from infra_validator.core.reason_codes import ReasonCode
 
 
 class BaseServingBinary(abc.ABC):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from google.protobuf import text_format
 
-from infra_validator.errors import SpecError, shorten
-from infra_validator.launch_plan import literal
+from infra_validator.core.errors import SpecError, shorten
+from infra_validator.core.launch_plan import literal
 from infra_validator.protos import tensorflow_serving_pb2 as pb
 
 _FIELD = "serving_spec.tensorflow_serving.model_config_file"

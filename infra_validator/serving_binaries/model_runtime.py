@@ -11,9 +11,9 @@ import sys
 from typing import Any
 
 from infra_validator._version import __version__
-from infra_validator.errors import InfrastructureError, SpecError
-from infra_validator.launch_plan import LaunchPlan, ModelMount, literal
-from infra_validator.reason_codes import ReasonCode
+from infra_validator.core.errors import InfrastructureError, SpecError
+from infra_validator.core.launch_plan import LaunchPlan, ModelMount, literal
+from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.specs import ModelRuntimeConfig, ServingSpec
 

@@ -16,9 +16,9 @@ import sys
 from collections.abc import Mapping
 
 from infra_validator._version import __version__
-from infra_validator.errors import InfrastructureError, SpecError
-from infra_validator.launch_plan import LaunchPlan, ModelMount, literal
-from infra_validator.reason_codes import ReasonCode
+from infra_validator.core.errors import InfrastructureError, SpecError
+from infra_validator.core.launch_plan import LaunchPlan, ModelMount, literal
+from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.serving_binaries.model_config_file import read_model_config
 from infra_validator.serving_binaries.tensorflow_serving_log import PORT_TAKEN, explain

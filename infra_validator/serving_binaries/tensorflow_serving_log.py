@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from infra_validator.reason_codes import ReasonCode
+from infra_validator.core.reason_codes import ReasonCode
 
 #: What the server prints when it ends because its port is in use.
 PORT_TAKEN = r"Failed to BuildAndStart gRPC server|(?i:address already in use)"

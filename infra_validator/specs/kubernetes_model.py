@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from infra_validator.errors import SpecError
+from infra_validator.core.errors import SpecError
 from infra_validator.specs.local_process import environment, size
 from infra_validator.specs.reader import not_empty, one_of, spec_field
 

@@ -8,7 +8,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 
-from infra_validator.errors import SpecError
+from infra_validator.core.errors import SpecError
 from infra_validator.specs.local_process import environment, size
 from infra_validator.specs.reader import above_zero, not_negative, one_of, spec_field
 

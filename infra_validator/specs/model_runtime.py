@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 
-from infra_validator.errors import SpecError
+from infra_validator.core.errors import SpecError
 from infra_validator.specs.local_process import size
 from infra_validator.specs.reader import not_negative, port, spec_field
 

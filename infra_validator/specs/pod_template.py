@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from infra_validator.errors import SpecError
+from infra_validator.core.errors import SpecError
 
 #: The container of the server; a template's container of this name is merged into ours.
 SERVER_CONTAINER = "model-server"

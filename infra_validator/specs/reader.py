@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from infra_validator.errors import SpecError
+from infra_validator.core.errors import SpecError
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import Any
 
-from infra_validator.errors import SpecError
+from infra_validator.core.errors import SpecError
 from infra_validator.specs.kubernetes import KubernetesConfig
 from infra_validator.specs.local_docker import LocalDockerConfig
 from infra_validator.specs.local_process import LocalProcessConfig

@@ -6,7 +6,7 @@ import dataclasses
 import enum
 from typing import Any
 
-from infra_validator.errors import SpecError
+from infra_validator.core.errors import SpecError
 from infra_validator.specs.reader import above_zero, not_negative, read, spec_field, to_dict
 
 

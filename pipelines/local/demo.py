@@ -24,7 +24,7 @@ def main() -> int:
     _say("importing TFX, which takes a while")
     from tfx import v1 as tfx
 
-    from infra_validator.errors import InfraValidatorError
+    from infra_validator.core.errors import InfraValidatorError
     from pipelines.local import data
     from pipelines.local.pipeline import create_pipeline
     from pipelines.outcome import read_outcome

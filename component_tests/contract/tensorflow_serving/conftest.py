@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from component_tests.fakes.embedded_server_process import EmbeddedServerProcess, embedded_server
 from component_tests.fakes.saved_models import GOOD, SavedModels
+from component_tests.fakes.servers.embedded_server_process import EmbeddedServerProcess, embedded_server
 
 #: Broken models that load all the same and fail at the first request.
 LOADABLE = (*GOOD, "missing_variables", "missing_tensor")

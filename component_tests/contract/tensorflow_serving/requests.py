@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from component_tests.fakes.embedded_server_process import EmbeddedServerProcess
+from component_tests.fakes.servers.embedded_server_process import EmbeddedServerProcess
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 

@@ -19,8 +19,8 @@ import pytest
 
 from component_tests.contract.tensorflow_serving.requests import MODEL, PREDICTION, predict_request, spec, tensor
 from component_tests.contract.tensorflow_serving.test_rest import post, predictions
-from component_tests.fakes.embedded_server_process import EmbeddedServerProcess, embedded_server
 from component_tests.fakes.saved_models import SavedModels
+from component_tests.fakes.servers.embedded_server_process import EmbeddedServerProcess, embedded_server
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 

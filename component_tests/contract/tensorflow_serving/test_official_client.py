@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from component_tests.fakes.embedded_server_process import ROOT, EmbeddedServerProcess
+from component_tests.fakes.servers.embedded_server_process import ROOT, EmbeddedServerProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.tfx]  # the package comes with TFX and imports TensorFlow
 

@@ -20,8 +20,8 @@ from component_tests.contract.tensorflow_serving.requests import (
     strings,
     tensor,
 )
-from component_tests.fakes.embedded_server_process import EmbeddedServerProcess, embedded_server
 from component_tests.fakes.saved_models import SavedModels
+from component_tests.fakes.servers.embedded_server_process import EmbeddedServerProcess, embedded_server
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 

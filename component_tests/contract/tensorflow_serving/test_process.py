@@ -15,12 +15,12 @@ import grpc
 import pytest
 
 from component_tests.contract.tensorflow_serving.requests import PREDICTION, predict_request, spec, status, tensor
-from component_tests.fakes.embedded_server_process import (
+from component_tests.fakes.saved_models import SavedModels
+from component_tests.fakes.servers.embedded_server_process import (
     ROOT,
     EmbeddedServerProcess,
     embedded_server,
 )
-from component_tests.fakes.saved_models import SavedModels
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from component_tests.fakes.embedded_server_process import EmbeddedServerProcess, embedded_server
 from component_tests.fakes.saved_models import SavedModels
+from component_tests.fakes.servers.embedded_server_process import EmbeddedServerProcess, embedded_server
 
 
 class Reply:

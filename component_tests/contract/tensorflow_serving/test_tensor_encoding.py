@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from component_tests.fakes.saved_models import SavedModels
-from infra_validator.embedded_server import tensors, wire
-from infra_validator.embedded_server.c_api import Tensor, load_library
-from infra_validator.embedded_server.inference import RunSettings
-from infra_validator.embedded_server.prediction_service import PredictionService
-from infra_validator.embedded_server.servable import Servable
+from infra_validator.embedded_server.engine import tensors, wire
+from infra_validator.embedded_server.engine.c_api import Tensor, load_library
+from infra_validator.embedded_server.grpc.prediction_service import PredictionService
+from infra_validator.embedded_server.inference.inference import RunSettings
+from infra_validator.embedded_server.models.servable import Servable
 from infra_validator.embedded_server.status import StatusError
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2

@@ -17,8 +17,8 @@ from component_tests.contract.tensorflow_serving.requests import (
     spec,
     tensor,
 )
-from component_tests.fakes.embedded_server_process import embedded_server
 from component_tests.fakes.saved_models import SavedModels
+from component_tests.fakes.servers.embedded_server_process import embedded_server
 from infra_validator.protos import health_pb2
 
 pytestmark = pytest.mark.slow

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from component_tests.contract.tensorflow_serving.requests import examples_input, predict_request, spec, tensor
-from component_tests.fakes.embedded_server_process import embedded_server
 from component_tests.fakes.saved_models import SavedModels
+from component_tests.fakes.servers.embedded_server_process import embedded_server
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
-from infra_validator.sample_requests.tfrecord import write_records
+from infra_validator.sample_requests.files.tfrecord import write_records
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,330 @@
+"""Real model servers that misbehave on purpose, each in one way: the same program for every platform.
+
+    python -m component_tests.fakes.servers.misbehaving_servers MODE --port=8500 [--bind_address=127.0.0.1] [--port_file=PATH]
+
+Other ``--flags`` are ignored, so the command line of a real server fits. ``MODES`` says what each mode does. With ``--port_file`` a free
+port is taken and written there, as our embedded server does. grpc is only needed by the modes that answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+MODES = {
+    "good": "answers as a model server does: AVAILABLE, and Predict",
+    "exits_0": "exits with 0 at once",
+    "exits_1": "prints why to its error output and exits with 1",
+    "load_failed": "prints what TensorFlow Serving prints when the first load failed, and exits with 255",
+    "port_in_use": "prints what TensorFlow Serving prints when its port is in use, and exits with 255",
+    "segfault": "dies by SIGSEGV",
+    "mute": "runs, never listens and tells no port",
+    "deaf": "listens and never answers, not even the connection's preface",
+    "slow": "answers every call after 30 seconds",
+    "chatty": "prints 1 GiB without a newline, then is good",
+    "garbage": "answers every connection with random bytes",
+    "ignores_sigterm": "is good, and ignores SIGTERM",
+    "forks": "is good, with children that ignore SIGTERM: one in its group, one in a session of its own",
+    "leaves_children": "starts such children and exits with 0",
+    "closes_port": "is good for the first status call, then closes its port and runs on",
+    "late": "says that it reads the model, opens its port after 2 seconds, then is good",
+    "eats_memory": "takes 16 MiB more and more without end; listens, never answers",
+    "fails_predict": "AVAILABLE, but Predict is FAILED_PRECONDITION",
+    "dies_at_predict": "AVAILABLE, but exits with 3 at the first Predict",
+    "never_available": "LOADING without end",
+    "ends_with_error": "END with an error status",
+    "shares_port": "is good, with SO_REUSEPORT on its port",
+}
+
+_MIB = b"x" * 2**20
+
+
+class Flags:
+    """The flags that mean something here."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        given = dict(item[2:].partition("=")[::2] for item in arguments if item.startswith("--") and "=" in item)
+        self.address = given.get("bind_address", "0.0.0.0")
+        self.port = int(given.get("port", "0" if "port_file" in given else "8500"))
+        self.port_file = given.get("port_file", "")
+
+    def tell_port(self, port: int) -> None:
+        if not self.port_file:
+            return
+        with open(f"{self.port_file}.new", "w") as file:
+            json.dump({"grpc": port, "rest": 0, "pid": os.getpid()}, file)
+        os.replace(f"{self.port_file}.new", self.port_file)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def sleep_for_good() -> None:
+    while True:
+        time.sleep(3600)
+
+
+def listen(flags: Flags) -> socket.socket:
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind((flags.address, flags.port))
+    server.listen(64)
+    flags.tell_port(server.getsockname()[1])
+    return server
+
+
+# -------------------------------------------------------------------- servers that answer
+
+
+class Answers:
+    """What a model server that answers does; the modes change it.
+
+    Attributes:
+      state: the model's state, a ModelVersionStatus.State; error: its status' error code and message.
+      before_status, before_predict: called before each answer, with grpc's context.
+    """
+
+    def __init__(self) -> None:
+        self.state: Any = 30  # AVAILABLE
+        self.error = (0, "")
+        self.before_status: Callable[[Any], None] = lambda context: None
+        self.before_predict: Callable[[Any], None] = lambda context: None
+
+    def get_model_status(self, request: Any, context: Any) -> Any:
+        from infra_validator.protos import tensorflow_serving_pb2 as pb
+
+        self.before_status(context)
+        response = pb.GetModelStatusResponse()
+        version = response.model_version_status.add(version=1, state=self.state)
+        status: Any = version.status
+        status.error_code, status.error_message = self.error
+        return response
+
+    def predict(self, request: bytes, context: Any) -> bytes:
+        self.before_predict(context)
+        return b""  # an empty PredictResponse
+
+
+def answer(flags: Flags, answers: Answers, *, reuse_port: bool = False) -> None:
+    """Serve for good."""
+    from concurrent import futures
+
+    import grpc
+
+    from infra_validator.protos import tensorflow_serving_pb2 as pb
+
+    server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", int(reuse_port))])
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                "tensorflow.serving.ModelService",
+                {
+                    "GetModelStatus": grpc.unary_unary_rpc_method_handler(
+                        answers.get_model_status,
+                        request_deserializer=pb.GetModelStatusRequest.FromString,
+                        response_serializer=pb.GetModelStatusResponse.SerializeToString,
+                    )
+                },
+            ),
+            grpc.method_handlers_generic_handler(
+                "tensorflow.serving.PredictionService",
+                {"Predict": grpc.unary_unary_rpc_method_handler(answers.predict)},
+            ),
+        )
+    )
+    try:
+        port = server.add_insecure_port(f"{flags.address}:{flags.port}")
+    except RuntimeError as error:
+        port = 0
+        say(str(error))
+    if port == 0:
+        say("Failed to start server. Error: INVALID_ARGUMENT: Failed to BuildAndStart gRPC server")
+        os._exit(255)
+    say(f"Running gRPC ModelServer at {flags.address}:{port} ...")  # before the first answer can make a test go on
+    server.start()
+    flags.tell_port(port)
+    server.wait_for_termination()
+
+
+# -------------------------------------------------------------------- the modes
+
+
+def good(flags: Flags) -> None:
+    answer(flags, Answers())
+
+
+def exits_0(flags: Flags) -> None:
+    sys.exit(0)
+
+
+def exits_1(flags: Flags) -> None:
+    say("cannot go on: the moon is full")
+    sys.exit(1)
+
+
+def load_failed(flags: Flags) -> None:
+    print(
+        "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{name: m version: 1 due to error: "
+        "NOT_FOUND: Op type not registered 'OpThatNobodyHas' in binary running on here.}, }",
+        flush=True,
+    )
+    sys.exit(255)
+
+
+def port_in_use(flags: Flags) -> None:
+    print("Failed to start server. Error: INVALID_ARGUMENT: Failed to BuildAndStart gRPC server", flush=True)
+    sys.exit(255)
+
+
+def segfault(flags: Flags) -> None:
+    say("about to crash")
+    signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def mute(flags: Flags) -> None:
+    sleep_for_good()
+
+
+def deaf(flags: Flags) -> None:
+    with listen(flags):
+        sleep_for_good()
+
+
+def slow(flags: Flags) -> None:
+    answers = Answers()
+    answers.before_status = answers.before_predict = lambda context: time.sleep(30)
+    answer(flags, answers)
+
+
+def chatty(flags: Flags) -> None:
+    for _ in range(1024):
+        os.write(2, _MIB)
+    say("\nthat was all")
+    good(flags)
+
+
+def garbage(flags: Flags) -> None:
+    with listen(flags) as server:
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(os.urandom(4096))
+
+
+def ignores_sigterm(flags: Flags) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    good(flags)
+
+
+def _start_children() -> None:
+    program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(120)"
+    for own_session in (False, True):
+        child = subprocess.Popen([sys.executable, "-c", program], start_new_session=own_session)
+        say(f"child {child.pid}")
+
+
+def forks(flags: Flags) -> None:
+    _start_children()
+    good(flags)
+
+
+def leaves_children(flags: Flags) -> None:
+    _start_children()
+    os._exit(0)
+
+
+def closes_port(flags: Flags) -> None:
+    answers = Answers()
+    once = threading.Event()
+
+    def close_after_first(context: Any) -> None:
+        if once.is_set():
+            return
+        once.set()
+        # gRPC listens with more than one descriptor on some systems; close every listening socket of this process.
+        threading.Timer(0.1, _close_listening_sockets).start()
+
+    answers.before_status = close_after_first
+    answer(flags, answers)
+
+
+def _close_listening_sockets() -> None:
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                continue
+            duplicate = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue
+        with duplicate:
+            try:
+                duplicate.shutdown(socket.SHUT_RDWR)  # a listening socket ceases to listen, whoever else holds it
+            except OSError:
+                pass
+
+
+def late(flags: Flags) -> None:
+    say("reading the model")
+    time.sleep(2)
+    good(flags)
+
+
+def eats_memory(flags: Flags) -> None:
+    eaten = []
+    with listen(flags):
+        while True:
+            eaten.append(bytearray(b"x" * 2**24))
+            time.sleep(0.01)
+
+
+def fails_predict(flags: Flags) -> None:
+    import grpc
+
+    answers = Answers()
+    answers.before_predict = lambda context: context.abort(
+        grpc.StatusCode.FAILED_PRECONDITION, "Could not find variable Variable_1."
+    )
+    answer(flags, answers)
+
+
+def dies_at_predict(flags: Flags) -> None:
+    answers = Answers()
+    answers.before_predict = lambda context: os._exit(3)
+    answer(flags, answers)
+
+
+def never_available(flags: Flags) -> None:
+    answers = Answers()
+    answers.state = 20  # LOADING
+    answer(flags, answers)
+
+
+def ends_with_error(flags: Flags) -> None:
+    answers = Answers()
+    answers.state, answers.error = 50, (5, "Op type not registered 'OpThatNobodyHas'")  # END, NOT_FOUND
+    answer(flags, answers)
+
+
+def shares_port(flags: Flags) -> None:
+    answer(flags, Answers(), reuse_port=True)
+
+
+def main() -> None:
+    mode = sys.argv[1] if len(sys.argv) > 1 else ""
+    if mode not in MODES:
+        sys.exit(f"usage: misbehaving_servers.py MODE [--flag=value ...]; modes: {', '.join(MODES)}")
+    globals()[mode](Flags(sys.argv[2:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The one exception tree. Each class says who must act.
+
+    InfraValidatorError
+    ├── UsageError                  the caller: a flag, an argument, a file that was named
+    │   └── SpecError               the caller: a field of a spec (also a ValueError)
+    ├── InfrastructureError         the operator: the test could not be carried out; no model is blamed
+    │   └── ExamplesError           the operator: the sample requests could not be read
+    ├── AttemptFailed               the model's author: a server ran, or was refused the model, and the attempt failed
+    │   └── JobAborted              nobody yet: the platform ended the job; tried again while tries are left
+    ├── ModelRejected               the pipeline's owner: the verdict is NOT_BLESSED and on_rejected is raise
+    ├── DeadlineExceeded            the code that set the deadline: it knows what the wait was for (also a TimeoutError)
+    └── IllegalStateError           the programmer: verbs called in the wrong order (also an AssertionError)
+
+Every error that reaches a user has a reason code; the code holds the plain sentence and the next step. Data stands in
+attributes, text is made in ``__str__``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infra_validator.core.reason_codes import ReasonCode
+
+_LONGEST_DETAIL = 4000  # characters; foreign messages (a daemon's, an API server's) can be megabytes
+
+
+def shorten(text: str, limit: int = _LONGEST_DETAIL) -> str:
+    """``text`` in at most ``limit`` characters; what is cut is said."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]} ... ({len(text) - limit} more characters)"
+
+
+class InfraValidatorError(Exception):
+    """Root of everything the package raises on purpose."""
+
+
+class _ReasonedError(InfraValidatorError):
+    """An error with a reason code.
+
+    Attributes:
+      reason: the reason code.
+      detail: what happened, to which thing, in one sentence.
+      next_step: what to do; the reason code's own unless a better one is known.
+      fingerprint: what makes two failures the same failure; equal ones in a row are not retried.
+      report: the ValidationReport, where there is one (set by ``api.validate``).
+    """
+
+    report: Any = None
+
+    def __init__(self, reason: ReasonCode, detail: str = "", *, next_step: str = "", fingerprint: str = "") -> None:
+        self.reason = reason
+        self.detail = shorten(detail)
+        self.next_step = next_step or reason.next_step
+        self.fingerprint = fingerprint or f"{reason.name}: {self.detail}"
+        super().__init__(reason, detail)
+
+    @property
+    def sentence(self) -> str:
+        """The reason code's plain sentence, with the detail where there is one."""
+        return f"{self.reason.sentence} {self.detail}".strip()
+
+    def __str__(self) -> str:
+        return f"{self.reason.name}: {self.sentence} Next step: {self.next_step}"
+
+
+class UsageError(_ReasonedError):
+    """The caller's mistake: nothing was started."""
+
+    def __init__(self, detail: str, *, reason: ReasonCode = ReasonCode.WRONG_USAGE, next_step: str = "") -> None:
+        super().__init__(reason, detail, next_step=next_step)
+
+
+class SpecError(UsageError, ValueError):
+    """A field of a spec is wrong.
+
+    Attributes:
+      field: the path of the field, e.g. ``serving_spec.local_docker.client_timeout_seconds``.
+    """
+
+    def __init__(self, field: str, problem: str, *, next_step: str = "") -> None:
+        self.field = field
+        super().__init__(f"{field}: {problem}", reason=ReasonCode.BAD_SPEC, next_step=next_step)
+
+
+class InfrastructureError(_ReasonedError):
+    """The test could not be carried out: the server's process never ran, or something around it is missing."""
+
+
+class ExamplesError(InfrastructureError):
+    """The sample requests could not be read."""
+
+
+class AttemptFailed(_ReasonedError):
+    """A failure that counts against the model."""
+
+
+class JobAborted(AttemptFailed):
+    """The platform ended the job (eviction, deletion by somebody else, a daemon's restart)."""
+
+
+class ModelRejected(_ReasonedError):
+    """Raised for NOT_BLESSED when the validation spec says ``on_rejected: raise``."""
+
+
+class DeadlineExceeded(InfraValidatorError, TimeoutError):
+    """A wait was not answered in time. Whoever set the deadline turns it into what it means there."""
+
+    def __str__(self) -> str:
+        return self.args[0] if self.args else "The deadline was exceeded."
+
+
+class IllegalStateError(InfraValidatorError, AssertionError):
+    """A verb was called in a state where it makes no sense; the message says what to call."""

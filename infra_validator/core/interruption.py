@@ -1,0 +1,49 @@
+"""How a running validation is told to end early: by a signal, a caller's button, a pipeline's shutdown."""
+
+from __future__ import annotations
+
+import threading
+
+from infra_validator.core.deadline import News
+from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.reason_codes import ReasonCode
+
+
+class Interruption:
+    """Set once, from any thread or signal handler; every wait of the validation then ends with INTERRUPTED.
+
+    Cleaning up is never interrupted: whoever waits stops what it started on its way out.
+    """
+
+    def __init__(self) -> None:
+        self._why: str | None = None
+        self._listeners: list[News] = []
+        self._lock = threading.Lock()
+
+    @property
+    def why(self) -> str | None:
+        """What interrupted, e.g. ``SIGTERM``; None while nothing did."""
+        return self._why
+
+    def set(self, why: str) -> None:
+        """Interrupt. A second call changes nothing. Takes no lock that a waiting thread could hold."""
+        if self._why is None:
+            self._why = why
+        for news in list(self._listeners):
+            threading.Thread(target=news.announce, daemon=True).start()
+
+    def check(self) -> None:
+        """Raise InfrastructureError(INTERRUPTED) if interrupted."""
+        if self._why is not None:
+            raise InfrastructureError(ReasonCode.INTERRUPTED, f"{self._why}.")
+
+    def wakes(self, news: News) -> None:
+        """Have ``news`` announced when the interruption comes."""
+        with self._lock:
+            self._listeners.append(news)
+
+    def forget(self, news: News) -> None:
+        """Undo ``wakes``."""
+        with self._lock:
+            if news in self._listeners:
+                self._listeners.remove(news)

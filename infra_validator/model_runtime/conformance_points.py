@@ -1,7 +1,0 @@
-"""All points of model-mesh's ModelRuntime contract, in the order in which model-mesh would meet them."""
-
-from __future__ import annotations
-
-from infra_validator.model_runtime import conformance_of_loads, conformance_of_unloads
-
-POINTS = (*conformance_of_loads.POINTS, *conformance_of_unloads.POINTS)

@@ -1,0 +1,255 @@
+"""Sends a model through the API server: a tar archive over ``exec`` into an init container that waits for it.
+
+The archive is made while it is sent; nothing is written to this machine's disk. Its length is known beforehand and told to the other side,
+because the older exec protocol (``v4.channel.k8s.io``) cannot close the standard input, and tar would wait for its end for good.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import select
+import tarfile
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from infra_validator.core.deadline import Deadline
+from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.model_server_runners.kubernetes.causes import UPLOAD_CONTAINER
+from infra_validator.model_server_runners.kubernetes.pod.model_source import RECEIVING_DIRECTORY, UPLOAD_MARKER
+
+PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+_STDIN, _STDOUT, _STDERR, _ERROR = 0, 1, 2, 3
+_BINARY, _CLOSE = 2, 8  # WebSocket opcodes
+_CHUNK = 256 * 1024
+_BLOCK = 512
+_SILENCE_SECONDS = 60.0  # a peer that takes nothing for this long is gone
+_PROGRESS_SECONDS = 5.0
+
+#: $0 directory, $1 length, $2 marker. As the container's own user: the owners in the archive mean nothing there.
+_RECEIVE = 'set -e; mkdir -p "$0"; head -c "$1" | tar -xof - -C "$0"; : > "$2"'
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    header: bytes
+    path: str  # empty for a directory
+    size: int
+
+
+class Archive:
+    """The tar archive of a directory, to be sent.
+
+    Args:
+      directory: the SavedModel directory; symbolic links are followed.
+
+    Attributes:
+      model_bytes: the size of its files.
+      length: the length of the archive in bytes.
+
+    Raises:
+      InfrastructureError: a file cannot be read (MODEL_NOT_READABLE).
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._entries = list(_entries(directory))
+        self.model_bytes = sum(entry.size for entry in self._entries)
+        self.length = sum(len(entry.header) + _padded(entry.size) for entry in self._entries) + 2 * _BLOCK
+
+    def chunks(self) -> Iterator[bytes]:
+        """The archive's bytes.
+
+        Raises:
+          InfrastructureError: a file has changed its size since.
+        """
+        for entry in self._entries:
+            yield entry.header
+            if entry.path:
+                yield from _contents(entry)
+        yield bytes(2 * _BLOCK)
+
+
+def _entries(directory: str) -> Iterator[_Entry]:
+    def fail(error: OSError) -> None:
+        raise error  # os.walk would leave out what it cannot list
+
+    try:
+        for folder, names, files in os.walk(directory, followlinks=True, onerror=fail):
+            names[:] = sorted(name for name in names if not _leads_back(os.path.join(folder, name)))
+            inside = os.path.relpath(folder, directory)
+            if inside != ".":
+                yield _entry(inside, "", 0, tarfile.DIRTYPE, 0o755)
+            for name in sorted(files):
+                path = os.path.join(folder, name)
+                name_inside = os.path.normpath(os.path.join(inside, name))
+                yield _entry(name_inside, path, os.stat(path).st_size, tarfile.REGTYPE, 0o644)
+    except OSError as error:
+        raise _not_readable(error) from error
+
+
+def _leads_back(folder: str) -> bool:
+    """Whether a directory is a symbolic link to one that it lies in."""
+    real = os.path.realpath(folder)
+    inside = os.path.realpath(os.path.dirname(folder))
+    return os.path.islink(folder) and (inside == real or inside.startswith(real + os.sep))
+
+
+def _entry(name: str, path: str, size: int, kind: bytes, mode: int) -> _Entry:
+    info = tarfile.TarInfo(name)
+    info.type, info.mode, info.size = kind, mode, size
+    return _Entry(info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"), path, size)
+
+
+def _padded(size: int) -> int:
+    return (size + _BLOCK - 1) // _BLOCK * _BLOCK
+
+
+def _contents(entry: _Entry) -> Iterator[bytes]:
+    left = entry.size
+    try:
+        with open(entry.path, "rb") as file:
+            while left:
+                data = file.read(min(_CHUNK, left))
+                if not data:
+                    break
+                left -= len(data)
+                yield data
+            if left or file.read(1):
+                raise InfrastructureError(
+                    ReasonCode.MODEL_NOT_DELIVERED, f"{entry.path} changed its size while it was sent."
+                )
+    except OSError as error:
+        raise _not_readable(error) from error
+    yield bytes(_padded(entry.size) - entry.size)
+
+
+def _not_readable(error: OSError) -> InfrastructureError:
+    return InfrastructureError(ReasonCode.MODEL_NOT_READABLE, f"{error.filename}: {error.strerror}.")
+
+
+def exec_query() -> str:
+    """The query of the exec call, without the length; see ``receive_command``."""
+    return urllib.parse.urlencode(
+        {"container": UPLOAD_CONTAINER, "stdin": "true", "stdout": "true", "stderr": "true", "tty": "false"}
+    )
+
+
+def receive_command(length: int) -> str:
+    """The command of the exec call as a part of its query."""
+    marker = f"{RECEIVING_DIRECTORY}/{UPLOAD_MARKER}"
+    command = ["sh", "-c", _RECEIVE, f"{RECEIVING_DIRECTORY}/model", str(length), marker]
+    return urllib.parse.urlencode([("command", part) for part in command])
+
+
+def send(
+    archive: Archive,
+    stream: Any,
+    deadline: Deadline,
+    check: Callable[[], None],
+    on_progress: Callable[[str], None],
+) -> float:
+    """Send the archive and wait for the other side's word that it is unpacked.
+
+    Args:
+      archive: what is sent.
+      stream: an open WebSocket with one of PROTOCOLS.
+      deadline: bounds it all.
+      check: called between chunks; raises to give up.
+      on_progress: told how far it is, every few seconds.
+
+    Returns:
+      Seconds that it took.
+
+    Raises:
+      InfrastructureError: MODEL_NOT_DELIVERED, with the other side's words.
+    """
+    began = told = time.monotonic()
+    answer = _Answer(stream)
+    sent = 0
+    try:
+        for chunk in _whole_chunks(archive.chunks()):
+            check()
+            if deadline.expired():
+                raise _failed(f"the time was over after {sent / 2**20:.0f} MiB")
+            stream.settimeout(min(_SILENCE_SECONDS, max(0.001, deadline.remaining())))
+            stream.send(b"\0" + chunk, _BINARY)
+            sent += len(chunk)
+            answer.look(0.0)
+            if answer.over:
+                break
+            now = time.monotonic()
+            if now - told >= _PROGRESS_SECONDS:
+                told = now
+                on_progress(f"uploading the model: {sent / 2**20:.0f} of {archive.length / 2**20:.0f} MiB")
+        while not answer.over:
+            check()
+            if deadline.expired():
+                raise _failed("the pod did not say that it is unpacked")
+            answer.look(min(0.2, deadline.remaining()))
+    except InfrastructureError:
+        raise
+    except Exception as error:  # the library's, the socket's
+        raise _failed(f"the stream broke after {sent / 2**20:.1f} MiB: {type(error).__name__}: {error}") from error
+    answer.check()
+    return time.monotonic() - began
+
+
+def _whole_chunks(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Many small parts as few large ones: every WebSocket frame costs."""
+    held: list[bytes] = []
+    size = 0
+    for part in parts:
+        held.append(part)
+        size += len(part)
+        if size >= _CHUNK:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)
+
+
+class _Answer:
+    """What comes back from the command in the pod.
+
+    Attributes:
+      over: whether the command has ended or the stream was closed.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._said = b""
+        self._status = b""
+        self.over = False
+
+    def look(self, seconds: float) -> None:
+        """Take what has come, waiting for at most ``seconds`` if nothing has."""
+        pending = getattr(self._stream.sock, "pending", None)
+        while not self.over and ((pending and pending()) or select.select([self._stream.sock], [], [], seconds)[0]):
+            opcode, data = self._stream.recv_data()
+            seconds = 0.0
+            if opcode == _CLOSE:
+                self.over = True
+            elif data and data[0] in (_STDOUT, _STDERR):
+                self._said = (self._said + data[1:])[-2000:]
+            elif data and data[0] == _ERROR and len(data) > 1:
+                self._status, self.over = data[1:], True
+
+    def check(self) -> None:
+        """Raise unless the command said that it succeeded."""
+        try:
+            status = json.loads(self._status or b"{}")
+        except ValueError:
+            status = {}
+        if status.get("status") == "Success":
+            return
+        said = " ".join(self._said.decode("utf-8", "replace").split())
+        words = status.get("message") or "the stream was closed before the pod had the model"
+        raise _failed(f"{words}{': ' + said if said else ''}")
+
+
+def _failed(detail: str) -> InfrastructureError:
+    return InfrastructureError(ReasonCode.MODEL_NOT_DELIVERED, f"The upload failed: {detail}.")

@@ -1,0 +1,192 @@
+"""Pods that nobody deleted: found by our labels and deleted once their time is over; and the pod of a validator that was killed.
+
+In a cluster the owner reference ends the pod with its maker. From outside nothing does but ``activeDeadlineSeconds``, which ends the
+containers and leaves the pod; so a watchdog runs this file's ``main`` when the maker dies, and ``infra-validator gc --kubernetes``
+looks for what is left even so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
+from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable, meaning_of
+from infra_validator.model_server_runners.kubernetes.identity import (
+    Surroundings,
+    choose_namespace,
+    service_account_namespace,
+)
+from infra_validator.model_server_runners.kubernetes.pod.manifest import LABEL_DEADLINE, LABEL_NAME, LABEL_OWNER, NAME
+from infra_validator.specs import KubernetesConfig
+
+_CONNECTION_FIELDS = ("kubeconfig", "context", "api_server", "call_timeout_seconds")
+_UNDO_SECONDS = 8.0  # the watchdog gives a command ten
+
+
+class CallingApi(Protocol):
+    """What is needed of kubernetes_api.KubernetesApi."""
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        deadline: Deadline,
+        what: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftoverPod:
+    """A pod that was left behind.
+
+    Attributes:
+      namespace, name: the pod.
+      owner: who started it.
+      why: why nobody can want it any more.
+      problem: why it could not be deleted; empty if it was, or was only looked for.
+    """
+
+    namespace: str
+    name: str
+    owner: str
+    why: str
+    problem: str = ""
+
+    @property
+    def path(self) -> str:
+        """How messages call it."""
+        return f"pod {self.namespace}/{self.name} of {self.owner}"
+
+
+def delete_pod(api: CallingApi, namespace: str, name: str, uid: str, grace_seconds: int, deadline: Deadline) -> None:
+    """Delete a pod and let the cluster do the rest in the background. That it is gone, or is another one by now, is fine.
+
+    Args:
+      api: the API server.
+      namespace, name: the pod.
+      uid: the only pod of that name that is meant; empty if its UID never became known.
+      grace_seconds: how long its processes may take to end.
+      deadline: bounds the tries.
+
+    Raises:
+      ApiError, ApiUnreachable: it could not be deleted.
+    """
+    options: dict[str, Any] = {
+        "kind": "DeleteOptions",
+        "apiVersion": "v1",
+        "gracePeriodSeconds": grace_seconds,
+        "propagationPolicy": "Background",
+    }
+    if uid:
+        options["preconditions"] = {"uid": uid}
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}"
+    try:
+        api.call("DELETE", path, deadline, f"delete pod {namespace}/{name}", body=options)
+    except ApiError as error:
+        if error.status not in (404, 409):
+            raise
+
+
+def collect_garbage(
+    config: KubernetesConfig | None = None,
+    *,
+    all_namespaces: bool = False,
+    remove: bool = True,
+    clock: Clock = SYSTEM_CLOCK,
+) -> list[LeftoverPod]:
+    """Find, and unless told otherwise delete, pods of ours whose time is over.
+
+    Args:
+      config: which cluster and namespace; None: those of the pod's service account, else of KUBECONFIG.
+      all_namespaces: whether to look in every namespace (needs a ClusterRole).
+      remove: False only looks.
+      clock: where time is read; the labels hold times of the machines that made the pods, with ten minutes to spare.
+
+    Raises:
+      InfrastructureError: the cluster cannot be asked.
+    """
+    from infra_validator.model_server_runners.kubernetes.api.client import connect
+
+    config = config or KubernetesConfig()
+    surroundings = Surroundings.here()
+    deadline = Deadline.after(60.0, clock)
+    api = connect(config, surroundings, deadline)
+    try:
+        namespace = choose_namespace(
+            config.namespace,
+            api.context_namespace,
+            service_account_namespace(surroundings.service_account_directory) if api.in_cluster else "",
+        ).value
+        path = "/api/v1/pods" if all_namespaces else f"/api/v1/namespaces/{namespace}/pods"
+        query = {"labelSelector": f"{LABEL_NAME}={NAME},{LABEL_DEADLINE}"}
+        listed = api.call(
+            "GET", path, deadline, f"list pods {'everywhere' if all_namespaces else 'in ' + namespace}", query=query
+        )
+        found = [left for pod in listed.get("items") or () if (left := _expired(pod, clock.utc())) is not None]
+        return [_delete(api, left, pod_uid, deadline) if remove else left for left, pod_uid in found]
+    except (ApiError, ApiUnreachable) as error:
+        raise meaning_of(error) from error
+    finally:
+        api.close()
+
+
+def _expired(pod: Mapping[str, Any], now: float) -> tuple[LeftoverPod, str] | None:
+    metadata = pod["metadata"]
+    labels = metadata.get("labels") or {}
+    try:
+        over = float(labels[LABEL_DEADLINE])
+    except (KeyError, ValueError):
+        return None
+    if now < over or metadata.get("deletionTimestamp"):
+        return None
+    why = f"its time was over {now - over:.0f} s ago"
+    return LeftoverPod(metadata["namespace"], metadata["name"], labels.get(LABEL_OWNER, "?"), why), metadata["uid"]
+
+
+def _delete(api: CallingApi, left: LeftoverPod, uid: str, deadline: Deadline) -> LeftoverPod:
+    try:
+        delete_pod(api, left.namespace, left.name, uid, 0, deadline)
+    except (ApiError, ApiUnreachable) as error:
+        return dataclasses.replace(left, problem=str(error))
+    return left
+
+
+# -------------------------------------------------------------------- for the watchdog
+
+
+def undo_command(config: KubernetesConfig, namespace: str, name: str) -> list[str]:
+    """The command that deletes a pod after its maker's death; told to the watchdog before the pod is created.
+
+    It finds this package where this process has it, since the watchdog works in another directory.
+    """
+    root = str(pathlib.Path(__file__).resolve().parents[3])
+    code = f"import sys; sys.path.insert(0, {root!r}); from {__name__} import main; main()"
+    known = config_to_dict(config)
+    return [sys.executable, "-c", code, json.dumps({"config": known, "namespace": namespace, "name": name})]
+
+
+def config_to_dict(config: KubernetesConfig) -> dict[str, Any]:
+    """The part of the spec that says which cluster."""
+    from infra_validator.specs.reader import to_dict
+
+    return {field: value for field, value in to_dict(config).items() if field in _CONNECTION_FIELDS}
+
+
+def main() -> None:
+    """Delete the pod that the command line names."""
+    from infra_validator.model_server_runners.kubernetes.api.client import connect
+    from infra_validator.specs.reader import read
+
+    told = json.loads(sys.argv[1])
+    config = read(KubernetesConfig, told["config"], "kubernetes")
+    deadline = Deadline.after(_UNDO_SECONDS)
+    api = connect(config, Surroundings.here(), deadline)
+    delete_pod(api, told["namespace"], told["name"], "", 0, deadline)

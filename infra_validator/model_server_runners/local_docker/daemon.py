@@ -1,0 +1,359 @@
+"""A connection to a Docker daemon: the only file that imports the docker library.
+
+Its errors become ours here. Every call has a limit: the smaller of ``client_timeout_seconds`` and what is left of the
+deadline. Things that are not there are None or False, not errors.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import copy
+import datetime
+import json
+import os
+import socket
+import stat
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import docker
+import docker.auth
+import docker.constants
+import docker.context
+import docker.errors
+import docker.types
+import docker.utils
+import requests
+import requests.utils
+import urllib3
+
+from infra_validator.core.deadline import Deadline
+from infra_validator.core.errors import InfrastructureError, SpecError
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.model_server_runners.local_docker.errors import no_connection, refusal
+from infra_validator.specs import LocalDockerConfig
+
+_SHORTEST_CALL = 0.05  # seconds; a limit of 0 would mean "none" to some libraries below
+_DEFAULT_SOCKET = "unix:///var/run/docker.sock"
+
+
+class JsonStream:
+    """The messages of an answer that goes on for long. Read by one thread; any thread may close it, which ends the reading.
+
+    docker-py's own streams leave their socket open.
+    """
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        try:
+            for line in self._response.iter_lines():
+                if line:
+                    yield json.loads(line)
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError):
+            return  # closed, or the daemon went away
+        finally:
+            self._response.close()
+
+    def close(self) -> None:
+        """Cut the connection; the reading thread gives it back."""
+        nothing: Iterator[Any] = iter(())
+        with contextlib.suppress(Exception):  # it may have ended at this moment
+            docker.types.CancellableStream(nothing, self._response).close()
+
+
+class DockerDaemon:
+    """One connection. Threads may share it; a thread that reads a stream for long has its own.
+
+    Args:
+      config: which daemon, which API version, how long a call may take.
+      deadline: for the first call, which asks for the API version.
+
+    Attributes:
+      url: the daemon's address.
+
+    Raises:
+      SpecError: the address makes no sense.
+      InfrastructureError: nobody answers there, or not to us.
+    """
+
+    def __init__(self, config: LocalDockerConfig, deadline: Deadline) -> None:
+        self.url, self._tls = _address(config)
+        self._seconds = float(config.client_timeout_seconds)
+        self._connect(config.client_api_version, deadline)
+
+    def another(self, deadline: Deadline) -> DockerDaemon:
+        """Another connection to the same daemon, which is not asked for its version again."""
+        twin = copy.copy(self)
+        twin._connect(self._version, deadline)
+        return twin
+
+    def close(self) -> None:
+        """Give the connections back. May be called twice."""
+        self._api.close()
+
+    # ---------------------------------------------------------------- the daemon
+
+    def version(self, deadline: Deadline) -> dict[str, Any]:
+        """The daemon's version, API version, operating system and architecture."""
+        with self._call("ask for the daemon's version", deadline) as api:
+            return dict(api.version())
+
+    def security_options(self, deadline: Deadline) -> list[str]:
+        """For example ``name=rootless`` or ``name=userns``."""
+        with self._call("ask how the daemon is set up", deadline) as api:
+            return [str(option) for option in api.info().get("SecurityOptions") or []]
+
+    def bridge_address(self, deadline: Deadline) -> str:
+        """The daemon's own address on its default network; empty if it has none."""
+        with self._call("look at the network bridge", deadline) as api:
+            try:
+                networks = api.inspect_network("bridge")["IPAM"]["Config"] or [{}]
+            except docker.errors.NotFound:
+                return ""
+            return str(networks[0].get("Gateway") or "")
+
+    def events(self, filters: Mapping[str, list[str]], deadline: Deadline) -> JsonStream:
+        """The events from now on; ends when it is closed (from any thread) or the daemon goes away."""
+        with self._call("watch the daemon's events", deadline) as api:
+            response = api.get(
+                f"{api.base_url}/v{api.api_version}/events",
+                params={"filters": json.dumps(dict(filters))},
+                stream=True,
+                timeout=(self._limit(deadline), None),
+            )
+            if response.status_code >= 400:
+                raise refusal("watch the daemon's events", response.text)
+            return JsonStream(response)
+
+    # ---------------------------------------------------------------- images
+
+    def image(self, reference: str, deadline: Deadline) -> dict[str, Any] | None:
+        """What the daemon knows of a local image; None if it has none of that name."""
+        with self._call(f"look for the image {reference}", deadline) as api:
+            try:
+                return dict(api.inspect_image(reference))
+            except docker.errors.NotFound:
+                return None
+
+    def registry_digest(self, reference: str, deadline: Deadline) -> str:
+        """What the registry says is behind ``reference`` now: ``sha256:...``. Nothing is pulled."""
+        with self._call(f"ask the registry for {reference}", deadline, ReasonCode.IMAGE_PULL_FAILED) as api:
+            return str(api.inspect_distribution(reference)["Descriptor"]["digest"])
+
+    def pull(self, reference: str, deadline: Deadline) -> JsonStream:
+        """The daemon's progress messages while it pulls; closing the stream ends the pull.
+
+        docker-py's own ``pull`` has no time limit and cannot be closed, hence the request by hand.
+        """
+        repository, _, _ = reference.partition("@")
+        registry, _ = docker.auth.resolve_repository_name(repository)
+        with self._call(f"pull {reference}", deadline, ReasonCode.IMAGE_PULL_FAILED) as api:
+            header = docker.auth.get_config_header(api, registry)
+            response = api.post(
+                f"{api.base_url}/v{api.api_version}/images/create",
+                params={"fromImage": reference},
+                headers={"X-Registry-Auth": header} if header else {},
+                stream=True,
+                timeout=(self._limit(deadline), None),
+            )
+            if response.status_code >= 400:
+                raise refusal(f"pull {reference}", response.text, ReasonCode.IMAGE_PULL_FAILED)
+            return JsonStream(response)
+
+    # ---------------------------------------------------------------- containers
+
+    def create_container(self, name: str, body: Mapping[str, Any], deadline: Deadline) -> list[str]:
+        """Create a container from the body of the API's request; returns the daemon's warnings."""
+        with self._call("create the container", deadline) as api:
+            return list(api.create_container_from_config(dict(body), name=name).get("Warnings") or [])
+
+    def start_container(self, name: str, deadline: Deadline) -> None:
+        with self._call("start the container", deadline) as api:
+            api.start(name)
+
+    def container(self, name: str, deadline: Deadline) -> dict[str, Any] | None:
+        """What the daemon knows of a container; None if there is none of that name."""
+        with self._call(f"look at the container {name}", deadline) as api:
+            try:
+                return dict(api.inspect_container(name))
+            except docker.errors.NotFound:
+                return None
+
+    def logs(self, name: str, lines: int, deadline: Deadline) -> str:
+        """The container's last lines, standard output and error together."""
+        with self._call(f"read the log of {name}", deadline) as api:
+            return bytes(api.logs(name, tail=lines)).decode(errors="replace")
+
+    def signal_container(self, name: str, signal: str, deadline: Deadline) -> bool:
+        """Send a signal; False if the container does not run any more."""
+        with self._call(f"send {signal} to {name}", deadline) as api:
+            try:
+                api.kill(name, signal)
+            except docker.errors.APIError as error:
+                if error.status_code in (404, 409):
+                    return False
+                raise
+            return True
+
+    def remove_container(self, name: str, deadline: Deadline) -> bool:
+        """Kill and remove, with its nameless volumes; False if it was gone already."""
+        return self._remove("container", name, deadline)
+
+    def file_in_container(self, name: str, path: str, deadline: Deadline) -> tuple[int, int] | None:
+        """Size and modification time (seconds since 1970) of a file as the container sees it, running or not; None if not there."""
+        with self._call(f"look at {path} in {name}", deadline) as api:
+            response = api.head(
+                f"{api.base_url}/v{api.api_version}/containers/{name}/archive",
+                params={"path": path},
+                timeout=api.timeout,
+            )
+        header = response.headers.get("X-Docker-Container-Path-Stat")
+        if response.status_code != 200 or not header:
+            return None
+        seen = json.loads(base64.b64decode(header))
+        modified = datetime.datetime.fromisoformat(str(seen["mtime"])[:19] + "+00:00")
+        return int(seen["size"]), int(modified.timestamp())
+
+    def put_archive(self, name: str, path: str, chunks: Iterable[bytes], deadline: Deadline) -> None:
+        """Unpack a tar archive, handed over in pieces, into a directory of a container that need not run."""
+        with self._call(f"upload to {name}", deadline, ReasonCode.MODEL_NOT_VISIBLE) as api:
+            api.put_archive(name, path, chunks)
+
+    # ---------------------------------------------------------------- volumes, and what is labelled
+
+    def create_volume(self, name: str, labels: Mapping[str, str], deadline: Deadline) -> None:
+        with self._call(f"create the volume {name}", deadline) as api:
+            api.create_volume(name, labels=dict(labels))
+
+    def remove_volume(self, name: str, deadline: Deadline) -> bool:
+        """False if it was gone already."""
+        return self._remove("volume", name, deadline)
+
+    def labelled(self, label: str, deadline: Deadline) -> list[tuple[str, str, dict[str, str]]]:
+        """``(kind, name, labels)`` of all containers, running or not, and then all volumes with a label."""
+        with self._call("list containers and volumes", deadline) as api:
+            containers = api.containers(all=True, filters={"label": label})
+            volumes = api.volumes(filters={"label": label})["Volumes"] or []
+        found = [("container", str(c["Names"][0]).lstrip("/"), dict(c["Labels"] or {})) for c in containers]
+        return found + [("volume", str(v["Name"]), dict(v["Labels"] or {})) for v in volumes]
+
+    # ---------------------------------------------------------------- private
+
+    def _remove(self, kind: str, name: str, deadline: Deadline) -> bool:
+        with self._call(f"remove the {kind} {name}", deadline) as api:
+            try:
+                if kind == "container":
+                    api.remove_container(name, v=True, force=True)
+                else:
+                    api.remove_volume(name, force=True)
+            except docker.errors.APIError as error:
+                if error.status_code == 404 or "already in progress" in str(error.explanation):
+                    return False
+                raise
+            return True
+
+    def _connect(self, version: str, deadline: Deadline) -> None:
+        _check_socket(self.url, self._limit(deadline))
+        try:
+            self._version = version or self._newest_version(deadline)
+            self._api = self._client(self._version, deadline)
+        except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+            raise self._translated("connect", error, ReasonCode.DOCKER_NOT_RUNNING) from error
+
+    def _client(self, version: str, deadline: Deadline) -> Any:
+        client: Any = docker.APIClient  # its type stubs know whole seconds only
+        api = client(
+            base_url=self.url,
+            version=version,
+            timeout=self._limit(deadline),
+            tls=self._tls or False,
+            use_ssh_client=self.url.startswith("ssh://"),
+        )
+        if self._tls is not None:  # requests lets REQUESTS_CA_BUNDLE win over the daemon's own authority
+            api.proxies = requests.utils.get_environ_proxies(api.base_url)
+            api.trust_env = False
+        return api
+
+    def _newest_version(self, deadline: Deadline) -> str:
+        """The newest API version of the daemon. docker-py would ask as well, but leave its connection open when that fails."""
+        with contextlib.closing(self._client(docker.constants.MINIMUM_DOCKER_API_VERSION, deadline)) as api:
+            told = api.version(api_version=False).get("ApiVersion")
+        if not told:
+            raise docker.errors.DockerException("what answers there is no Docker daemon")
+        return str(told)
+
+    def _limit(self, deadline: Deadline) -> float:
+        return max(_SHORTEST_CALL, min(self._seconds, deadline.remaining()))
+
+    @contextlib.contextmanager
+    def _call(
+        self, what: str, deadline: Deadline, otherwise: ReasonCode = ReasonCode.SERVER_NOT_STARTED
+    ) -> Iterator[Any]:
+        self._api.timeout = self._limit(deadline)
+        _check_socket(self.url, self._api.timeout)
+        try:
+            yield self._api
+        except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+            raise self._translated(what, error, otherwise) from error
+
+    def _translated(
+        self, what: str, error: Exception, otherwise: ReasonCode = ReasonCode.SERVER_NOT_STARTED
+    ) -> InfrastructureError:
+        if isinstance(error, docker.errors.APIError) and error.response is not None:
+            return refusal(what, _message(error), otherwise)
+        if isinstance(error, docker.errors.InvalidVersion):
+            return InfrastructureError(ReasonCode.DOCKER_API_VERSION, str(error))
+        inner = error.__context__
+        if isinstance(inner, docker.errors.APIError):
+            return refusal(what, _message(inner), otherwise)
+        return no_connection(self.url, error)
+
+
+def _address(config: LocalDockerConfig) -> tuple[str, docker.tls.TLSConfig | None]:
+    """The daemon's address and TLS settings: the spec's, else the environment's, else the Docker context's, else the default."""
+    try:
+        environment = docker.utils.kwargs_from_env()
+    except docker.errors.TLSParameterError as error:
+        raise InfrastructureError(ReasonCode.DOCKER_TLS_FAILED, " ".join(str(error).split())) from error
+    tls = environment.get("tls") or None
+    url = config.client_base_url or environment.get("base_url") or ""
+    if not url and not os.path.exists(_DEFAULT_SOCKET.removeprefix("unix://")):
+        with contextlib.suppress(Exception):  # a context is a convenience; a broken one must not hide the plain message
+            current = docker.context.ContextAPI.get_current_context()
+            url = (current.Host or "") if current is not None else ""
+    url = url or _DEFAULT_SOCKET
+    return url, None if url.startswith(("unix://", "npipe://", "ssh://", "http://")) else tls
+
+
+def _check_socket(url: str, seconds: float) -> None:
+    """Connect to a Unix socket once: docker-py leaks the sockets of connections that fail, and hides why they fail.
+
+    Raises:
+      SpecError: it is no socket.
+      InfrastructureError: nobody answers there, or not to us.
+    """
+    path = urllib.parse.urlsplit(url).path if url.startswith("unix://") else ""
+    if not path:
+        return
+    with contextlib.suppress(OSError):
+        mode = os.stat(path).st_mode
+        if not stat.S_ISSOCK(mode):
+            kind = "a directory" if stat.S_ISDIR(mode) else "no socket"
+            field = "serving_spec.local_docker.client_base_url"
+            raise SpecError(field, f"{path} is {kind}", next_step="Name the daemon's socket.")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(seconds)
+        try:
+            probe.connect(path)
+        except OSError as error:
+            raise no_connection(url, error) from error
+
+
+def _message(error: docker.errors.APIError) -> str:
+    """The daemon's own words, or what else came as an answer."""
+    words = str(error.explanation or "").strip()
+    return words or f"HTTP {error.status_code} {getattr(error.response, 'reason', '')}"

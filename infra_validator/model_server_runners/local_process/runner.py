@@ -1,0 +1,230 @@
+"""Runs a model server as a process of this machine.
+
+Everything of one job stands in one temporary directory, which bears a label (see leftovers.py)::
+
+    <tmp>/infra-validator-<run id>/
+      owner.json                      whose it is
+      models/<model name>/<version>   a symbolic link to the model; models are never copied
+      files/                          what the launch plan brings along
+      ports.json                      written by servers that choose their ports themselves
+      server.log                      the server's output, kept short
+
+A watchdog (see watchdog.py) is told of the directory and the processes before they exist.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+import tempfile
+
+from infra_validator.core.deadline import Deadline
+from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.launch_plan import LaunchPlanner
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.states import Observation
+from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
+from infra_validator.model_server_runners.cleanup.held_ports import HeldPort, Listener, who_listens
+from infra_validator.model_server_runners.cleanup.labels import Label, mark_of
+from infra_validator.model_server_runners.cleanup.stop_method import StopMethod
+from infra_validator.model_server_runners.cleanup.watchdog import Watchdog, kill_marked
+from infra_validator.model_server_runners.local_process.leftovers import PREFIX
+from infra_validator.model_server_runners.local_process.memory_limit import MemoryLimit
+from infra_validator.model_server_runners.local_process.server_log import ServerLog
+from infra_validator.model_server_runners.local_process.server_process import ServerProcess
+from infra_validator.specs import LocalProcessConfig, ServingSpec
+from infra_validator.specs.local_process import parse_size
+
+_ADDRESS = "127.0.0.1"
+
+
+class LocalProcessRunner(BaseModelServerRunner):
+    """A model server as a process of this machine.
+
+    Attributes:
+      directory: the job's temporary directory; empty before Start.
+      stopped_by: the step of the stop ladder that ended the server; None before Stop.
+    """
+
+    platform = "local_process"
+
+    def __init__(self, model_path: str, serving_binary: LaunchPlanner, serving_spec: ServingSpec) -> None:
+        super().__init__(model_path, serving_binary, serving_spec)
+        self._config = serving_spec.local_process or LocalProcessConfig()
+        self._run_id = os.urandom(8).hex()
+        self.directory = ""
+        self.stopped_by: StopMethod | None = None
+        self._log: ServerLog | None = None
+        self._process: ServerProcess | None = None
+        self._gone: Observation | None = None
+        self._held: list[HeldPort] = []
+        self._grpc_port = 0
+        self._port_is_ours = False
+
+    @property
+    def pid(self) -> int:
+        """The server's process id, which is its process group's and session's too; 0 before Start."""
+        return self._process.pid if self._process else 0
+
+    # ---------------------------------------------------------------- what the base class calls
+
+    def _launch(self) -> None:
+        if self._config.grpc_port:
+            HeldPort(self._config.grpc_port).release()  # refuse before anything is made
+        try:
+            self._watchdog = Watchdog()
+        except OSError as error:
+            raise InfrastructureError(ReasonCode.SERVER_NOT_STARTED, f"No watchdog can be started: {error}.") from error
+        self.register_cleanup("end the watchdog", lambda deadline: self._watchdog.close(deadline.remaining()))
+        self._make_directory()
+        self.register_cleanup("release the ports", lambda _: self._release_ports())
+        told = self._watchdog.kill_marked(mark_of(self._run_id))
+        self.register_cleanup("stop the model server", lambda deadline: self._stop_server(deadline, told))
+        self._start_server()
+
+    def _look(self) -> Observation:
+        process, gone = self._process, self._gone
+        if gone is not None:
+            return gone
+        if process is None:
+            return Observation.pending("it is being started")
+        if not self._grpc_port and self.plan.uses("port_file"):
+            self._grpc_port = self._told_port()
+            if not self._grpc_port:
+                return Observation.pending("the server has not told its port yet", ReasonCode.LOAD_TIMEOUT)
+        if not self._port_is_ours:
+            return self._look_at_port(process)
+        return Observation.running()
+
+    def _find_endpoint(self) -> str:
+        return f"{_ADDRESS}:{self._grpc_port}"
+
+    def _tail_logs(self) -> str:
+        return self._log.tail(self._config.log_tail_lines) if self._log else ""
+
+    # ---------------------------------------------------------------- the directory
+
+    def _path(self, *names: str) -> str:
+        return os.path.join(self.directory, *names)
+
+    def _make_directory(self) -> None:
+        try:
+            self.directory = os.path.join(tempfile.gettempdir(), PREFIX + self._run_id)
+        except OSError as error:
+            raise _no_directory("", error) from error
+        told = self._watchdog.remove_tree(self.directory)
+
+        def remove(deadline: Deadline) -> None:
+            if os.path.lexists(self.directory):
+                shutil.rmtree(self.directory)
+            self._watchdog.forget(told)
+
+        self.register_cleanup(f"remove {self.directory}", remove)
+        model = self.plan.model
+        try:
+            os.mkdir(self.directory, 0o700)
+            Label.of_this_process(self._run_id).write(self.directory)
+            os.makedirs(self._path("models", model.name))
+            os.symlink(os.path.abspath(model.source), self._path("models", model.name, str(model.version)))
+            os.mkdir(self._path("files"))
+            self._log = log = ServerLog(self._path("server.log"))
+        except OSError as error:
+            raise _no_directory(self.directory, error) from error
+        self.register_cleanup("close the server's log", lambda _: log.close())
+
+    # ---------------------------------------------------------------- the server
+
+    def _start_server(self) -> None:
+        log = self._log
+        assert log is not None
+        values: dict[str, str | int] = {
+            "bind_address": _ADDRESS,
+            "model_base_path": self._path("models", self.plan.model.name),
+            "files_dir": self._path("files"),
+            "port_file": self._path("ports.json"),
+            **self._choose_ports(),
+        }
+        try:
+            for name, text in self.plan.file_texts(**values).items():
+                with open(self._path("files", name), "w") as file:
+                    file.write(text)
+        except OSError as error:
+            raise _no_directory(self.directory, error) from error
+        mark, _, run_id = mark_of(self._run_id).partition("=")
+        self._process = ServerProcess(
+            [*self.plan.command, *self.plan.arguments(**values)],
+            {**os.environ, **self.plan.env, **self._config.env, mark: run_id},
+            mark=mark_of(self._run_id),
+            log=log,
+            memory=MemoryLimit(parse_size(self._config.memory_limit) or 0),
+            news=self.news,
+            on_end=lambda seen: self._on_end(seen, log.tail(200)),
+            awaited=lambda: not self.plan.uses("port_file") or self._told_port() != 0,
+        )
+
+    def _on_end(self, seen: Observation, log: str) -> None:
+        """Called in the watching thread when the server has ended unasked."""
+        if re.search(self.plan.port_taken, log):
+            port = f"port {self._grpc_port}" if self._grpc_port else "a port"
+            seen = Observation.gone(
+                ReasonCode.PORT_NOT_AVAILABLE, f"The server could not listen on {port} ({seen.detail})."
+            )
+        self._gone = seen
+
+    def _stop_server(self, deadline: Deadline, told: int) -> None:
+        if self._process is not None:
+            self.stopped_by = self._process.stop(self.stop_grace_seconds, deadline)
+        else:
+            kill_marked(mark_of(self._run_id))  # an exception may have come between the start and our knowing of it
+        self._watchdog.forget(told)
+
+    # ---------------------------------------------------------------- the ports
+
+    def _choose_ports(self) -> dict[str, int]:
+        """Values for the ports that the plan asks for; they are held until Stop."""
+        ports = {}
+        for name, wanted in (("grpc_port", self._config.grpc_port), ("rest_port", 0)):
+            if self.plan.uses(name):
+                held = HeldPort(wanted)
+                self._held.append(held)
+                ports[name] = held.port
+        self._grpc_port = ports.get("grpc_port", 0)
+        return ports
+
+    def _release_ports(self) -> None:
+        while self._held:
+            self._held.pop().release()
+
+    def _told_port(self) -> int:
+        """The gRPC port that the server has written to its port file; 0 while it has not."""
+        try:
+            with open(self._path("ports.json")) as file:
+                return int(json.load(file)["grpc"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+
+    def _look_at_port(self, process: ServerProcess) -> Observation:
+        """Running, unless somebody else listens on the port. Once it is the server itself, nobody looks again."""
+        listener = who_listens(_ADDRESS, self._grpc_port, [process.pid])
+        if listener is Listener.SOMEBODY_ELSE:
+            listener = who_listens(_ADDRESS, self._grpc_port, process.family())  # a child of it, perhaps
+        if listener is Listener.SOMEBODY_ELSE:
+            return Observation.gone(
+                ReasonCode.SERVER_NOT_OURS,
+                f"Port {self._grpc_port} is listened on by a process that does not belong to the server {process.pid}.",
+            )
+        self._port_is_ours = listener is Listener.OURS
+        return Observation.running()
+
+
+def _no_directory(directory: str, error: OSError) -> InfrastructureError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InfrastructureError(ReasonCode.NO_SPACE, f"{directory}: {error.strerror}.")
+    return InfrastructureError(
+        ReasonCode.SERVER_NOT_STARTED,
+        f"No temporary directory can be made{f' at {directory}' if directory else ''}: {error.strerror}.",
+        next_step="Set TMPDIR to a directory that can be written.",
+    )

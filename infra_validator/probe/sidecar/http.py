@@ -1,0 +1,135 @@
+"""The sidecar's HTTP side: ``/healthz`` (the sidecar), ``/readyz`` (the models), ``/metrics`` (Prometheus)."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+import time
+import urllib.parse
+
+from infra_validator.probe import exit_codes
+from infra_validator.probe.sidecar.models import Models
+
+_LONGEST_REQUEST = 5.0  # seconds a client has to say what it wants
+_OLDEST_POLL = 60.0  # seconds; a poller that has not come round for so long hangs
+_STATES = ("UNKNOWN", "START", "LOADING", "AVAILABLE", "UNLOADING", "END")
+
+
+def respond(models: Models, path: str) -> tuple[int, str]:
+    """(HTTP status, body) for a path."""
+    url = urllib.parse.urlsplit(path)
+    route = urllib.parse.unquote(url.path)
+    if route == "/healthz":
+        age = time.monotonic() - models.last_poll
+        return (200, "ok\n") if age < _OLDEST_POLL else (503, f"the last question was asked {age:.0f} s ago\n")
+    if route == "/metrics":
+        return 200, metrics(models)
+    if route == "/readyz":
+        asked = urllib.parse.parse_qs(url.query).get("model", [""])[0]
+    elif route.startswith("/readyz/"):
+        asked = route[len("/readyz/") :]
+    else:
+        return 404, "known paths: /healthz /readyz /readyz/MODEL /metrics\n"
+    ready = models.ready(asked)
+    if ready is None:
+        return 404, f"the sidecar was not asked to watch {asked!r}\n"
+    lines = [f"{name}: {state.line}\n" for name, state in models.states(asked).items()]
+    return (200 if ready else 503), "stopping\n" if models.stopping else "".join(lines)
+
+
+def metrics(models: Models) -> str:
+    """The metrics in Prometheus' text format."""
+    states = models.states()
+    lines = [
+        "# HELP tfs_model_ready Whether the model is ready, by the policy asked for.",
+        "# TYPE tfs_model_ready gauge",
+        *(f"tfs_model_ready{{model={_quoted(name)}}} {int(state.ready)}" for name, state in states.items()),
+        "# HELP tfs_model_probe_exit_code What tfs_model_status_probe would exit with.",
+        "# TYPE tfs_model_probe_exit_code gauge",
+        *(f"tfs_model_probe_exit_code{{model={_quoted(name)}}} {state.code}" for name, state in states.items()),
+        "# HELP tfs_model_state_changes_total How often the model's state has changed.",
+        "# TYPE tfs_model_state_changes_total counter",
+        *(f"tfs_model_state_changes_total{{model={_quoted(name)}}} {state.changes}" for name, state in states.items()),
+        "# HELP tfs_model_versions How many versions the server lists in each state.",
+        "# TYPE tfs_model_versions gauge",
+    ]
+    for name, state in states.items():
+        found = [version_state for _, version_state in state.versions]
+        lines += [
+            f'tfs_model_versions{{model={_quoted(name)},state="{which}"}} {found.count(which)}' for which in _STATES
+        ]
+    lines += [
+        "# HELP tfs_connected Whether the last question reached a server.",
+        "# TYPE tfs_connected gauge",
+        f"tfs_connected {int(any(state.code != exit_codes.NOT_CONNECTED for state in states.values()))}",
+        "# HELP tfs_polls_total How many rounds of questions there have been.",
+        "# TYPE tfs_polls_total counter",
+        f"tfs_polls_total {models.polls}",
+        "# HELP tfs_poll_seconds_total How long they took.",
+        "# TYPE tfs_poll_seconds_total counter",
+        f"tfs_poll_seconds_total {models.poll_seconds:.6f}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(label: str) -> str:
+    return '"' + label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """One request; GET and HEAD."""
+
+    timeout = _LONGEST_REQUEST
+    server_version = "probe-sidecar"
+    sys_version = ""
+    server: HttpServer
+
+    def do_GET(self) -> None:
+        status, body = respond(self.server.models, self.path)
+        content = body.encode("utf-8", "backslashreplace")
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    do_HEAD = do_GET  # noqa: N815  http.server's name
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except OSError:
+            pass  # the client went away; nobody is there to be told
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: kubelets ask every few seconds."""
+
+
+class HttpServer(http.server.ThreadingHTTPServer):
+    """Serves the models' states.
+
+    Args:
+      host: IPv4, IPv6 or a name.
+      port: 0 for any that is free.
+
+    Raises:
+      OSError: it cannot listen there.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, models: Models, host: str, port: int) -> None:
+        self.models = models
+        family, _, _, _, _ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        self.address_family = family
+        super().__init__((host, port), _Handler)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="http", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.shutdown()
+        self.server_close()

@@ -1,0 +1,117 @@
+"""Sample requests from and to TFRecords of tensorflow.serving.PredictionLog, the format of warm-up files and request logs."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+
+from google.protobuf import message
+
+from infra_validator.core.errors import InfrastructureError, UsageError
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.sample_request import SampleRequest
+from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
+from infra_validator.sample_requests import methods
+from infra_validator.sample_requests.examples.example_files import Signatures
+from infra_validator.sample_requests.files.json_requests import bad_requests
+from infra_validator.sample_requests.files.tfrecord import TFRecordError, read_records, write_records
+from infra_validator.saved_model.graph import signature_not_found
+from infra_validator.saved_model.wire import WireError, field_numbers
+
+#: Where TensorFlow Serving looks for a model's warm-up file, below the SavedModel directory.
+WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
+
+#: TensorFlow Serving refuses a model whose warm-up file has more records.
+MOST_WARMUP_RECORDS = 1000
+
+#: The kinds of log whose request a server answers: field of PredictionLog -> method.
+_KINDS = {
+    "predict_log": methods.PREDICT,
+    "classify_log": methods.CLASSIFY,
+    "regress_log": methods.REGRESS,
+    "multi_inference_log": methods.MULTI_INFERENCE,
+}
+_DEFAULT_SIGNATURE = "serving_default"  # what a server takes an empty signature name for
+
+
+def requests_from_prediction_logs(path: str, signatures: Signatures, model_name: str) -> Iterator[SampleRequest]:
+    """The request of every record, addressed to the model under test (its name replaced, version and label taken away).
+
+    Raises:
+      UsageError: BAD_REQUESTS; names the record.
+      AttemptFailed: a request asks for a signature that the model lacks (SIGNATURE_NOT_FOUND).
+    """
+    number = 0
+    try:
+        for number, record in enumerate(read_records(path), 1):
+            yield _request_of(record, path, number, signatures, model_name)
+    except TFRecordError as error:
+        raise bad_requests(path, f"record {error.record}", error.problem) from error
+
+
+def _request_of(record: bytes, path: str, number: int, signatures: Signatures, model_name: str) -> SampleRequest:
+    where = f"record {number}"
+    log = serving_pb2.PredictionLog()
+    try:
+        field_numbers(record)
+        log.ParseFromString(record)
+    except (message.DecodeError, WireError) as error:
+        raise bad_requests(path, where, "is no PredictionLog") from error
+    kind = log.WhichOneof("log_type")
+    if kind is None:
+        raise bad_requests(path, where, "is no PredictionLog, or one without a request")
+    if kind not in _KINDS:
+        raise bad_requests(path, where, f"is a {kind}, which model servers do not answer")
+    request = getattr(log, kind).request
+    specs = [task.model_spec for task in request.tasks] if kind == "multi_inference_log" else [request.model_spec]
+    names = [spec.signature_name or _DEFAULT_SIGNATURE for spec in specs]
+    label = f"{where} of {os.path.basename(path)}"
+    for spec, name in zip(specs, names, strict=True):
+        if name not in signatures:
+            raise signature_not_found(name, signatures, f"The model, asked by {label},")
+        spec.name = model_name
+        spec.ClearField("version_choice")
+    return SampleRequest(_KINDS[kind], ", ".join(names), request.SerializeToString(), label)
+
+
+def write_warmup_file(requests: Iterable[SampleRequest], path: str) -> int:
+    """Write requests as a warm-up file; returns how many were written, at most MOST_WARMUP_RECORDS.
+
+    The file appears whole or not at all; its directory is made.
+
+    Raises:
+      InfrastructureError: NO_SPACE or OUTPUT_NOT_WRITABLE.
+      UsageError: a request is of a method that warm-up files cannot hold.
+    """
+    unfinished = f"{path}.unfinished"
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        try:
+            with open(unfinished, "wb") as file:
+                count = write_records((_log_of(request) for request in _first(requests)), file)
+            os.replace(unfinished, path)
+        except BaseException:
+            if os.path.lexists(unfinished):
+                os.unlink(unfinished)
+            raise
+    except OSError as error:
+        reason = ReasonCode.NO_SPACE if error.errno == errno.ENOSPC else ReasonCode.OUTPUT_NOT_WRITABLE
+        raise InfrastructureError(reason, f"{path}: {error.strerror or error}.") from error
+    return count
+
+
+def _first(requests: Iterable[SampleRequest]) -> Iterator[SampleRequest]:
+    for count, request in enumerate(requests, 1):
+        yield request
+        if count == MOST_WARMUP_RECORDS:
+            return
+
+
+def _log_of(request: SampleRequest) -> bytes:
+    for kind, method in _KINDS.items():
+        if method == request.method:
+            log = serving_pb2.PredictionLog()
+            getattr(log, kind).request.ParseFromString(request.payload)
+            return log.SerializeToString()
+    raise UsageError(f"{request.label}: a warm-up file cannot hold requests of {request.method}.")

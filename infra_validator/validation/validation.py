@@ -1,0 +1,186 @@
+"""The decision: attempts, retries, verdict. Knows the two base classes only, no platform and no protocol."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import datetime
+import logging
+from collections.abc import Callable, Sequence
+
+from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
+from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
+from infra_validator.core.interruption import Interruption
+from infra_validator.core.reason_codes import Blames, ReasonCode
+from infra_validator.model_server_clients.base_client import JobGone
+from infra_validator.model_server_runners.base_runner import failure_of
+from infra_validator.report.verdict import AttemptReport, BinaryReport, Finding, ValidationReport, Verdict
+from infra_validator.specs import ValidationSpec
+from infra_validator.validation.attempt import Attempt, Candidate, RequestSource, Stopwatch
+
+_LOG = logging.getLogger(__name__)
+
+_SIDE_BY_SIDE = 4  # how many serving binaries of one spec are validated at once
+
+_PORTS_LOST = 2  # how many attempts that lost the race for a free port are not counted as tries
+
+#: Failures that may heal, but not when they come twice in the same way.
+_TWICE_IS_ENOUGH = frozenset({ReasonCode.SERVER_EXITED, ReasonCode.SERVER_KILLED, ReasonCode.SERVER_UNHEALTHY})
+
+#: Failures behind which the server's own log may name a deeper cause.
+_MAY_HAVE_A_DEEPER_CAUSE = frozenset(
+    {
+        ReasonCode.SERVER_EXITED,
+        ReasonCode.SERVER_KILLED,
+        ReasonCode.LOAD_TIMEOUT,
+        ReasonCode.MODEL_UNAVAILABLE,
+        ReasonCode.SERVER_UNHEALTHY,
+    }
+)
+
+
+class Validation:
+    """One validation: all attempts over all serving binaries of a spec.
+
+    Args:
+      candidates: what to validate; at least one.
+      spec: limits and tries.
+      requests: makes the sample requests anew for each attempt; None means LOAD_ONLY.
+      concurrency: how many requests are under way at once.
+      on_progress: called with one line for people at the end of each phase; from several threads.
+      interruption: ends the validation early.
+      clock: where time is read.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        spec: ValidationSpec,
+        *,
+        requests: RequestSource | None = None,
+        concurrency: int = 8,
+        on_progress: Callable[[str], None] = _LOG.info,
+        interruption: Interruption | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        if not candidates:
+            raise UsageError("There is no serving binary to validate with.")
+        self._candidates = candidates
+        self._spec = spec
+        self._requests = requests
+        self._concurrency = concurrency
+        self._say = on_progress
+        self._interruption = interruption or Interruption()
+        self._clock = clock
+        self._total = Deadline.after(spec.total_time_seconds, clock)
+
+    def run(self, model: str, model_name: str) -> ValidationReport:
+        """Validate. Returns a report for every outcome, INCONCLUSIVE included; what was started is stopped."""
+        began = self._clock.monotonic()
+        started_at = now(self._clock)
+        workers = min(len(self._candidates), _SIDE_BY_SIDE)
+        with concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="validation") as pool:
+            try:
+                reports = tuple(pool.map(self._validate, self._candidates))
+            except BaseException as error:  # a KeyboardInterrupt: the threads stop what they started, then it goes on
+                self._interruption.set(type(error).__name__)
+                raise
+        verdict, finding = decide(reports)
+        return ValidationReport(
+            verdict, finding, model, model_name, reports, started_at, self._clock.monotonic() - began
+        )
+
+    # ---------------------------------------------------------------- one serving binary
+
+    def _validate(self, candidate: Candidate) -> BinaryReport:
+        attempts: list[AttemptReport] = []
+        verdict, finding = Verdict.INCONCLUSIVE, Finding(ReasonCode.INTERNAL_ERROR)
+        seen: set[str] = set()
+        tries = ports_lost = 0
+        while tries < self._spec.num_tries:
+            report, failure = self._attempt(candidate, len(attempts) + 1)
+            attempts.append(report)
+            finding = report.finding
+            if failure is None:
+                verdict = Verdict.BLESSED
+                break
+            verdict = Verdict.NOT_BLESSED if failure.reason.blames is Blames.MODEL else Verdict.INCONCLUSIVE
+            again = failure.fingerprint in seen and failure.reason in _TWICE_IS_ENOUGH
+            seen.add(failure.fingerprint)
+            if not failure.reason.heals or again or self._total.expired():
+                break
+            if failure.reason is ReasonCode.PORT_NOT_AVAILABLE and ports_lost < _PORTS_LOST:
+                ports_lost += 1  # somebody was quicker; that uses up no try
+            else:
+                tries += 1
+        return BinaryReport(
+            candidate.binary.name,
+            candidate.binary.label,
+            candidate.platform,
+            candidate.binary.advisory,
+            verdict,
+            finding,
+            tuple(attempts),
+        )
+
+    def _attempt(
+        self, candidate: Candidate, number: int
+    ) -> tuple[AttemptReport, AttemptFailed | InfrastructureError | UsageError | None]:
+        label = candidate.binary.label if number == 1 else f"{candidate.binary.label} (try {number})"
+        watch = Stopwatch(label, self._say, self._clock)
+        attempt = Attempt(candidate, self._spec, self._total, self._interruption, watch, self._say)
+        failure: AttemptFailed | InfrastructureError | UsageError | None = None
+        try:
+            attempt.carry_out(self._requests, self._concurrency)
+        except (AttemptFailed, InfrastructureError, UsageError) as error:
+            failure = self._deeper_cause(candidate, attempt, error)
+        except JobGone as gone:
+            failure = self._deeper_cause(candidate, attempt, failure_of(gone.seen))
+        except Exception as error:
+            _LOG.exception("The attempt failed inside the validator.")
+            failure = InfrastructureError(ReasonCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+        report = AttemptReport(
+            number,
+            Finding(failure.reason, failure.detail, failure.next_step) if failure else Finding(ReasonCode.BLESSED),
+            tuple(watch.phases),
+            attempt.server_started,
+            attempt.requests_sent,
+            attempt.server_log,
+            tuple(attempt.left_behind),
+        )
+        return report, failure
+
+    def _deeper_cause(
+        self, candidate: Candidate, attempt: Attempt, failure: AttemptFailed | InfrastructureError | UsageError
+    ) -> AttemptFailed | InfrastructureError | UsageError:
+        """The cause that the server's log names, where it names one; the total limit, where that was what ended the wait."""
+        if failure.reason in (ReasonCode.LOAD_TIMEOUT, ReasonCode.QUERY_TIMEOUT) and self._total.expired():
+            return InfrastructureError(ReasonCode.TOTAL_TIMEOUT, failure.sentence)
+        if failure.reason not in _MAY_HAVE_A_DEEPER_CAUSE:
+            return failure
+        explained = candidate.binary.Explain(attempt.server_log)
+        if explained is None:
+            return failure
+        reason, detail = explained
+        kind = InfrastructureError if reason.blames is Blames.INFRASTRUCTURE else AttemptFailed
+        return kind(reason, detail)
+
+
+def now(clock: Clock = SYSTEM_CLOCK) -> str:
+    """The time, UTC, ISO 8601."""
+    return datetime.datetime.fromtimestamp(clock.utc(), datetime.timezone.utc).isoformat()
+
+
+def decide(reports: Sequence[BinaryReport]) -> tuple[Verdict, Finding]:
+    """The verdict over all serving binaries: every required one must bless; a rejection outweighs what could not be tested."""
+    required = [report for report in reports if not report.advisory]
+    if not required:
+        raise UsageError("Every serving binary is advisory; at least one must decide.")
+    for verdict in (Verdict.NOT_BLESSED, Verdict.INCONCLUSIVE):
+        for report in required:
+            if report.verdict is verdict:
+                finding = report.finding
+                if len(reports) > 1:
+                    finding = dataclasses.replace(finding, detail=f"({report.label}) {finding.detail}".strip())
+                return verdict, finding
+    return Verdict.BLESSED, Finding(ReasonCode.BLESSED)
