@@ -31,6 +31,7 @@ from infra_validator.model_server_clients.tensorflow_serving import TensorFlowSe
 from infra_validator.model_server_runners.base_runner import failure_of
 from infra_validator.model_server_runners.kubernetes.connection import upload as kubernetes_upload
 from infra_validator.model_server_runners.kubernetes.runner import KubernetesRunner
+from infra_validator.saved_model.archive import Archive, list_files
 from infra_validator.specs import ServingSpec
 
 MODEL_MIB = 256
@@ -222,7 +223,7 @@ def upload_rates(rounds: int) -> tuple[list[float], list[float]]:
         (one.model / "variables").write_bytes(os.urandom(MODEL_MIB * 2**20))
         for _ in range(rounds):
             ours.append(MODEL_MIB / _upload(one, None))
-            bare.append(MODEL_MIB / _upload(one, b"".join(kubernetes_upload.Archive(str(one.model)).chunks())))
+            bare.append(MODEL_MIB / _upload(one, b"".join(Archive(list_files(str(one.model))).chunks())))
     return ours, bare
 
 

@@ -153,9 +153,16 @@ def test_a_file_that_shrinks_while_it_is_sent(jobs: Jobs) -> None:
 
     thread = threading.Thread(target=shrink)
     thread.start()
-    with pytest.raises(InfrastructureError, match="changed its size"):
+    with pytest.raises(InfrastructureError, match="changed while it was copied"):
         runner.Prepare(Deadline.after(SECONDS))
     thread.join()
+
+
+def test_a_link_that_leads_out_of_the_model_never_brings_anything_into_the_pod(jobs: Jobs) -> None:
+    (jobs.model / "assets.extra").symlink_to("/etc")
+    failure = jobs.refusal(model={"upload": {}})
+    assert failure.reason is ReasonCode.MODEL_LINKS_OUTSIDE
+    assert jobs.cluster.pods() == []
 
 
 def test_a_claim_is_mounted_at_its_path(jobs: Jobs) -> None:

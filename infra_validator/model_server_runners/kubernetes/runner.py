@@ -49,6 +49,7 @@ from infra_validator.model_server_runners.kubernetes.pod.model_source import Del
 from infra_validator.model_server_runners.kubernetes.preflight import check_rights, find_own_pod, node_for_claim
 from infra_validator.model_server_runners.kubernetes.rights import may_forward, rights_for, role_yaml
 from infra_validator.model_server_runners.kubernetes.watch import PodWatcher
+from infra_validator.saved_model.archive import Archive, list_files
 from infra_validator.specs import KubernetesConfig, ServingSpec
 from infra_validator.specs.local_process import parse_size
 
@@ -79,7 +80,7 @@ class KubernetesRunner(BaseModelServerRunner):
         self.api: kubernetes_api.KubernetesApi | None = None
         self._run_id = os.urandom(8).hex()
         self._delivery: Delivery | None = None
-        self._archive: kubernetes_upload.Archive | None = None
+        self._archive: Archive | None = None
         self._uploading: threading.Thread | None = None
         self._watcher: PodWatcher | None = None
         self._forward: PortForward | None = None
@@ -165,7 +166,7 @@ class KubernetesRunner(BaseModelServerRunner):
             own_claim = claim_of_path(own_pod, os.path.abspath(model.source))
         way = choose(self.config, model, own_claim)
         if way.upload is not None:
-            archive = self._archive = kubernetes_upload.Archive(model.source)
+            archive = self._archive = Archive(list_files(model.source))
             limit = parse_size(way.upload.max_size) or 0
             if limit and archive.model_bytes > limit:
                 raise InfrastructureError(

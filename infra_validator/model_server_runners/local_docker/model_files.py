@@ -1,19 +1,15 @@
-"""The model's files on their way into a container: can they be read there, do they hang together, the archive for an upload."""
+"""The model's files on their way into a container: who can read them there, and by which file one tells that they are the same."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import posixpath
 import stat
-import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
-
-_CHUNK = 1 << 20
-_BLOCK = 512
+from infra_validator.saved_model.archive import ModelFile, list_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +33,14 @@ class ModelFiles:
 
     Attributes:
       path: the directory, without symbolic links in it.
-      size: bytes of all files.
+      files: everything in it.
       owners: who owns what not everybody can read: ``(user id, group id)``; empty if everybody can read everything.
       private: one of the paths that not everybody can read, for messages.
       witness: the file to look for.
     """
 
     path: str
-    size: int
+    files: list[ModelFile]
     owners: frozenset[tuple[int, int]]
     private: str
     witness: Witness | None
@@ -54,28 +50,26 @@ def survey(path: str) -> ModelFiles:
     """Look at every file of a model once.
 
     Raises:
-      InfrastructureError: something cannot be read by the validator itself (MODEL_NOT_READABLE), is not there, or a symbolic link
-        leads out of the directory (MODEL_LINKS_OUTSIDE): a container would not find what it points to.
+      InfrastructureError: as ``saved_model.archive.list_files``; a link that is not written as a relative way inside the model
+        is MODEL_LINKS_OUTSIDE as well: where the model is mounted it would lead elsewhere.
+      AttemptFailed: it is no directory.
     """
-    top = os.path.realpath(path)
-    size = 0
+    files = list_files(path)
     owners: set[tuple[int, int]] = set()
     private = ""
     witness: Witness | None = None
-    for entry in _walk(top):
-        if entry.is_link:
-            _check_link(top, entry.path)
+    for file in files:
+        if file.link:
+            if file.link != os.readlink(file.path):
+                raise InfrastructureError(ReasonCode.MODEL_LINKS_OUTSIDE, f"{file.path} -> {os.readlink(file.path)}")
             continue
-        wanted = stat.S_IROTH | (stat.S_IXOTH if entry.is_directory else 0)
-        if entry.status.st_mode & wanted != wanted:
-            owners.add((entry.status.st_uid, entry.status.st_gid))
-            private = private or entry.path
-        if not entry.is_directory:
-            size += entry.status.st_size
-            if witness is None or os.path.basename(entry.path).startswith("saved_model."):
-                relative = os.path.relpath(entry.path, top).replace(os.sep, "/")
-                witness = Witness(relative, entry.status.st_size, int(entry.status.st_mtime))
-    return ModelFiles(top, size, frozenset(owners), private, witness)
+        wanted = stat.S_IROTH | (stat.S_IXOTH if file.is_directory else 0)
+        if file.status.st_mode & wanted != wanted:
+            owners.add((file.status.st_uid, file.status.st_gid))
+            private = private or file.path
+        if not file.is_directory and (witness is None or os.path.basename(file.name).startswith("saved_model.")):
+            witness = Witness(file.name, file.status.st_size, int(file.status.st_mtime))
+    return ModelFiles(files[0].path, files, frozenset(owners), private, witness)
 
 
 def container_user(asked: str, files: ModelFiles, security_options: Sequence[str] = ()) -> str:
@@ -117,99 +111,3 @@ def container_user(asked: str, files: ModelFiles, security_options: Sequence[str
             next_step=f"Give everybody read permission (chmod -R a+rX), or set the user to {owner[0]}.",
         )
     return asked or f"{owner[0]}:{owner[1]}"
-
-
-def archive(files: ModelFiles, directory: str, more: dict[str, str]) -> Iterator[bytes]:
-    """A tar archive in pieces of at most a mebibyte, never whole in memory; everybody can read what is unpacked from it.
-
-    Args:
-      directory: where the model stands in the archive.
-      more: small text files by their path in the archive.
-    """
-    yield _header(directory, tarfile.DIRTYPE)
-    for entry in _walk(files.path):
-        name = posixpath.join(directory, os.path.relpath(entry.path, files.path).replace(os.sep, "/"))
-        if entry.is_link:
-            yield _header(name, tarfile.SYMTYPE, link=os.readlink(entry.path))
-        elif entry.is_directory:
-            if entry.path != files.path:
-                yield _header(name, tarfile.DIRTYPE)
-        else:
-            yield _header(name, tarfile.REGTYPE, entry.status.st_size, entry.status.st_mtime)
-            yield from _content(entry.path, entry.status.st_size)
-    for name, text in more.items():
-        data = text.encode()
-        yield _header(name, tarfile.REGTYPE, len(data))
-        yield data + b"\0" * (-len(data) % _BLOCK)
-    yield b"\0" * (2 * _BLOCK)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Entry:
-    path: str
-    status: os.stat_result
-    is_directory: bool = False
-    is_link: bool = False
-
-
-def _walk(top: str) -> Iterator[_Entry]:
-    """The directory itself and everything below it, directories before what is in them; links are not followed."""
-    waiting = [top]
-    while waiting:
-        directory = waiting.pop()
-        try:
-            yield _Entry(directory, os.stat(directory), is_directory=True)
-            with os.scandir(directory) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
-            for entry in found:
-                if entry.is_symlink():
-                    yield _Entry(entry.path, entry.stat(follow_symlinks=False), is_link=True)
-                elif entry.is_dir():
-                    waiting.append(entry.path)
-                else:
-                    yield _Entry(entry.path, entry.stat())
-        except FileNotFoundError as error:
-            raise InfrastructureError(ReasonCode.MODEL_NOT_FOUND, f"{error.filename} is not there.") from error
-        except NotADirectoryError as error:
-            raise InfrastructureError(ReasonCode.MODEL_NOT_FOUND, f"{error.filename} is no directory.") from error
-        except OSError as error:
-            raise InfrastructureError(
-                ReasonCode.MODEL_NOT_READABLE,
-                f"The validator (user {os.geteuid()}): {error.filename}: {error.strerror}.",
-            ) from error
-
-
-def _check_link(top: str, path: str) -> None:
-    target = os.readlink(path)
-    inside = os.path.realpath(path)
-    if os.path.isabs(target) or os.path.commonpath([top, inside]) != top:
-        raise InfrastructureError(ReasonCode.MODEL_LINKS_OUTSIDE, f"{path} -> {target}")
-
-
-def _header(name: str, kind: bytes, size: int = 0, modified: float = 0, link: str = "") -> bytes:
-    info = tarfile.TarInfo(name)
-    info.type = kind
-    info.size = size
-    info.mtime = int(modified)
-    info.mode = 0o755 if kind == tarfile.DIRTYPE else 0o644
-    info.linkname = link
-    return info.tobuf(tarfile.PAX_FORMAT)
-
-
-def _content(path: str, size: int) -> Iterator[bytes]:
-    """Exactly ``size`` bytes of a file, padded to whole blocks."""
-    left = size
-    try:
-        with open(path, "rb") as file:
-            while left:
-                piece = file.read(min(_CHUNK, left))
-                if not piece:
-                    raise InfrastructureError(
-                        ReasonCode.MODEL_NOT_READABLE, f"{path} became shorter while it was copied."
-                    )
-                left -= len(piece)
-                yield piece
-    except OSError as error:
-        raise InfrastructureError(ReasonCode.MODEL_NOT_READABLE, f"{path}: {error.strerror}.") from error
-    if size % _BLOCK:
-        yield b"\0" * (-size % _BLOCK)

@@ -35,6 +35,7 @@ from infra_validator.model_server_runners.local_docker.images import Image, pull
 from infra_validator.model_server_runners.local_docker.model_files import ModelFiles, container_user, survey
 from infra_validator.model_server_runners.local_docker.upload import ModelVolume
 from infra_validator.model_server_runners.local_docker.watcher import ContainerWatcher
+from infra_validator.saved_model.archive import Archive
 from infra_validator.specs import LocalDockerConfig, ServingSpec
 
 _GARBAGE_SECONDS = 10.0
@@ -305,8 +306,9 @@ class LocalDockerRunner(BaseModelServerRunner):
         self.register_cleanup(f"remove volume {self.name}", volume.remove)
         delivery = docker_container_spec.volume(self.plan, self.name)
         more = {f"files/{name}": text for name, text in self._file_texts(delivery.files_directory).items()}
-        volume.fill(self.image.reference, files, str(self.plan.model.version), more, deadline)
-        self.bytes_copied = files.size
+        archive = Archive(files.files, str(self.plan.model.version), more)
+        volume.fill(self.image.reference, archive, deadline)
+        self.bytes_copied = archive.model_bytes
         return delivery
 
     def _tell(self, line: str) -> None:

@@ -9,7 +9,7 @@ from infra_validator.core.deadline import SYSTEM_CLOCK, Deadline
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_runners.local_docker.container_spec import carrier
-from infra_validator.model_server_runners.local_docker.model_files import ModelFiles, archive
+from infra_validator.saved_model.archive import Archive
 
 _TARGET = "/infra-validator-model"  # where the volume stands in the container that it is filled through
 _TELL_EVERY = 2.0  # seconds between two lines of progress
@@ -51,15 +51,15 @@ class ModelVolume:
         self._tell = tell
         self._check = check
 
-    def fill(self, image: str, files: ModelFiles, directory: str, more: dict[str, str], deadline: Deadline) -> None:
-        """Create the volume and copy the model into ``directory`` of it, with small text files ``more`` by their path.
+    def fill(self, image: str, archive: Archive, deadline: Deadline) -> None:
+        """Create the volume and unpack the model's archive in it.
 
         Raises:
           InfrastructureError: it could not be done, or not in time. Call ``remove`` all the same.
         """
         self._daemon.create_volume(self.name, self._labels, deadline)
         self._daemon.create_container(self._carrier, carrier(image, self.name, _TARGET, self._labels), deadline)
-        pieces = self._counted(archive(files, directory, more), files.size, deadline)
+        pieces = self._counted(archive.chunks(), archive.length, deadline)
         self._daemon.put_archive(self._carrier, _TARGET, pieces, deadline)
         self._daemon.remove_container(self._carrier, deadline)
 

@@ -16,7 +16,7 @@ from infra_validator.model_server_runners.local_docker import container_spec as 
 from infra_validator.model_server_runners.local_docker.address import Address, Surroundings, choose, endpoint
 from infra_validator.model_server_runners.local_docker.errors import Ending, no_connection, refusal
 from infra_validator.model_server_runners.local_docker.images import repository
-from infra_validator.model_server_runners.local_docker.model_files import archive, container_user, survey
+from infra_validator.model_server_runners.local_docker.model_files import container_user, survey
 from infra_validator.specs import LocalDockerConfig, ServingSpec
 
 UNIX = "unix:///var/run/docker.sock"
@@ -278,22 +278,6 @@ def test_what_the_spec_adds() -> None:
     assert "Tmpfs" not in made["HostConfig"]
     assert body(gpus="all")["HostConfig"]["DeviceRequests"][0]["Count"] == -1
     assert body(gpus="2")["HostConfig"]["DeviceRequests"][0]["Count"] == 2
-
-
-def test_an_archive_is_made_in_pieces(tmp_path: pathlib.Path) -> None:
-    import io
-    import tarfile
-
-    (tmp_path / "variables").mkdir()
-    (tmp_path / "variables" / ("long" * 60)).write_bytes(b"x" * 3_000_000)
-    (tmp_path / "empty").touch()
-    pieces = list(archive(survey(str(tmp_path)), "7", {"files/config": "text"}))
-    assert max(len(piece) for piece in pieces) <= 1 << 20
-    with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as tar:
-        members = {member.name: member for member in tar.getmembers()}
-        assert members[f"7/variables/{'long' * 60}"].size == 3_000_000
-        assert set(members) == {"7", "7/empty", "7/variables", f"7/variables/{'long' * 60}", "files/config"}
-        assert {member.mode for member in members.values()} == {0o755, 0o644}
 
 
 def test_who_serves_a_private_model(tmp_path: pathlib.Path) -> None:

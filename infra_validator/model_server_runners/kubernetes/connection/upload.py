@@ -6,11 +6,8 @@ because the older exec protocol (``v4.channel.k8s.io``) cannot close the standar
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import os
 import select
-import tarfile
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -21,114 +18,17 @@ from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_runners.kubernetes.causes import UPLOAD_CONTAINER
 from infra_validator.model_server_runners.kubernetes.pod.model_source import RECEIVING_DIRECTORY, UPLOAD_MARKER
+from infra_validator.saved_model.archive import Archive
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 _STDIN, _STDOUT, _STDERR, _ERROR = 0, 1, 2, 3
 _BINARY, _CLOSE = 2, 8  # WebSocket opcodes
 _CHUNK = 256 * 1024
-_BLOCK = 512
 _SILENCE_SECONDS = 60.0  # a peer that takes nothing for this long is gone
 _PROGRESS_SECONDS = 5.0
 
 #: $0 directory, $1 length, $2 marker. As the container's own user: the owners in the archive mean nothing there.
 _RECEIVE = 'set -e; mkdir -p "$0"; head -c "$1" | tar -xof - -C "$0"; : > "$2"'
-
-
-@dataclasses.dataclass(frozen=True)
-class _Entry:
-    header: bytes
-    path: str  # empty for a directory
-    size: int
-
-
-class Archive:
-    """The tar archive of a directory, to be sent.
-
-    Args:
-      directory: the SavedModel directory; symbolic links are followed.
-
-    Attributes:
-      model_bytes: the size of its files.
-      length: the length of the archive in bytes.
-
-    Raises:
-      InfrastructureError: a file cannot be read (MODEL_NOT_READABLE).
-    """
-
-    def __init__(self, directory: str) -> None:
-        self._entries = list(_entries(directory))
-        self.model_bytes = sum(entry.size for entry in self._entries)
-        self.length = sum(len(entry.header) + _padded(entry.size) for entry in self._entries) + 2 * _BLOCK
-
-    def chunks(self) -> Iterator[bytes]:
-        """The archive's bytes.
-
-        Raises:
-          InfrastructureError: a file has changed its size since.
-        """
-        for entry in self._entries:
-            yield entry.header
-            if entry.path:
-                yield from _contents(entry)
-        yield bytes(2 * _BLOCK)
-
-
-def _entries(directory: str) -> Iterator[_Entry]:
-    def fail(error: OSError) -> None:
-        raise error  # os.walk would leave out what it cannot list
-
-    try:
-        for folder, names, files in os.walk(directory, followlinks=True, onerror=fail):
-            names[:] = sorted(name for name in names if not _leads_back(os.path.join(folder, name)))
-            inside = os.path.relpath(folder, directory)
-            if inside != ".":
-                yield _entry(inside, "", 0, tarfile.DIRTYPE, 0o755)
-            for name in sorted(files):
-                path = os.path.join(folder, name)
-                name_inside = os.path.normpath(os.path.join(inside, name))
-                yield _entry(name_inside, path, os.stat(path).st_size, tarfile.REGTYPE, 0o644)
-    except OSError as error:
-        raise _not_readable(error) from error
-
-
-def _leads_back(folder: str) -> bool:
-    """Whether a directory is a symbolic link to one that it lies in."""
-    real = os.path.realpath(folder)
-    inside = os.path.realpath(os.path.dirname(folder))
-    return os.path.islink(folder) and (inside == real or inside.startswith(real + os.sep))
-
-
-def _entry(name: str, path: str, size: int, kind: bytes, mode: int) -> _Entry:
-    info = tarfile.TarInfo(name)
-    info.type, info.mode, info.size = kind, mode, size
-    return _Entry(info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"), path, size)
-
-
-def _padded(size: int) -> int:
-    return (size + _BLOCK - 1) // _BLOCK * _BLOCK
-
-
-def _contents(entry: _Entry) -> Iterator[bytes]:
-    left = entry.size
-    try:
-        with open(entry.path, "rb") as file:
-            while left:
-                data = file.read(min(_CHUNK, left))
-                if not data:
-                    break
-                left -= len(data)
-                yield data
-            if left or file.read(1):
-                raise InfrastructureError(
-                    ReasonCode.MODEL_NOT_DELIVERED, f"{entry.path} changed its size while it was sent."
-                )
-    except OSError as error:
-        raise _not_readable(error) from error
-    yield bytes(_padded(entry.size) - entry.size)
-
-
-def _not_readable(error: OSError) -> InfrastructureError:
-    return InfrastructureError(ReasonCode.MODEL_NOT_READABLE, f"{error.filename}: {error.strerror}.")
 
 
 def exec_query() -> str:
