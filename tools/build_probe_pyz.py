@@ -48,12 +48,15 @@ def gather(folder: pathlib.Path) -> None:
     probe = folder / "infra_validator" / "probe"
     probe.mkdir(parents=True)
     (probe.parent / "__init__.py").write_bytes(b"")
-    (probe.parent / "_version.py").write_bytes((PACKAGE / "_version.py").read_bytes())
+    (probe.parent / "core").mkdir()
+    (probe.parent / "core" / "__init__.py").write_bytes(b"")
+    for name in ("_version.py", "core/wire.py"):  # what the probe uses of the rest of the package
+        (probe.parent / name).write_bytes((PACKAGE / name).read_bytes())
     for path in sorted((PACKAGE / "probe").rglob("*.py")):
-        name = path.relative_to(PACKAGE / "probe")
-        if name.parts[0] not in LEFT_OUT:
-            (probe / name).parent.mkdir(exist_ok=True)
-            (probe / name).write_bytes(path.read_bytes())
+        inside = path.relative_to(PACKAGE / "probe")
+        if inside.parts[0] not in LEFT_OUT:
+            (probe / inside).parent.mkdir(exist_ok=True)
+            (probe / inside).write_bytes(path.read_bytes())
 
 
 def build(output: pathlib.Path, pythons: list[str]) -> None:

@@ -4,24 +4,13 @@
 
 Files, from the ground up:
 
-    status.py             canonical codes; StatusError, the one error of the core
-    engine/c_api.py       TensorFlow's C API: the only file with foreign pointers; Session, Tensor
-    engine/wire.py        protocol buffers taken apart and put together without copying
-    engine/tensors.py     TensorProto <-> Tensor
-    batch_scheduler.py    brings tasks together, in time
-    batch_rows.py         tensors joined into batches and cut out of them
-    batching.py           a Session whose runs are batched; its parameters
-    servable.py           Servable: one loaded version, its signatures, the requests that hold it
-    warmup.py             warm-up requests, replayed at load
-    inference.py          predict, classify, regress, multi-inference on a Servable; no transport
-    versions.py           version directories and version policies
-    state_monitor.py      every state of every version: model status, what a start waits for
-    manager.py            loads what is wanted, unloads what is not, retries
-    model_config.py       the model config file and its checks
-    server_core.py        configurations, labels, polling, reloads; finds the Servable of a request
-    prediction_service.py, model_service.py   TensorFlow Serving's services, bytes to bytes
-    grpc_server.py        the gRPC edge
-    flags.py, ports.py, log.py, server.py, main.py   the process
+    status.py     canonical codes; StatusError, the one error of the core
+    engine/       TensorFlow's C API (the only file with foreign pointers); Session, Tensor; TensorProto <-> Tensor
+    models/       Servable: one loaded version, held by its requests; version directories and policies; what is loaded, unloaded,
+                  retried; configurations, labels, polling, reloads; every state of every version
+    inference/    predict, classify, regress, multi-inference on a Servable, batching, warm-up; no transport
+    grpc/, rest/  the two edges: TensorFlow Serving's services, bytes to bytes
+    server.py, main.py, flags.py, ports.py, log.py, metrics.py   the process
 
 Used as a library (what a ModelRuntime servicer does): load, serve, unload, without process, flags or polling.
 

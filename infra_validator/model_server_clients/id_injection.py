@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from infra_validator.saved_model import wire
+from infra_validator.core import wire
 
 
 class NotInjectable(ValueError):
@@ -49,15 +49,15 @@ def _replaced(message: bytes, path: Sequence[int], text: bytes) -> bytes:
     found = _find(message, path[0])
     begin, start, end = found if found is not None else (len(message), len(message), len(message))
     inner = text if len(path) == 1 else _replaced(message[start:end], path[1:], text)
-    return message[:begin] + _varint(path[0] << 3 | wire.DELIMITED) + _varint(len(inner)) + inner + message[end:]
+    return message[:begin] + wire.length_field(path[0], inner) + message[end:]
 
 
 def _find(message: bytes, number: int) -> tuple[int, int, int] | None:
     """(start of the tag, start of the content, end) of the first field ``number``."""
     begin = 0
     try:
-        for found, kind, start, end in wire.fields(message, 0, len(message)):
-            if found == number and kind != wire.DELIMITED:
+        for found, kind, start, end in wire.fields(message):
+            if found == number and kind != wire.LENGTH:
                 raise NotInjectable(f"field {number} is neither a string nor a message")
             if found == number:
                 return begin, start, end
@@ -65,12 +65,3 @@ def _find(message: bytes, number: int) -> tuple[int, int, int] | None:
     except wire.WireError as error:
         raise NotInjectable(str(error)) from error
     return None
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from infra_validator.core.wire import WireError, length_field
 from infra_validator.probe import exit_codes
 from infra_validator.probe.model_status import (
     METADATA_METHOD,
@@ -17,7 +18,6 @@ from infra_validator.probe.model_status import (
     parse_status_response,
     status_request,
 )
-from infra_validator.probe.protobuf_wire import WireError, encode_bytes
 from infra_validator.probe.settings import Settings, WantedModel
 from infra_validator.probe.transport import dial, rpc_status
 from infra_validator.probe.transport.proxy import proxy_for
@@ -215,7 +215,7 @@ def _version_of_label(server: Caller, answer: Answer) -> int | None:
 
 def _infer(server: Caller, sample: bytes, answer: Answer, version: int | None) -> None:
     """Send the sample request. In protobuf a field that comes again is merged: our model_spec overrules the file's."""
-    request = sample + encode_bytes(1, model_spec(answer.model.name, version))
+    request = sample + length_field(1, model_spec(answer.model.name, version))
     try:
         server.call(PREDICT_METHOD, request)
     except (RpcError, dial.DialError) as error:

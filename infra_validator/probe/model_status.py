@@ -5,9 +5,9 @@ Field numbers: ``tensorflow_serving/apis/{model,get_model_status,get_model_metad
 
 from __future__ import annotations
 
+from infra_validator.core.wire import LENGTH, VARINT, WireError, contents, length_field, signed, varint_field
 from infra_validator.probe import exit_codes
 from infra_validator.probe.go.text import quote
-from infra_validator.probe.protobuf_wire import BYTES, VARINT, WireError, encode_bytes, encode_number, fields, signed
 from infra_validator.probe.transport.rpc_status import code_name
 
 STATUS_METHOD = "/tensorflow.serving.ModelService/GetModelStatus"
@@ -77,29 +77,29 @@ class VersionStatus:
 
 def model_spec(name: str, version: int | None = None, label: str = "") -> bytes:
     """A serialized ModelSpec."""
-    spec = encode_bytes(1, name.encode("utf-8", "surrogateescape")) if name else b""
+    spec = length_field(1, name.encode("utf-8", "surrogateescape")) if name else b""
     if label:
-        return spec + encode_bytes(4, label.encode("utf-8", "surrogateescape"))
-    return spec if version is None else spec + encode_bytes(2, encode_number(1, version) if version else b"")
+        return spec + length_field(4, label.encode("utf-8", "surrogateescape"))
+    return spec if version is None else spec + length_field(2, varint_field(1, version) if version else b"")
 
 
 def status_request(name: str) -> bytes:
     """GetModelStatusRequest. As in the original no version is sent: the server then tells of all, and the list is searched."""
-    return encode_bytes(1, model_spec(name))
+    return length_field(1, model_spec(name))
 
 
 def metadata_request(name: str, label: str) -> bytes:
     """GetModelMetadataRequest for the version that a label stands for."""
-    return encode_bytes(1, model_spec(name, label=label)) + encode_bytes(2, b"signature_def")
+    return length_field(1, model_spec(name, label=label)) + length_field(2, b"signature_def")
 
 
 def metadata_version(response: bytes) -> int:
     """The version in a GetModelMetadataResponse. Raises WireError."""
     version = 0
-    for number, wire_type, _, octets in fields(response):
-        if number == 1 and wire_type == BYTES:
-            for inner, inner_type, _, wrapper in fields(octets):
-                if inner == 2 and inner_type == BYTES:
+    for number, wire_type, _, octets in contents(response):
+        if number == 1 and wire_type == LENGTH:
+            for inner, inner_type, _, wrapper in contents(octets):
+                if inner == 2 and inner_type == LENGTH:
                     version = _number_in(wrapper)
     return version
 
@@ -107,7 +107,7 @@ def metadata_version(response: bytes) -> int:
 def _number_in(wrapper: bytes) -> int:
     """The value of a google.protobuf.Int64Value."""
     value = 0
-    for number, wire_type, varint, _ in fields(wrapper):
+    for number, wire_type, varint, _ in contents(wrapper):
         if number == 1 and wire_type == VARINT:
             value = signed(varint, 64)
     return value
@@ -116,8 +116,8 @@ def _number_in(wrapper: bytes) -> int:
 def parse_status_response(response: bytes) -> list[VersionStatus]:
     """The versions in a GetModelStatusResponse, in the server's order. Raises WireError."""
     versions: list[VersionStatus] = []
-    for number, wire_type, _, octets in fields(response):
-        if number == 1 and wire_type == BYTES:
+    for number, wire_type, _, octets in contents(response):
+        if number == 1 and wire_type == LENGTH:
             if len(versions) == _MOST_VERSIONS:
                 raise WireError(f"more than {_MOST_VERSIONS} versions")
             versions.append(_version_status(octets))
@@ -126,17 +126,17 @@ def parse_status_response(response: bytes) -> list[VersionStatus]:
 
 def _version_status(message: bytes) -> VersionStatus:
     status = VersionStatus(0, UNKNOWN, has_status=False)
-    for number, wire_type, varint, octets in fields(message):
+    for number, wire_type, varint, octets in contents(message):
         if number == 1 and wire_type == VARINT:
             status.version = signed(varint, 64)
         elif number == 2 and wire_type == VARINT:
             status.state = signed(varint, 32)
-        elif number == 3 and wire_type == BYTES:
+        elif number == 3 and wire_type == LENGTH:
             status.has_status = True
-            for inner, inner_type, inner_varint, text in fields(octets):
+            for inner, inner_type, inner_varint, text in contents(octets):
                 if inner == 1 and inner_type == VARINT:
                     status.error_code = signed(inner_varint, 32)
-                elif inner == 2 and inner_type == BYTES:
+                elif inner == 2 and inner_type == LENGTH:
                     status.error_message = text.decode("utf-8", "replace")
     return status
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 
-from infra_validator.probe.protobuf_wire import BYTES, WireError, encode_bytes, encode_number, encode_varint, fields
+from infra_validator.core.wire import LENGTH, WireError, fields, length_field, varint, varint_field
 
 # dtype -> (its number, the field of TensorProto that holds the values, how a value is packed)
 _DTYPES = {
@@ -38,7 +38,7 @@ def predict_request(content: bytes) -> bytes:
         return _from_json(content)
     try:
         strange = [
-            number for number, wire_type, _, _ in fields(content) if number not in (1, 2, 3) or wire_type != BYTES
+            number for number, wire_type, _, _ in fields(content) if number not in (1, 2, 3) or wire_type != LENGTH
         ]
     except WireError as error:
         raise SampleError(f"neither JSON nor a serialized PredictRequest ({error})") from None
@@ -64,9 +64,9 @@ def _from_json(content: bytes) -> bytes:
     inputs, signature = request.get("inputs"), request.get("signature_name", "")
     if not isinstance(inputs, dict) or not isinstance(signature, str):
         raise SampleError("'inputs' must be an object and 'signature_name' a string")
-    out = encode_bytes(1, encode_bytes(3, signature.encode())) if signature else b""
+    out = length_field(1, length_field(3, signature.encode())) if signature else b""
     for name, tensor in inputs.items():
-        out += encode_bytes(2, encode_bytes(1, name.encode()) + encode_bytes(2, _tensor(name, tensor)))
+        out += length_field(2, length_field(1, name.encode()) + length_field(2, _tensor(name, tensor)))
     return out
 
 
@@ -84,16 +84,16 @@ def _tensor(name: str, tensor: object) -> bytes:
         count *= size
     if not isinstance(values, list) or len(values) != count:
         raise SampleError(f"input {name!r}: 'values' must be a flat list of {count} values")
-    dimensions = b"".join(encode_bytes(2, encode_number(1, size)) for size in shape)
+    dimensions = b"".join(length_field(2, varint_field(1, size)) for size in shape)
     try:
-        return encode_number(1, number) + encode_bytes(2, dimensions) + _pack(field, packing, values)
+        return varint_field(1, number) + length_field(2, dimensions) + _pack(field, packing, values)
     except (struct.error, TypeError, AttributeError, OverflowError) as error:
         raise SampleError(f"input {name!r}: a value is no {tensor['dtype']}: {error}") from None
 
 
 def _pack(field: int, packing: str, values: list[object]) -> bytes:
     if packing == "string":
-        return b"".join(encode_bytes(field, value.encode()) for value in values)  # type: ignore[attr-defined]
+        return b"".join(length_field(field, value.encode()) for value in values)  # type: ignore[attr-defined]
     if packing == "varint":
-        return encode_bytes(field, b"".join(encode_varint(value) for value in values))  # type: ignore[arg-type]
-    return encode_bytes(field, b"".join(struct.pack(packing, value) for value in values))
+        return length_field(field, b"".join(varint(value) for value in values))  # type: ignore[arg-type]
+    return length_field(field, b"".join(struct.pack(packing, value) for value in values))

@@ -9,10 +9,10 @@ from google.protobuf import message
 from infra_validator.core.errors import UsageError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
+from infra_validator.core.wire import WireError, field_numbers
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 from infra_validator.sample_requests import methods
-from infra_validator.saved_model.wire import WireError, field_numbers
 
 _EXAMPLE_FEATURES = 1  # the only field of tf.Example
 

@@ -7,14 +7,15 @@ import dataclasses
 import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from google.protobuf import message, text_format
 
 from infra_validator.core.errors import AttemptFailed
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.wire import LENGTH, WireError, field_numbers, fields
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.saved_model.find import GRAPH_FILES, unreadable
-from infra_validator.saved_model.wire import DELIMITED, Buffer, WireError, field_numbers, fields
 
 # Field numbers of TensorFlow's saved_model.proto, meta_graph.proto, graph.proto and node_def.proto.
 _SAVED_MODEL_META_GRAPHS = 2
@@ -22,6 +23,9 @@ _META_GRAPH_GRAPH_DEF = 2
 _META_GRAPH_READ = (1, 3, 4, 5, 6)  # meta_info_def, saver_def, collection_def, signature_def, asset_file_def
 _GRAPH_DEF_NODE = 1
 _NODE_DEF_OP = 2
+
+if TYPE_CHECKING:
+    from infra_validator.core.wire import Buffer
 
 _ASSETS_COLLECTION = "saved_model_assets"  # where exports older than TensorFlow 1.13 name their assets
 
@@ -153,9 +157,9 @@ def _content(file: str) -> Iterator[mmap.mmap]:
 
 def _graphs_of_binary(path: str, data: Buffer) -> Iterator[SavedModelGraph]:
     # The whole outer message is walked first: a file that was cut off is told by lengths that reach beyond its end.
-    found = list(fields(data, 0, len(data)))
+    found = list(fields(data))
     for number, kind, start, end in found:
-        if number == _SAVED_MODEL_META_GRAPHS and kind == DELIMITED:
+        if number == _SAVED_MODEL_META_GRAPHS and kind == LENGTH:
             yield _graph_of_binary(path, data, start, end)
 
 
@@ -166,7 +170,7 @@ def _graph_of_binary(path: str, data: Buffer, start: int, end: int) -> SavedMode
     for number, kind, value, after in fields(data, start, end):
         if number in _META_GRAPH_READ:
             read += data[before:after]
-        elif number == _META_GRAPH_GRAPH_DEF and kind == DELIMITED:
+        elif number == _META_GRAPH_GRAPH_DEF and kind == LENGTH:
             holds_state = holds_state or any(op in _STATE_OPS for op in _ops(data, value, after))
         before = after
     return _graph(path, tensorflow_pb2.MetaGraphDef.FromString(bytes(read)), holds_state)
@@ -175,10 +179,10 @@ def _graph_of_binary(path: str, data: Buffer, start: int, end: int) -> SavedMode
 def _ops(data: Buffer, start: int, end: int) -> Iterator[bytes]:
     """The operation of every node of a GraphDef; attributes (constants are among them) are never looked at."""
     for number, kind, value, after in fields(data, start, end):
-        if number != _GRAPH_DEF_NODE or kind != DELIMITED:
+        if number != _GRAPH_DEF_NODE or kind != LENGTH:
             continue
-        for node_number, _, op, op_end in fields(data, value, after):
-            if node_number == _NODE_DEF_OP:
+        for node_number, node_kind, op, op_end in fields(data, value, after):
+            if node_number == _NODE_DEF_OP and node_kind == LENGTH:
                 yield bytes(data[op:op_end])
                 break
 

@@ -8,24 +8,17 @@ import time
 import pytest
 
 from infra_validator.core.deadline import Deadline
+from infra_validator.core.wire import length_field
 from infra_validator.model_runtime.model_source import find_model
 from infra_validator.model_runtime.sizes.size_prediction import predicted_bytes
 
 MIB = 2**20
 
 
-def _field(number: int, content: bytes) -> bytes:
-    length, out = len(content), bytearray([number << 3 | 2])
-    while length > 0x7F:
-        out.append(length & 0x7F | 0x80)
-        length >>= 7
-    return bytes(out) + bytes([length]) + content
-
-
 def _saved_model(nodes: list[bytes], functions: list[bytes] = ()) -> bytes:  # type: ignore[assignment]
-    library = b"".join(_field(1, _field(3, node)) for node in functions)
-    graph = b"".join(_field(1, node) for node in nodes) + (_field(2, library) if functions else b"")
-    return _field(2, _field(2, graph))
+    library = b"".join(length_field(1, length_field(3, node)) for node in functions)
+    graph = b"".join(length_field(1, node) for node in nodes) + (length_field(2, library) if functions else b"")
+    return length_field(2, length_field(2, graph))
 
 
 @pytest.fixture

@@ -226,7 +226,11 @@ def test_a_file_that_is_not_there_is_told(tmp_path: pathlib.Path) -> None:
         assert caught.value.reason is ReasonCode.BAD_REQUESTS
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b'{"instances": [1]}' * 9)[:-9], gzip.compress(b"[1]")[:12]])
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(b'{"instances": [1]}' * 9)[:-9], gzip.compress(b"[1]")[:12]],
+    ids=["in the check sum", "in the data"],  # the content holds the time it was made at
+)
 def test_gzip_that_is_cut_off_is_told(file: pathlib.Path, content: bytes) -> None:
     with pytest.raises(UsageError, match="gzip data is cut off"):
         read(file, content)

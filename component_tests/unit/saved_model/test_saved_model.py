@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from infra_validator.core.errors import AttemptFailed, InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.wire import varint
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.saved_model.digest import model_digest
 from infra_validator.saved_model.find import find_saved_model
@@ -121,23 +122,15 @@ def test_a_big_constant_is_not_read_into_memory(tmp_path: pathlib.Path) -> None:
     resource = pytest.importorskip("resource")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     size = 1 << 30
-    node = b"\x0a\x01c\x12\x05Const\x2a" + _varint(size)  # name, op, and the head of one attribute
-    graph = b"\x0a" + _varint(len(node) + size) + node
+    node = b"\x0a\x01c\x12\x05Const\x2a" + varint(size)  # name, op, and the head of one attribute
+    graph = b"\x0a" + varint(len(node) + size) + node
     meta = saved_model().meta_graphs[0].SerializeToString()
-    meta_graph = meta + b"\x12" + _varint(len(graph) + size) + graph
+    meta_graph = meta + b"\x12" + varint(len(graph) + size) + graph
     with open(tmp_path / "saved_model.pb", "wb") as file:
-        file.write(b"\x12" + _varint(len(meta_graph) + size) + meta_graph)
+        file.write(b"\x12" + varint(len(meta_graph) + size) + meta_graph)
         file.truncate(file.tell() + size)
     assert not check_model_files(str(tmp_path)).restores_variables
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
-
-
-def _varint(value: int) -> bytes:
-    encoded = b""
-    while value > 0x7F:
-        encoded += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return encoded + bytes([value])
 
 
 # ------------------------------------------------------------------------------------------------------ complete
@@ -188,7 +181,7 @@ def test_a_link_to_a_file_that_is_gone_is_a_missing_file(tmp_path: pathlib.Path)
         (b"", "is empty"),
         (
             saved_model("VarHandleOp").SerializeToString()[:-10],
-            "damaged or no SavedModel: the data ends 10 bytes early",
+            "damaged or no SavedModel: field 2 is cut off: the data ends 10 bytes early",
         ),
         (b"\x08\x01", "holds no graph at all"),
         (bytes(range(7, 256)) * 10, "damaged"),

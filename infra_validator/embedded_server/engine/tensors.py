@@ -14,7 +14,8 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from infra_validator.embedded_server.engine import varints, wire
+from infra_validator.core import wire
+from infra_validator.embedded_server.engine import packed_integers
 from infra_validator.embedded_server.engine.c_api import STRING, Tensor, element_size
 from infra_validator.embedded_server.status import Code, StatusError, invalid_argument
 from infra_validator.protos import tensorflow_pb2
@@ -71,7 +72,7 @@ def decode(alias: str, data: bytes, start: int, end: int) -> Tensor:
 
     Raises:
       StatusError: INVALID_ARGUMENT ``tensor parsing error: <alias>``.
-      MalformedMessageError: these bytes are no message at all.
+      WireError: these bytes are no message at all.
     """
     dtype, rank_is_known, content, raw = 0, True, None, None
     shape: list[int] = []
@@ -100,7 +101,7 @@ def decode(alias: str, data: bytes, start: int, end: int) -> Tensor:
         return Tensor.from_proto(data, start, end - start)
     except StatusError as error:
         if "TensorProto" in error.message:  # TensorFlow: "Unparseable tensorflow.TensorProto proto"
-            raise wire.MalformedMessageError("a tensor that is no message") from error
+            raise wire.WireError("a tensor that is no message") from error
         raise invalid_argument(f"tensor parsing error: {alias}") from error
 
 
@@ -165,7 +166,7 @@ def _values(tensor: Tensor, dtype: int) -> list[Buffer]:
         field, letter = _VARINT_FIELD[dtype]
         memory = tensor.memory()
         if len(memory) >= _LARGE:
-            packed = varints.packed(memory, letter)
+            packed = packed_integers.packed(memory, letter)
             return [wire.header(_FIELD_NUMBER[field], len(packed)), packed]
         message = tensorflow_pb2.TensorProto()
         getattr(message, field).extend(elements(tensor))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import grpc
 
+from infra_validator.core import wire
 from infra_validator.embedded_server import log
-from infra_validator.embedded_server.engine import wire
 from infra_validator.embedded_server.grpc.prediction_service import Method
 from infra_validator.embedded_server.inference.inference import RunSettings, run_options
 from infra_validator.embedded_server.status import StatusError
@@ -28,7 +28,7 @@ def _behaviour(method: Method, settings: RunSettings) -> Callable[[bytes, grpc.S
         except StatusError as error:
             context.set_code(_CODES[error.code])
             context.set_details(truncated(error.message))
-        except wire.MalformedMessageError:
+        except wire.WireError:
             context.set_code(grpc.StatusCode.INTERNAL)
             context.set_details("")
         return b""

@@ -13,7 +13,8 @@ from typing import Protocol, TypeVar
 
 from google.protobuf import message as protobuf
 
-from infra_validator.embedded_server.engine import tensors, wire
+from infra_validator.core import wire
+from infra_validator.embedded_server.engine import tensors
 from infra_validator.embedded_server.engine.c_api import Tensor
 from infra_validator.embedded_server.inference import inference
 from infra_validator.embedded_server.inference.inference import RunSettings
@@ -41,7 +42,7 @@ class Models(Protocol):
 class PredictionService:
     """The five methods of ``tensorflow.serving.PredictionService``.
 
-    Every method raises StatusError (the answer is that status) or MalformedMessageError (the request is no message).
+    Every method raises StatusError (the answer is that status) or WireError (the request is no message).
 
     Args:
       models: where models are found.
@@ -203,7 +204,7 @@ def _model_name(request: bytes) -> str:
             if number == 1 and kind == wire.LENGTH
         ]
         return _model_spec(b"".join(spec)).name
-    except (wire.MalformedMessageError, StatusError, IndexError):
+    except (wire.WireError, StatusError, IndexError):
         return ""
 
 
@@ -222,11 +223,11 @@ def _remembered_spec(serialized: bytes) -> serving_pb2.ModelSpec:
 
 
 def parsed(message: _M, data: bytes) -> _M:
-    """``message`` filled from ``data``; MalformedMessageError if that is none."""
+    """``message`` filled from ``data``; WireError if that is none."""
     try:
         message.ParseFromString(data)
     except protobuf.DecodeError as error:
-        raise wire.MalformedMessageError(str(error)) from error
+        raise wire.WireError(str(error)) from error
     return message
 
 

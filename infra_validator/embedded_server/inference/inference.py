@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from google.protobuf import text_format
 
-from infra_validator.embedded_server.engine import tensors, wire
+from infra_validator.core import wire
+from infra_validator.embedded_server.engine import tensors
 from infra_validator.embedded_server.engine.c_api import STRING, Tensor
 from infra_validator.embedded_server.metrics import Metrics
 from infra_validator.embedded_server.models.servable import DEFAULT_SIGNATURE, Servable, Signature, run

@@ -6,8 +6,8 @@ import os
 import time
 from collections.abc import Iterator
 
+from infra_validator.core import wire
 from infra_validator.embedded_server import log
-from infra_validator.embedded_server.engine import wire
 from infra_validator.embedded_server.grpc.prediction_service import Method, PredictionService
 from infra_validator.embedded_server.inference.inference import RunSettings
 from infra_validator.embedded_server.models.servable import Servable
@@ -96,6 +96,6 @@ def _replay(record: bytes, path: str, methods: dict[str, Method], settings: RunS
         if _LOG_TYPES[log_type] != "MultiInference":
             request = _EMPTY_MODEL_SPEC + request
         methods[_LOG_TYPES[log_type]](request, settings)
-    except wire.MalformedMessageError as error:
+    except wire.WireError as error:
         text = record.decode("utf-8", "surrogateescape")
         raise invalid_argument(f"Failed to parse warmup record: {text} from {path}") from error

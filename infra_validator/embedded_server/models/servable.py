@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from infra_validator.embedded_server.engine import wire
+from infra_validator.core import wire
 from infra_validator.embedded_server.engine.c_api import Session, Tensor
 from infra_validator.embedded_server.inference.batching import BatchingSession
 from infra_validator.embedded_server.status import Code, StatusError, from_os_error, not_found

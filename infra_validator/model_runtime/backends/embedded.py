@@ -11,9 +11,10 @@ from contextlib import contextmanager
 import grpc
 
 from infra_validator._version import __version__
+from infra_validator.core import wire
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.embedded_server.engine import c_api, wire
+from infra_validator.embedded_server.engine import c_api
 from infra_validator.embedded_server.grpc.prediction_service import PredictionService
 from infra_validator.embedded_server.inference.inference import RunSettings, run_options
 from infra_validator.embedded_server.models.servable import Servable
@@ -125,5 +126,5 @@ def _answers_in_codes() -> Iterator[None]:
         if error.code == Code.NOT_FOUND:  # a tensor or signature that the graph lacks; the model itself is here
             raise BackendError(grpc.StatusCode.FAILED_PRECONDITION, error.message) from error
         raise BackendError(_CODES[error.code], error.message or error.code.name) from error
-    except wire.MalformedMessageError as error:
+    except wire.WireError as error:
         raise BackendError(grpc.StatusCode.INVALID_ARGUMENT, f"The request cannot be read: {error}.") from error

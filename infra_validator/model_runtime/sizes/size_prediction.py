@@ -10,9 +10,9 @@ from __future__ import annotations
 import mmap
 import os
 
+from infra_validator.core import wire
 from infra_validator.core.deadline import Deadline
 from infra_validator.model_runtime.model_source import ModelSource
-from infra_validator.saved_model import wire
 
 _BASE_BYTES = 2**20  # a session with nothing in it, and what measuring may be off by
 _VARIABLES_FACTOR = 1.25
@@ -69,7 +69,7 @@ def _constant_bytes(data: mmap.mmap, deadline: Deadline) -> int:
     while spans:
         at, end, inside = spans.pop()
         for number, kind, start, stop in wire.fields(data, at, end):
-            if kind != wire.DELIMITED or number not in inside:
+            if kind != wire.LENGTH or number not in inside:
                 continue
             deeper = inside[number]
             if deeper is not _NODE:

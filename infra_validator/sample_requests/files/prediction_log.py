@@ -11,13 +11,13 @@ from google.protobuf import message
 from infra_validator.core.errors import InfrastructureError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
+from infra_validator.core.wire import WireError, field_numbers
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 from infra_validator.sample_requests import methods
 from infra_validator.sample_requests.examples.example_files import Signatures
 from infra_validator.sample_requests.files.json_requests import bad_requests
 from infra_validator.sample_requests.files.tfrecord import TFRecordError, read_records, write_records
 from infra_validator.saved_model.graph import signature_not_found
-from infra_validator.saved_model.wire import WireError, field_numbers
 
 #: Where TensorFlow Serving looks for a model's warm-up file, below the SavedModel directory.
 WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
