@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
 
 from infra_validator._version import __version__
@@ -22,6 +26,8 @@ COMMANDS = {
     "kubernetes": ("infra_validator.cli.kubernetes", "print the Role that a serving spec needs in its namespace"),
     "gc": ("infra_validator.cli.gc", "remove what killed validations left behind"),
 }
+
+_COULD_NOT_TEST, _INTERRUPTED, _OUTPUT_CUT = 3, 130, 141
 
 _EXIT_CODES = """\
 exit codes:
@@ -41,8 +47,32 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run the command line.
+
+    Args:
+      argv: the arguments after the program's name; None: this process is the program, and its arguments are the process's.
+
+    Returns:
+      The exit code. Whatever goes wrong, it is 1 only for a model that is not blessed.
+    """
+    if argv is None:
+        _settle_in()
+    try:
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output went away: what `| head` does
+        _give_up_output()
+        return _OUTPUT_CUT
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception as error:
+        _give_up_output()
+        _say_last_words(error)
+        return _COULD_NOT_TEST
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if arguments else 2
@@ -54,9 +84,47 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     module, _ = COMMANDS[arguments[0]]
     try:
-        code = importlib.import_module(module).main(arguments[1:])
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output went away: what `| head` does
+        return int(importlib.import_module(module).main(arguments[1:]))
+    except SystemExit as ended:  # argparse's way
+        return ended.code if isinstance(ended.code, int) else 2
+
+
+def _settle_in() -> None:
+    """Have Ctrl-C end the process by the signal, without a traceback, until a command has something to clean up; have any text be
+    printable in any locale; and have nothing that is opened later take the place of a standard stream that was closed."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - until the end
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _give_up_output() -> None:
+    """What is still buffered goes nowhere: the interpreter would try to write it once more, and exit with a code of its own."""
+    with contextlib.suppress(Exception):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    return int(code)
+
+
+def _say_last_words(error: Exception) -> None:
+    """Nothing below has made a result of this error. It may be about standard error itself."""
+    with contextlib.suppress(Exception):
+        if isinstance(error, OSError):
+            print(
+                f"infra-validator: the output could not be written, or a file be used: {error}",
+                file=sys.stderr,
+                flush=True,
+            )
+        else:
+            traceback.print_exception(type(error), error, error.__traceback__)
+            print(
+                "infra-validator: this is an error of infra-validator itself; no model is blamed.",
+                file=sys.stderr,
+                flush=True,
+            )
+    with contextlib.suppress(Exception):
+        sys.stderr.flush()

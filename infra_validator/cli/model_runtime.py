@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import queue
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from infra_validator.core.errors import InfrastructureError, UsageError
+from infra_validator.core.shutdown_signals import StopSignals
 from infra_validator.embedded_server.ports import write_port_file
 from infra_validator.model_runtime.backends.base_backend import BackendSettings
 from infra_validator.model_runtime.backends.registry import BACKENDS, make_backend
@@ -175,15 +174,13 @@ def _serve(arguments: argparse.Namespace) -> NoReturn:
         arguments.runtime_version or backend.version,
     )
     addresses = _addresses(arguments, os.environ)
-    signals: queue.SimpleQueue[int] = queue.SimpleQueue()  # may be filled from a signal handler
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: signals.put(number))
-    server = ModelRuntimeServer(backend, parameters, arguments.model_root, addresses)
-    if arguments.port_file:
-        write_port_file(arguments.port_file, server.ports[0], 0)
-    print(f"ModelRuntime ({backend.name}) on {', '.join(_shown(addresses, server.ports))}", flush=True)
-    signals.get()
-    server.stop()
+    with StopSignals() as signals:
+        server = ModelRuntimeServer(backend, parameters, arguments.model_root, addresses)
+        if arguments.port_file:
+            write_port_file(arguments.port_file, server.ports[0], 0)
+        print(f"ModelRuntime ({backend.name}) on {', '.join(_shown(addresses, server.ports))}", flush=True)
+        signals.wait()
+        server.stop()
     sys.stdout.flush()
     os._exit(0)  # threads of TensorFlow, and a load that cannot be interrupted, must not hold up the exit
 

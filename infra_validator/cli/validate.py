@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import os
@@ -61,12 +62,8 @@ def main(argv: Sequence[str]) -> int:
     """Run the command. Returns the exit code (see ``infra-validator --help``)."""
     arguments = _parser().parse_args(argv)
     interruption = Interruption()
-    code = 0
-    try:
-        with shutdown_signals(interruption):
-            code = _run(arguments, interruption)
-    except KeyboardInterrupt:
-        pass  # SIGINT's own handler had its turn, after everything was cleaned up
+    with shutdown_signals(interruption, until_exit=True):
+        code = _run(arguments, interruption)
     if interruption.why is not None:
         return 128 + signal.Signals[interruption.why].value
     return code
@@ -110,6 +107,9 @@ def _validate(arguments: argparse.Namespace, interruption: Interruption) -> Vali
         on_progress=_progress(arguments.quiet),
         interruption=interruption,
     )
+    interruption.close()  # a signal that comes from now on changes nothing: exit code and verdict agree
+    if report.verdict is not Verdict.INCONCLUSIVE:
+        interruption.check()
     if report.finding.reason.blames is Blames.USAGE:
         raise UsageError(report.finding.detail, reason=report.finding.reason, next_step=report.finding.next_step)
     if output is not None:
@@ -139,7 +139,7 @@ def _progress(quiet: bool) -> Callable[[str], None]:
     lock = threading.Lock()
 
     def say(line: str) -> None:
-        with lock:
+        with lock, contextlib.suppress(OSError):  # nobody reads it, or there is no room: no reason not to go on
             print(line, file=sys.stderr, flush=True)
 
     return (lambda line: None) if quiet else say

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from infra_validator.core.deadline import News
 from infra_validator.core.errors import InfrastructureError
@@ -17,6 +18,8 @@ class Interruption:
 
     def __init__(self) -> None:
         self._why: str | None = None
+        self._closed = False
+        self._at_close: list[Callable[[], None]] = []
         self._listeners: list[News] = []
         self._lock = threading.Lock()
 
@@ -26,11 +29,23 @@ class Interruption:
         return self._why
 
     def set(self, why: str) -> None:
-        """Interrupt. A second call changes nothing. Takes no lock that a waiting thread could hold."""
+        """Interrupt. A second call, or one after ``close``, changes nothing. Takes no lock that a waiting thread could hold."""
+        if self._closed:
+            return
         if self._why is None:
             self._why = why
         for news in list(self._listeners):
             threading.Thread(target=news.announce, daemon=True).start()
+
+    def close(self) -> None:
+        """From now on it is too late: what was decided is told, and is not taken back. Called by whoever tells it."""
+        for action in self._at_close:
+            action()
+        self._closed = True
+
+    def at_close(self, action: Callable[[], None]) -> None:
+        """Have ``action`` called, in the caller's thread, when the interruption is closed."""
+        self._at_close.append(action)
 
     def check(self) -> None:
         """Raise InfrastructureError(INTERRUPTED) if interrupted."""

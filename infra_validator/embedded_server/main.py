@@ -7,11 +7,11 @@ import ctypes
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from infra_validator._version import __version__
+from infra_validator.core.shutdown_signals import StopSignals
 from infra_validator.embedded_server import log
 from infra_validator.embedded_server.engine import c_api
 from infra_validator.embedded_server.flags import ParseResult, parse, usage
@@ -70,9 +70,8 @@ def _serve(parsed: ParseResult) -> int:
         print(f"Failed to start server. Error: {error}", flush=True)
         sys.stderr.flush()
         os._exit(FAILED)  # threads of TensorFlow and gRPC must not hold up the exit
-    grace = parsed.flags.shutdown_grace_seconds
-    if grace > 0:
-        _end_gracefully(server, grace)
+    if parsed.flags.shutdown_grace_seconds > 0:
+        _end_gracefully(server, parsed.flags.shutdown_grace_seconds)
     server.wait()
     return 0
 
@@ -87,15 +86,9 @@ def _return_large_blocks() -> None:
 
 
 def _end_gracefully(server: Server, grace: float) -> None:
-    """On SIGTERM and SIGINT let requests finish, then die of the signal all the same; a second signal kills at once."""
-
-    def stop(number: int) -> None:
+    """On SIGTERM or SIGINT let requests finish, then die of the signal all the same; a second signal kills at once."""
+    with StopSignals() as signals:
+        number = signals.wait() or signal.SIGTERM
+        signal.signal(number, signal.SIG_DFL)
         server.stop(grace)
         os.kill(os.getpid(), number)
-
-    def handle(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        threading.Thread(target=stop, args=(number,)).start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)

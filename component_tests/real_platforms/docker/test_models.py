@@ -192,7 +192,7 @@ def test_a_link_out_of_the_model_is_not_followed(fake: str, tmp_path: pathlib.Pa
 
 
 def test_a_model_that_is_not_there(fake: str, tmp_path: pathlib.Path) -> None:
-    for path, reason in ((tmp_path / "none", "MODEL_NOT_FOUND"), (tmp_path / "file", "MODEL_NOT_FOUND")):
+    for path, reason in ((tmp_path / "none", "MODEL_NOT_FOUND"), (tmp_path / "file", "MODEL_NOT_A_SAVED_MODEL")):
         (tmp_path / "file").touch()
         assert validate(reads_model(fake), path).report.finding.reason.name == reason
 

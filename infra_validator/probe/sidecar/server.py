@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from infra_validator.core.shutdown_signals import StopSignals
 from infra_validator.probe import exit_codes
 from infra_validator.probe.go.flags import DurationFlag, FlagError, HelpAsked, StringFlag, parse, usage
 from infra_validator.probe.go.text import log
@@ -22,7 +23,6 @@ from infra_validator.probe.sidecar.models import Models, Poller
 _MILLISECOND = 1_000_000  # nanoseconds
 _GRACE = 1.0  # seconds that calls under way have when the sidecar stops
 _CANNOT_LISTEN = 3  # infra-validator's code for what the surroundings do not allow
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Flags(ServerFlags):
@@ -71,8 +71,17 @@ def _listen_place(flag: StringFlag) -> tuple[str, int] | None:
 def _serve(
     settings: Settings, grpc_place: tuple[str, int] | None, http_place: tuple[str, int] | None, interval: float
 ) -> int:
-    # Blocked here, before there are threads, and waited for below: no handler, so nothing it could interrupt.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    with StopSignals() as signals:
+        return _serve_until(signals, settings, grpc_place, http_place, interval)
+
+
+def _serve_until(
+    signals: StopSignals,
+    settings: Settings,
+    grpc_place: tuple[str, int] | None,
+    http_place: tuple[str, int] | None,
+    interval: float,
+) -> int:
     models = Models(settings.models)
     poller = Poller(settings, models, interval)
     grpc_server = None
@@ -86,7 +95,7 @@ def _serve(
             http_server.start()
             log(f"Answering HTTP on {http_place[0]}:{http_server.server_port}")
         poller.start()
-        log(f"Stopping because of {signal.Signals(signal.sigwait(_SIGNALS)).name}")
+        log(f"Stopping because of {signal.Signals(signals.wait() or signal.SIGTERM).name}")
         models.stop()
         poller.stop()
     except OSError as error:
