@@ -43,16 +43,26 @@ class _ReasonedError(InfraValidatorError):
       detail: what happened, to which thing, in one sentence.
       next_step: what to do; the reason code's own unless a better one is known.
       fingerprint: what makes two failures the same failure; equal ones in a row are not retried.
+      heals: whether trying again can change the outcome; as the reason code has it unless more is known of this failure.
       report: the ValidationReport, where there is one (set by ``api.validate``).
     """
 
     report: Any = None
 
-    def __init__(self, reason: ReasonCode, detail: str = "", *, next_step: str = "", fingerprint: str = "") -> None:
+    def __init__(
+        self,
+        reason: ReasonCode,
+        detail: str = "",
+        *,
+        next_step: str = "",
+        fingerprint: str = "",
+        heals: bool | None = None,
+    ) -> None:
         self.reason = reason
         self.detail = shorten(detail)
         self.next_step = next_step or reason.next_step
         self.fingerprint = fingerprint or f"{reason.name}: {self.detail}"
+        self.heals = reason.heals if heals is None else heals
         super().__init__(reason, detail)
 
     @property

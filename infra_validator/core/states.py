@@ -71,12 +71,14 @@ class Observation:
         deadline; None: the platform could not start it.
       detail: one sentence in the platform's own words, e.g. ``exit code 1``.
       fingerprint: what makes two ends "the same end" (exit code, signal); two equal ones in a row are not retried.
+      heals: when gone, whether trying again can change it; None: as the reason code has it.
     """
 
     life: Life
     reason: ReasonCode | None = None
     detail: str = ""
     fingerprint: str = ""
+    heals: bool | None = None
 
     @classmethod
     def pending(cls, detail: str = "", reason: ReasonCode | None = None) -> Observation:
@@ -87,8 +89,8 @@ class Observation:
         return cls(Life.RUNNING, detail=detail)
 
     @classmethod
-    def gone(cls, reason: ReasonCode, detail: str, fingerprint: str = "") -> Observation:
-        return cls(Life.GONE, reason, detail, fingerprint or f"{reason.name}: {detail}")
+    def gone(cls, reason: ReasonCode, detail: str, fingerprint: str = "", heals: bool | None = None) -> Observation:
+        return cls(Life.GONE, reason, detail, fingerprint or f"{reason.name}: {detail}", heals)
 
 
 class ModelStatus(enum.Enum):

@@ -263,6 +263,6 @@ def failure_of(seen: Observation) -> InfrastructureError | AttemptFailed:
     """The exception for a job that is gone: by the line between the model's fault and the infrastructure's."""
     reason = seen.reason or ReasonCode.JOB_ABORTED
     if reason.blames is Blames.INFRASTRUCTURE:
-        return InfrastructureError(reason, seen.detail, fingerprint=seen.fingerprint)
+        return InfrastructureError(reason, seen.detail, fingerprint=seen.fingerprint, heals=seen.heals)
     kind = JobAborted if reason is ReasonCode.JOB_ABORTED else AttemptFailed
-    return kind(reason, seen.detail, fingerprint=seen.fingerprint)
+    return kind(reason, seen.detail, fingerprint=seen.fingerprint, heals=seen.heals)

@@ -17,15 +17,11 @@ from infra_validator.model_server_runners.base_runner import failure_of
 from infra_validator.report.verdict import AttemptReport, BinaryReport, Finding, ValidationReport, Verdict
 from infra_validator.specs import ValidationSpec
 from infra_validator.validation.attempt import Attempt, Candidate, RequestSource, Stopwatch
+from infra_validator.validation.retry import Retries, rest
 
 _LOG = logging.getLogger(__name__)
 
 _SIDE_BY_SIDE = 4  # how many serving binaries of one spec are validated at once
-
-_PORTS_LOST = 2  # how many attempts that lost the race for a free port are not counted as tries
-
-#: Failures that may heal, but not when they come twice in the same way.
-_TWICE_IS_ENOUGH = frozenset({ReasonCode.SERVER_EXITED, ReasonCode.SERVER_KILLED, ReasonCode.SERVER_UNHEALTHY})
 
 #: Failures behind which the server's own log may name a deeper cause.
 _MAY_HAVE_A_DEEPER_CAUSE = frozenset(
@@ -95,9 +91,8 @@ class Validation:
     def _validate(self, candidate: Candidate) -> BinaryReport:
         attempts: list[AttemptReport] = []
         verdict, finding = Verdict.INCONCLUSIVE, Finding(ReasonCode.INTERNAL_ERROR)
-        seen: set[str] = set()
-        tries = ports_lost = 0
-        while tries < self._spec.num_tries:
+        retries = Retries(self._spec.num_tries, self._total)
+        while True:
             report, failure = self._attempt(candidate, len(attempts) + 1)
             attempts.append(report)
             finding = report.finding
@@ -105,14 +100,12 @@ class Validation:
                 verdict = Verdict.BLESSED
                 break
             verdict = Verdict.NOT_BLESSED if failure.reason.blames is Blames.MODEL else Verdict.INCONCLUSIVE
-            again = failure.fingerprint in seen and failure.reason in _TWICE_IS_ENOUGH
-            seen.add(failure.fingerprint)
-            if not failure.reason.heals or again or self._total.expired():
+            pause = retries.pause_after(failure)
+            if pause is None:
                 break
-            if failure.reason is ReasonCode.PORT_NOT_AVAILABLE and ports_lost < _PORTS_LOST:
-                ports_lost += 1  # somebody was quicker; that uses up no try
-            else:
-                tries += 1
+            if pause:
+                self._say(f"{candidate.binary.label}: {failure.reason.name}; tried again in {pause:g} s")
+                rest(pause, self._interruption, self._clock)
         return BinaryReport(
             candidate.binary.name,
             candidate.binary.label,

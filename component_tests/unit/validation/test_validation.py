@@ -247,6 +247,20 @@ def test_a_fault_of_our_own_is_inconclusive_and_everything_is_stopped() -> None:
     assert made.runners[0].state is JobState.END
 
 
+def test_a_quota_is_tried_with_pauses_and_each_pause_is_said() -> None:
+    full = Story(launch=InfrastructureError(ReasonCode.QUOTA_EXCEEDED, "pods"))
+    clock, said = HandClock(), list[str]()
+    spec = ValidationSpec.of({"num_tries": 5})
+    candidate = Candidates().make(full, full, Story())
+    report = Validation([candidate], spec, on_progress=said.append, clock=clock).run("/model", "m")
+    assert report.verdict is Verdict.BLESSED
+    assert sum(clock.pauses) == pytest.approx(1.0 + 4.0)
+    assert [line for line in said if "again" in line] == [
+        "told: QUOTA_EXCEEDED; tried again in 1 s",
+        "told: QUOTA_EXCEEDED; tried again in 4 s",
+    ]
+
+
 def test_a_lost_race_for_a_port_uses_up_no_try() -> None:
     lost = Story(launch=InfrastructureError(ReasonCode.PORT_NOT_AVAILABLE, "port 1"))
     assert run(Candidates().make(lost, lost, Story()), tries=1).verdict is Verdict.BLESSED

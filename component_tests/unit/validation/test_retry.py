@@ -1,0 +1,78 @@
+"""Which failures are tried again, and after which pauses. The clock moves by hand."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from component_tests.fakes.hand_clock import HandClock
+from infra_validator.core.deadline import SYSTEM_CLOCK, Deadline
+from infra_validator.core.errors import AttemptFailed, InfrastructureError, JobAborted, UsageError
+from infra_validator.core.interruption import Interruption
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.validation.retry import PAUSES, Failure, Retries, rest
+
+QUOTA = InfrastructureError(ReasonCode.QUOTA_EXCEEDED, "pods")
+
+
+def pauses(*failures: Failure, tries: int = 5, total: float = 7200.0) -> list[float | None]:
+    retries = Retries(tries, Deadline.after(total, HandClock()))
+    return [retries.pause_after(failure) for failure in failures]
+
+
+def test_what_lies_with_the_platform_is_tried_with_growing_pauses() -> None:
+    assert pauses(*[QUOTA] * 8, tries=8) == [*PAUSES, 60.0, 60.0, 60.0, None]
+    assert list(PAUSES) == sorted(PAUSES)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        InfrastructureError(ReasonCode.POD_REFUSED, "no"),
+        InfrastructureError(ReasonCode.MODEL_NOT_DELIVERED, "larger than max_size", heals=False),
+        UsageError("no"),
+        AttemptFailed(ReasonCode.REQUEST_FAILED, "no"),
+    ],
+    ids=lambda failure: failure.reason.name,
+)
+def test_what_cannot_heal_is_final(failure: Failure) -> None:
+    assert pauses(failure) == [None]
+
+
+def test_a_failure_may_be_known_to_heal_where_its_code_does_not_say_so() -> None:
+    assert pauses(InfrastructureError(ReasonCode.POD_REFUSED, "no", heals=True)) == [PAUSES[0]]
+
+
+def test_the_models_own_failures_are_tried_again_at_once_but_not_twice_the_same() -> None:
+    crash = AttemptFailed(ReasonCode.SERVER_KILLED, "signal SIGSEGV")
+    assert pauses(crash, crash) == [0.0, None]
+    assert pauses(*[AttemptFailed(ReasonCode.LOAD_TIMEOUT, "slow")] * 3, tries=3) == [0.0, 0.0, None]
+
+
+def test_an_abort_waits_for_the_platform() -> None:
+    assert pauses(JobAborted(ReasonCode.JOB_ABORTED, "evicted")) == [PAUSES[0]]
+
+
+def test_an_attempt_that_could_only_begin_after_the_total_limit_is_not_made() -> None:
+    assert pauses(QUOTA, QUOTA, QUOTA, total=10.0) == [1.0, 4.0, None]
+
+
+def test_two_lost_races_for_a_port_use_up_no_try() -> None:
+    assert pauses(*[InfrastructureError(ReasonCode.PORT_NOT_AVAILABLE, "8500")] * 3, tries=1) == [0.0, 0.0, None]
+
+
+def test_the_pause_lasts_as_long_as_was_said() -> None:
+    clock = HandClock()
+    rest(15.0, Interruption(), clock)
+    assert sum(clock.pauses) == pytest.approx(15.0)
+
+
+@pytest.mark.timeout(60)
+def test_an_interruption_ends_the_pause() -> None:
+    interruption = Interruption()
+    resting = threading.Thread(target=rest, args=(3600.0, interruption, SYSTEM_CLOCK))
+    resting.start()
+    interruption.set("SIGTERM")
+    resting.join(30.0)
+    assert not resting.is_alive()
