@@ -10,7 +10,7 @@ AIRFLOW_TESTS := $(wildcard component_tests/real_platforms/airflow/test_*.py com
 UV := $(firstword $(wildcard .cache/uv-venv/bin/uv) uv)
 PYTEST := $(VENV)/python -m pytest
 
-.PHONY: help env env-airflow env-caikit lint format test test-fast test-platforms test-docker test-airflow test-caikit test-tfx-next bench-docker demo demo-airflow probe-pyz lock clean
+.PHONY: help map env env-airflow env-caikit lint format test test-fast test-platforms test-docker test-airflow test-caikit test-tfx-next bench-docker demo demo-airflow probe-pyz lock clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -23,6 +23,9 @@ env-airflow:
 
 env-caikit:
 	@$(PYTHON3) tools/bootstrap.py caikit
+
+map:  ## The rooms of the package from the ground up: files, lines, and the imports between them.
+	@$(PYTHON3) -m tools.map
 
 lint: env  ## ruff and mypy --strict.
 	$(VENV)/ruff check .
