@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from infra_validator import wiring
@@ -20,12 +20,13 @@ from infra_validator.core.errors import (
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.launch_plan import LaunchPlan
 from infra_validator.core.reason_codes import Blames, ReasonCode
+from infra_validator.core.sample_request import RequestSource, SampleRequest
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict
 from infra_validator.saved_model.digest import model_digest
 from infra_validator.saved_model.find import FoundModel, find_saved_model
 from infra_validator.saved_model.model_files import check_model_files
 from infra_validator.specs import OnRejected, RequestSpec, ServingSpec, ValidationSpec
-from infra_validator.validation.attempt import Candidate, RequestSource
+from infra_validator.validation.attempt import Candidate
 from infra_validator.validation.validation import Validation, now
 
 _LOG = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Plan:
       note: how it was found, when it is not the path given.
       serving_spec, validation_spec, request_spec: as read.
       launch_plans: what would be started, one for each serving binary.
+      signatures: the names of the model's signatures, as far as its files can be read here.
     """
 
     model: str
@@ -48,6 +50,7 @@ class Plan:
     validation_spec: ValidationSpec
     request_spec: RequestSpec
     launch_plans: tuple[LaunchPlan, ...]
+    signatures: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -56,8 +59,7 @@ class Plan:
             "model_name": self.serving_spec.model_name,
             "platform": self.serving_spec.platform,
             "serving_spec": self.serving_spec.to_dict(),
-            "validation_spec": dataclasses.asdict(self.validation_spec)
-            | {"on_rejected": self.validation_spec.on_rejected.value},
+            "validation_spec": self.validation_spec.every_field(),
             "request_spec": self.request_spec.to_dict(),
             "serving_binaries": [
                 {
@@ -89,11 +91,11 @@ def make_plan(
     asked = RequestSpec.of(request_spec)
     if spec.kubernetes is not None:
         spec.kubernetes.check_loading_limit("serving_spec.kubernetes", limits.max_loading_time_seconds)
-    found = _check_model(os.fspath(model), spec, asked)
+    found, signatures = _check_model(os.fspath(model), spec, asked)
     binaries = wiring.serving_binaries_function(spec.binary)(spec)
     wiring.runner_class(spec.platform)
     plans = tuple(binary.MakeLaunchPlan(found.path, spec.platform) for binary in binaries)
-    return Plan(found.path, found.note, spec, limits, asked, plans)
+    return Plan(found.path, found.note, spec, limits, asked, plans, signatures)
 
 
 def run_validation(
@@ -102,7 +104,7 @@ def run_validation(
     validation_spec: Any = None,
     request_spec: Any = None,
     *,
-    requests: RequestSource | None = None,
+    requests: RequestSource | Callable[[], Iterable[SampleRequest]] | None = None,
     on_progress: Callable[[str], None] = _LOG.info,
     interruption: Interruption | None = None,
 ) -> ValidationReport:
@@ -122,12 +124,14 @@ def run_validation(
     spec = ServingSpec.of(serving_spec)
     limits = ValidationSpec.of(validation_spec)
     asked = RequestSpec.of(request_spec)
+    source = requests if requests is None or isinstance(requests, RequestSource) else RequestSource(requests)
+    _check_source(source, limits, asked)
     try:
         plan = make_plan(model, spec, limits, asked)
         if plan.note:
             on_progress(plan.note)
-        if requests is not None:
-            _check_first_request(requests)
+        if source is not None:
+            _check_first_request(source)
         # All attempts run one image, even if its tag moves meanwhile.
         spec = wiring.runner_class(spec.platform).Pin(spec)
     except SpecError:
@@ -149,7 +153,8 @@ def run_validation(
     validation = Validation(
         candidates,
         limits,
-        requests=requests,
+        requests=source,
+        signatures=plan.signatures,
         concurrency=asked.concurrency,
         on_progress=on_progress,
         interruption=interruption,
@@ -170,7 +175,7 @@ def validate(
     validation_spec: Any = None,
     request_spec: Any = None,
     *,
-    requests: RequestSource | None = None,
+    requests: RequestSource | Callable[[], Iterable[SampleRequest]] | None = None,
     on_progress: Callable[[str], None] = _LOG.info,
     interruption: Interruption | None = None,
 ) -> ValidationReport:
@@ -211,7 +216,8 @@ def raise_for(report: ValidationReport, spec: ValidationSpec) -> None:
     raise error
 
 
-def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> FoundModel:
+def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> tuple[FoundModel, tuple[str, ...]]:
+    """The SavedModel that is meant, and the names of its signatures, as far as they can be read here."""
     if "://" in model:
         if spec.platform != "kubernetes":
             raise InfrastructureError(
@@ -219,11 +225,36 @@ def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> FoundMode
                 f"{model} is not a local path.",
                 next_step="Copy the model to a local directory first; only the kubernetes platform reads remote stores.",
             )
-        return FoundModel(model)
+        return FoundModel(model), ()
     found = find_saved_model(model)
-    if spec.tensorflow_serving is not None:
-        check_model_files(found.path, asked.tag_set)
-    return found
+    if spec.tensorflow_serving is None:
+        return found, ()
+    graph = check_model_files(found.path, asked.tag_set)
+    return found, tuple(sorted(name for name in graph.signatures if not name.startswith("__")))
+
+
+def _check_source(source: RequestSource | None, limits: ValidationSpec, asked: RequestSpec) -> None:
+    """That there is something to ask with where the specs say that something is to be asked.
+
+    Raises:
+      SpecError: there is not.
+    """
+    if source is not None:
+        return
+    how = "Give sample requests (--requests FILE; requests= in Python), or have some made up (--generate)."
+    if limits.require_requests:
+        raise SpecError(
+            "validation_spec.require_requests", "is true, but there is nothing to ask the model with", next_step=how
+        )
+    if asked != only_tags(asked):
+        raise SpecError("request_spec", "says what to ask, but there is nothing to ask it with", next_step=how)
+
+
+def only_tags(asked: RequestSpec) -> RequestSpec:
+    """What is left of a request spec for a validation that only loads the model: which graph is meant."""
+    if asked.tensorflow_serving is None:
+        return RequestSpec()
+    return RequestSpec(dataclasses.replace(asked.tensorflow_serving, signature_names=()))
 
 
 def _check_first_request(requests: RequestSource) -> None:

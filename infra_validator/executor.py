@@ -22,7 +22,7 @@ from infra_validator import api, blessing
 from infra_validator.core.errors import InfrastructureError, SpecError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.core.sample_request import SampleRequest
+from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
 from infra_validator.core.shutdown_signals import shutdown_signals
 from infra_validator.report.verdict import Verdict
 from infra_validator.sample_requests.examples.artifact import requests_from_examples_artifact
@@ -30,7 +30,6 @@ from infra_validator.sample_requests.files.prediction_log import write_warmup_fi
 from infra_validator.saved_model.find import find_saved_model
 from infra_validator.saved_model.graph import read_graph
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
-from infra_validator.validation.attempt import RequestSource
 
 _LOG = logging.getLogger(__name__)
 
@@ -111,7 +110,7 @@ def _validate(task: _Task) -> None:
         model,
         task.serving_spec,
         task.validation_spec,
-        task.request_spec,
+        _asked(task, requests),
         requests=requests,
         on_progress=_LOG.info,
         interruption=task.interruption,
@@ -129,6 +128,18 @@ def _validate(task: _Task) -> None:
     _LOG.log(level, "%s: %s", report.verdict.value, report.finding.sentence)
 
 
+def _asked(task: _Task, requests: RequestSource | None) -> RequestSpec | None:
+    """The request spec as it can be carried out: without examples the model is only loaded, as in TFX."""
+    if task.request_spec is None or requests is not None:
+        return task.request_spec
+    loaded_only = api.only_tags(task.request_spec)
+    if loaded_only != task.request_spec:
+        _LOG.warning(
+            "The request spec says what to ask, but there are no examples to ask it with: the model is only loaded."
+        )
+    return loaded_only
+
+
 def _request_source(task: _Task, model: str) -> RequestSource | None:
     """Makes the sample requests of the examples; None (load only) unless there are examples and a request spec, as in TFX."""
     spec, examples = task.request_spec, task.examples
@@ -140,7 +151,7 @@ def _request_source(task: _Task, model: str) -> RequestSource | None:
         signatures = graph.signatures_named(spec.signature_names)
         return requests_from_examples_artifact(examples, signatures, task.serving_spec.model_name, spec)
 
-    return requests
+    return RequestSource(requests, RequestOrigin.EXAMPLES)
 
 
 def _write_warmup_file(requests: RequestSource, path: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -18,14 +19,14 @@ from infra_validator import api
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import Blames, ReasonCode
-from infra_validator.core.sample_request import SampleRequest
+from infra_validator.core.sample_request import RequestSource, SampleRequest
 from infra_validator.core.shutdown_signals import shutdown_signals
+from infra_validator.report.evidence import EvidenceLevel
 from infra_validator.report.verdict import SCHEMA_VERSION, Finding, ValidationReport, Verdict
 from infra_validator.sample_requests.files.requests_file import requests_from_file
 from infra_validator.saved_model.find import find_saved_model
 from infra_validator.saved_model.graph import SavedModelGraph, read_graph
-from infra_validator.specs import RequestSpec, ServingSpec
-from infra_validator.validation.attempt import RequestSource
+from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
 
 _EXIT_CODES = {Verdict.BLESSED: 0, Verdict.NOT_BLESSED: 1, Verdict.INCONCLUSIVE: 3}
 _WRONG_USAGE = 2
@@ -45,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--request-spec", metavar="SPEC", help="which signatures are asked, how many requests")
     parser.add_argument(
         "--requests", metavar="FILE", help="sample requests: JSON instances, or a TFRecord of PredictionLog"
+    )
+    parser.add_argument(
+        "--require-requests",
+        action="store_true",
+        help="a validation without sample requests is an error (validation_spec.require_requests)",
     )
     parser.add_argument("--output", metavar="DIR", help="write verdict.json and the servers' logs there")
     parser.add_argument(
@@ -101,7 +107,7 @@ def _validate(arguments: argparse.Namespace, interruption: Interruption) -> Vali
     report = api.run_validation(
         arguments.model,
         arguments.serving_spec,
-        arguments.validation_spec,
+        _validation_spec(arguments),
         arguments.request_spec,
         requests=_request_source(arguments),
         on_progress=_progress(arguments.quiet),
@@ -115,6 +121,11 @@ def _validate(arguments: argparse.Namespace, interruption: Interruption) -> Vali
     if output is not None:
         _write(report, output)
     return report
+
+
+def _validation_spec(arguments: argparse.Namespace) -> ValidationSpec:
+    spec = ValidationSpec.of(arguments.validation_spec)
+    return dataclasses.replace(spec, require_requests=True) if arguments.require_requests else spec
 
 
 def _request_source(arguments: argparse.Namespace) -> RequestSource | None:
@@ -132,7 +143,7 @@ def _request_source(arguments: argparse.Namespace) -> RequestSource | None:
         named = graph().signatures_named(asked.signature_names)
         return requests_from_file(arguments.requests, graph().signatures, model_name, next(iter(named)))
 
-    return requests
+    return RequestSource(requests)
 
 
 def _progress(quiet: bool) -> Callable[[str], None]:
@@ -204,6 +215,12 @@ def _print_report(report: ValidationReport, form: str) -> None:
         for binary in report.serving_binaries:
             note = " (advisory)" if binary.advisory else ""
             print(f"  {binary.label}{note}: {binary.verdict.value} {binary.finding.reason.name}")
+    for warning in report.warnings:
+        print(f"warning: {warning}")
+    if report.blessed and report.evidence.level is EvidenceLevel.LOADED:
+        print(f"{report.sentence} Name sample requests with --requests FILE, or have some made up with --generate.")
+        print("BLESSED (loaded only: no request was sent)")
+        return
     _print_finding(report.verdict, report.finding)
     if not report.blessed:
         log = next((b.server_log for b in report.serving_binaries if b.finding.reason is report.finding.reason), "")

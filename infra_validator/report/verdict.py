@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
-from typing import Any
 
 from infra_validator._version import __version__
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.report.evidence import Evidence, EvidenceLevel, weakest
 
-#: Raised when a field changes its meaning; added fields do not count.
-SCHEMA_VERSION = 1
+#: Raised when a field changes its meaning, or when a reader may rely on a field that was not there before. 2: evidence.
+SCHEMA_VERSION = 2
 
 
 class Verdict(enum.Enum):
@@ -34,7 +34,7 @@ class Phase:
     name: str
     seconds: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return {"name": self.name, "seconds": round(self.seconds, 4)}
 
 
@@ -50,7 +50,7 @@ class Finding:
     def sentence(self) -> str:
         return f"{self.reason.sentence} {self.detail}".strip()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return {
             "reason_code": self.reason.name,
             "reason": self.sentence,
@@ -68,6 +68,7 @@ class AttemptReport:
       phases: in order; the last one before ``stop`` is where it ended.
       server_started: whether a server process was seen running.
       requests_sent: how many sample requests were answered without an error.
+      evidence: what was seen of the model.
       server_log: the last lines of the server's output.
       left_behind: what could not be cleaned up, one sentence each.
     """
@@ -79,8 +80,9 @@ class AttemptReport:
     requests_sent: int = 0
     server_log: str = ""
     left_behind: tuple[str, ...] = ()
+    evidence: Evidence = Evidence()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return {
             "number": self.number,
             **self.finding.to_dict(),
@@ -104,6 +106,8 @@ class BinaryReport:
       verdict: its own outcome.
       finding: why.
       attempts: in order.
+      flaky: whether an attempt failed by the model's fault before one succeeded.
+      digest_verified: whether what was served is known to be what the report's ``model_digest`` names.
     """
 
     binary: str
@@ -113,6 +117,14 @@ class BinaryReport:
     verdict: Verdict
     finding: Finding
     attempts: tuple[AttemptReport, ...] = ()
+    flaky: bool = False
+    digest_verified: bool = False
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the verdict rests on: the last attempt's."""
+        evidence = self.attempts[-1].evidence if self.attempts else Evidence()
+        return dataclasses.replace(evidence, digest_verified=self.digest_verified)
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -124,7 +136,7 @@ class BinaryReport:
         """The server's last lines in the last attempt."""
         return self.attempts[-1].server_log if self.attempts else ""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return {
             "binary": self.binary,
             "label": self.label,
@@ -132,6 +144,8 @@ class BinaryReport:
             "advisory": self.advisory,
             "verdict": self.verdict.value,
             **self.finding.to_dict(),
+            "flaky": self.flaky,
+            "evidence": self.evidence.to_dict(),
             "phases": [phase.to_dict() for phase in self.phases],
             "server_log_tail": self.server_log,
             "attempts": [attempt.to_dict() for attempt in self.attempts],
@@ -151,6 +165,7 @@ class ValidationReport:
       started_at: UTC, ISO 8601.
       seconds: how long the whole took.
       model_digest: of a blessed local model: ``sha256:`` and what names its files' content (saved_model/digest.py); else empty.
+      warnings: what people should know besides the verdict, one sentence each.
     """
 
     verdict: Verdict
@@ -161,21 +176,43 @@ class ValidationReport:
     started_at: str
     seconds: float
     model_digest: str = ""
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         started = any(a.server_started for b in self.serving_binaries if not b.advisory for a in b.attempts)
         if self.verdict is Verdict.BLESSED and not started:
             raise ValueError("There is no blessing without a server that was started.")
+        if self.verdict is Verdict.BLESSED and self.evidence.level is EvidenceLevel.NONE:
+            raise ValueError("There is no blessing of a model that no server had loaded.")
 
     @property
     def blessed(self) -> bool:
         return self.verdict is Verdict.BLESSED
 
-    def to_dict(self) -> dict[str, Any]:
+    @property
+    def evidence(self) -> Evidence:
+        """What the verdict rests on: what holds for every serving binary that decides."""
+        return weakest([binary.evidence for binary in self.serving_binaries if not binary.advisory])
+
+    @property
+    def flaky(self) -> bool:
+        """Whether a serving binary that decides succeeded only after an attempt had failed by the model's fault."""
+        return any(binary.flaky for binary in self.serving_binaries if not binary.advisory)
+
+    @property
+    def sentence(self) -> str:
+        """Why, in one sentence; for a blessing what it rests on."""
+        return self.evidence.sentence if self.blessed else self.finding.sentence
+
+    def to_dict(self) -> dict[str, object]:
         return {
             "schema_version": SCHEMA_VERSION,
             "verdict": self.verdict.value,
             **self.finding.to_dict(),
+            "reason": self.sentence,
+            "flaky": self.flaky,
+            "evidence": self.evidence.to_dict(),
+            "warnings": list(self.warnings),
             "model": self.model,
             "model_name": self.model_name,
             "model_digest": self.model_digest,

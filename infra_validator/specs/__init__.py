@@ -6,13 +6,14 @@ from infra_validator.specs.local_process import LocalProcessConfig
 from infra_validator.specs.model_runtime import ModelRuntimeConfig
 from infra_validator.specs.request_spec import RequestSpec, TensorFlowServingRequestSpec
 from infra_validator.specs.serving_spec import ServingSpec, TensorFlowServingConfig
-from infra_validator.specs.validation_spec import OnRejected, ValidationSpec
+from infra_validator.specs.validation_spec import OnFlaky, OnRejected, ValidationSpec
 
 __all__ = [
     "KubernetesConfig",
     "LocalDockerConfig",
     "LocalProcessConfig",
     "ModelRuntimeConfig",
+    "OnFlaky",
     "OnRejected",
     "RequestSpec",
     "ServingSpec",

@@ -111,6 +111,11 @@ def to_json(spec: Any) -> str:
     return re.sub(r"\{(?=[{%#])", r"\\u007b", text)
 
 
+def plain(spec: Any) -> dict[str, Any]:
+    """A spec as plain JSON data with all of its fields, those that have their default included."""
+    return {field.name: _plain(getattr(spec, field.name)) for field in dataclasses.fields(spec)}
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return to_dict(value)

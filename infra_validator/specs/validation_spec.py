@@ -7,7 +7,7 @@ import enum
 from typing import Any
 
 from infra_validator.core.errors import SpecError
-from infra_validator.specs.reader import above_zero, not_negative, read, spec_field, to_dict
+from infra_validator.specs.reader import above_zero, not_negative, plain, read, spec_field, to_dict
 
 
 class OnRejected(enum.Enum):
@@ -15,6 +15,13 @@ class OnRejected(enum.Enum):
 
     RECORD = "record"  # TFX's way: the component succeeds, the Pusher does not push
     RAISE = "raise"  # the component fails
+
+
+class OnFlaky(enum.Enum):
+    """What it means that an attempt succeeded after one had failed by the model's fault."""
+
+    BLESS = "bless"  # TFX's way; the report says that it was flaky
+    REJECT = "reject"  # not blessed, for the first failure's reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +42,12 @@ class ValidationSpec:
         7200.0, "Limit of the whole validation, everything included.", unit="seconds", check=above_zero
     )
     on_rejected: OnRejected = spec_field(OnRejected.RECORD, "What a NOT_BLESSED verdict does: record it, or raise.")
+    on_flaky: OnFlaky = spec_field(
+        OnFlaky.BLESS, "What a success after a failed attempt means: bless it and say so, or reject it."
+    )
+    require_requests: bool = spec_field(
+        False, "Whether a validation that only loads the model, without sample requests, is an error."
+    )
 
     @classmethod
     def of(cls, given: Any) -> ValidationSpec:
@@ -43,6 +56,10 @@ class ValidationSpec:
 
     def to_dict(self) -> dict[str, Any]:
         return to_dict(self)
+
+    def every_field(self) -> dict[str, Any]:
+        """Every field as plain JSON data, defaults included."""
+        return plain(self)
 
     def check(self, path: str) -> None:
         """What holds between fields. Called by the reader."""

@@ -6,18 +6,24 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 
-from infra_validator.core.deadline import Clock, Deadline
-from infra_validator.core.errors import AttemptFailed
+from infra_validator.core.deadline import Clock, Deadline, wait_until
+from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError, UsageError
 from infra_validator.core.interruption import Interruption
-from infra_validator.core.sample_request import SampleRequest
-from infra_validator.model_server_clients.base_client import BaseModelServerClient
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
+from infra_validator.core.states import ModelStatus, ModelStatusReport
+from infra_validator.model_server_clients.base_client import BaseModelServerClient, raise_if_gone
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
+from infra_validator.report.evidence import CheckOutcome, CheckResult, Evidence, EvidenceLevel
 from infra_validator.report.verdict import Phase
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.specs import ValidationSpec
 
-#: Called for every attempt anew: the sample requests, streamed.
-RequestSource = Callable[[], Iterable[SampleRequest]]
+_LOOK_AGAIN_SECONDS = 10.0  # how long the server may take to say once more that it has the model
+_SETTLING_SECONDS = (
+    0.02  # how long the job is watched after the last answer: a crash that the answer caused shows by then
+)
+_ALIVE = "alive_after_the_last_answer"
 
 _STOP_SECONDS = 30.0  # what Stop may take beyond the server's own grace: daemons and API servers are slow at times
 
@@ -79,6 +85,10 @@ class Attempt:
         self._interruption = interruption
         self._watch = watch
         self._say = say
+        self._requests: RequestSource | None = None
+        self._asked: _Asked | None = None
+        self._loaded = False
+        self._alive: CheckResult | None = None
         self.server_started = False
         self.requests_sent = 0
         self.server_log = ""
@@ -102,6 +112,29 @@ class Attempt:
         finally:
             self._stop(runner)
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the server said that it has the model."""
+        return self._loaded
+
+    def evidence(self, known_signatures: Iterable[str] = ()) -> Evidence:
+        """What was seen of the model.
+
+        Args:
+          known_signatures: the names of the signatures that the model has, as far as they are known.
+        """
+        asked = tuple(self._asked.signatures) if self._asked else ()
+        answered = self._alive is not None and self._alive.outcome is CheckOutcome.PASSED
+        loaded = EvidenceLevel.LOADED if self._loaded else EvidenceLevel.NONE
+        return Evidence(
+            level=EvidenceLevel.ANSWERED if answered else loaded,
+            requests=self.requests_sent,
+            source=self._requests.origin if self._requests else RequestOrigin.NONE,
+            signatures_asked=asked,
+            signatures_not_asked=tuple(name for name in sorted(known_signatures) if name not in asked),
+            checks=(self._alive or CheckResult(_ALIVE, CheckOutcome.NOT_APPLICABLE, "Nothing was asked."),),
+        )
+
     def _start(self, runner: BaseModelServerRunner) -> None:
         with self._watch.phase("prepare"):
             runner.Prepare(self._total)
@@ -121,14 +154,69 @@ class Attempt:
             with self._watch.phase("load"):
                 client = closing.enter_context(self._candidate.make_client(runner.GetEndpoint()))
                 client.WaitUntilModelLoaded(self._loading, runner.Observe, runner.news)
+                self._loaded = True
             if requests is not None:
                 with self._watch.phase("query"):
-                    limit = self._total.capped(self._spec.max_query_time_seconds)
-                    self.requests_sent = client.SendRequests(requests(), limit, runner.Observe, concurrency)
+                    self._query(client, runner, requests, concurrency)
+                    self._look_again(client, runner)
             if client.unloads:
                 with self._watch.phase("unload"):
                     limit = self._total.capped(self._spec.max_loading_time_seconds)
                     client.UnloadModel(limit, runner.Observe)
+
+    def _query(
+        self, client: BaseModelServerClient, runner: BaseModelServerRunner, requests: RequestSource, concurrency: int
+    ) -> None:
+        """Send every request and have every answer.
+
+        Raises:
+          UsageError: the source gave none.
+        """
+        self._requests = requests
+        self._asked = _Asked()
+        limit = self._total.capped(self._spec.max_query_time_seconds)
+        self.requests_sent = client.SendRequests(self._asked.noting(requests()), limit, runner.Observe, concurrency)
+        if self._asked.count == 0:
+            raise UsageError(
+                "The source of the sample requests gave none for this attempt; a generator is exhausted after one use.",
+                reason=ReasonCode.BAD_REQUESTS,
+                next_step="Make the requests anew on every call: requests=lambda: make_them(), not lambda: made_before.",
+            )
+        if self.requests_sent < self._asked.count:
+            raise InfrastructureError(
+                ReasonCode.INTERNAL_ERROR,
+                f"{self._asked.count} requests were taken, but the client says that {self.requests_sent} were answered.",
+            )
+
+    def _look_again(self, client: BaseModelServerClient, runner: BaseModelServerRunner) -> None:
+        """Look at the job and the model once more: a server that dies of its last answer, or loses the model, serves nobody.
+
+        Raises:
+          AttemptFailed: the model is not served any more (MODEL_UNAVAILABLE, SERVER_UNHEALTHY).
+          JobGone: the job ended.
+        """
+        self._alive = CheckResult(
+            _ALIVE, CheckOutcome.FAILED, "The server or the model was gone after the last answer."
+        )
+        last = ModelStatusReport(ModelStatus.NOT_READY, "", answered=False)
+
+        def served() -> bool | None:
+            nonlocal last
+            raise_if_gone(runner.Observe())
+            last = client.GetModelStatus(self._total.capped(_LOOK_AGAIN_SECONDS))
+            if last.status is ModelStatus.UNAVAILABLE:
+                raise AttemptFailed(ReasonCode.MODEL_UNAVAILABLE, f"After the last answer it says: {last.detail}.")
+            return True if last.status is ModelStatus.READY else None
+
+        try:
+            wait_until(served, self._total.capped(_LOOK_AGAIN_SECONDS), news=runner.news)
+        except DeadlineExceeded as error:
+            raise AttemptFailed(
+                ReasonCode.SERVER_UNHEALTHY, f"After the last answer: {last.detail}.", fingerprint="SERVER_UNHEALTHY"
+            ) from error
+        with contextlib.suppress(DeadlineExceeded):
+            wait_until(lambda: raise_if_gone(runner.Observe()), self._total.capped(_SETTLING_SECONDS), news=runner.news)
+        self._alive = CheckResult(_ALIVE, CheckOutcome.PASSED)
 
     def _stop(self, runner: BaseModelServerRunner) -> None:
         with self._watch.phase("stop"):
@@ -138,3 +226,17 @@ class Attempt:
         self.left_behind = list(runner.stop_problems)
         for problem in self.left_behind:
             self._say(f"{self._candidate.binary.label}: {problem}")
+
+
+class _Asked:
+    """Notes what was taken from a source of requests. Written by whichever thread reads the source, read when all is answered."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.signatures: dict[str, None] = {}  # in the order in which they were asked first
+
+    def noting(self, requests: Iterable[SampleRequest]) -> Iterator[SampleRequest]:
+        for request in requests:
+            self.count += 1
+            self.signatures[request.signature] = None
+            yield request

@@ -6,17 +6,18 @@ import concurrent.futures
 import dataclasses
 import datetime
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import Blames, ReasonCode
+from infra_validator.core.sample_request import RequestSource, SampleRequest
 from infra_validator.model_server_clients.base_client import JobGone
 from infra_validator.model_server_runners.base_runner import failure_of
 from infra_validator.report.verdict import AttemptReport, BinaryReport, Finding, ValidationReport, Verdict
-from infra_validator.specs import ValidationSpec
-from infra_validator.validation.attempt import Attempt, Candidate, RequestSource, Stopwatch
+from infra_validator.specs import OnFlaky, ValidationSpec
+from infra_validator.validation.attempt import Attempt, Candidate, Stopwatch
 from infra_validator.validation.retry import Retries, rest
 
 _LOG = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Validation:
       candidates: what to validate; at least one.
       spec: limits and tries.
       requests: makes the sample requests anew for each attempt; None means LOAD_ONLY.
+      signatures: the names of the model's signatures, as far as they are known; for the report.
       concurrency: how many requests are under way at once.
       on_progress: called with one line for people at the end of each phase; from several threads.
       interruption: ends the validation early.
@@ -53,7 +55,8 @@ class Validation:
         candidates: Sequence[Candidate],
         spec: ValidationSpec,
         *,
-        requests: RequestSource | None = None,
+        requests: RequestSource | Callable[[], Iterable[SampleRequest]] | None = None,
+        signatures: Sequence[str] = (),
         concurrency: int = 8,
         on_progress: Callable[[str], None] = _LOG.info,
         interruption: Interruption | None = None,
@@ -63,7 +66,10 @@ class Validation:
             raise UsageError("There is no serving binary to validate with.")
         self._candidates = candidates
         self._spec = spec
-        self._requests = requests
+        self._requests = (
+            requests if requests is None or isinstance(requests, RequestSource) else RequestSource(requests)
+        )
+        self._signatures = signatures
         self._concurrency = concurrency
         self._say = on_progress
         self._interruption = interruption or Interruption()
@@ -83,7 +89,14 @@ class Validation:
                 raise
         verdict, finding = decide(reports)
         return ValidationReport(
-            verdict, finding, model, model_name, reports, started_at, self._clock.monotonic() - began
+            verdict,
+            finding,
+            model,
+            model_name,
+            reports,
+            started_at,
+            self._clock.monotonic() - began,
+            warnings=tuple(warning for report in reports for warning in _warnings(report)),
         )
 
     # ---------------------------------------------------------------- one serving binary
@@ -106,6 +119,12 @@ class Validation:
             if pause:
                 self._say(f"{candidate.binary.label}: {failure.reason.name}; tried again in {pause:g} s")
                 rest(pause, self._interruption, self._clock)
+        flaky = False
+        if verdict is Verdict.BLESSED:
+            first = next((a.finding for a in attempts if _shows_flakiness(a.finding.reason)), None)
+            flaky = first is not None
+            if first is not None and self._spec.on_flaky is OnFlaky.REJECT:
+                verdict, finding = Verdict.NOT_BLESSED, first
         return BinaryReport(
             candidate.binary.name,
             candidate.binary.label,
@@ -114,6 +133,7 @@ class Validation:
             verdict,
             finding,
             tuple(attempts),
+            flaky,
         )
 
     def _attempt(
@@ -140,6 +160,7 @@ class Validation:
             attempt.requests_sent,
             attempt.server_log,
             tuple(attempt.left_behind),
+            attempt.evidence(self._signatures),
         )
         return report, failure
 
@@ -157,6 +178,20 @@ class Validation:
         reason, detail = explained
         kind = InfrastructureError if reason.blames is Blames.INFRASTRUCTURE else AttemptFailed
         return kind(reason, detail)
+
+
+def _shows_flakiness(reason: ReasonCode) -> bool:
+    """Whether a failure before a success is the model's or its server's; what a platform did to the job is not."""
+    return reason.blames is Blames.MODEL and reason is not ReasonCode.JOB_ABORTED
+
+
+def _warnings(report: BinaryReport) -> Iterable[str]:
+    if report.flaky:
+        first = next(a for a in report.attempts if _shows_flakiness(a.finding.reason))
+        yield (
+            f"{report.label} is flaky: attempt {first.number} failed with {first.finding.reason.name}"
+            f" ({first.finding.sentence}), attempt {report.attempts[-1].number} succeeded."
+        )
 
 
 def now(clock: Clock = SYSTEM_CLOCK) -> str:

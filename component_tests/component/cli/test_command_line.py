@@ -128,12 +128,44 @@ def test_a_good_model_is_blessed(
     nothing_left(scratch)
 
 
-def test_text_is_one_word_for_a_good_model_and_progress_is_on_stderr(
-    saved_models: SavedModels, scratch: pathlib.Path
+def test_text_is_one_word_for_a_model_that_answered_and_progress_is_on_stderr(
+    saved_models: SavedModels, scratch: pathlib.Path, requests_file: pathlib.Path
 ) -> None:
-    code, output, progress = validate(scratch, saved_models.path("half_plus_two")).end()
+    code, output, progress = validate(
+        scratch, saved_models.path("half_plus_two"), "--requests", str(requests_file)
+    ).end()
     assert (code, output) == (0, "BLESSED\n")
     assert "load ok" in progress
+
+
+def test_a_model_that_was_only_loaded_says_so_in_the_last_line(
+    saved_models: SavedModels, scratch: pathlib.Path
+) -> None:
+    code, output, _ = validate(scratch, saved_models.path("half_plus_two")).end()
+    assert code == 0
+    first, last = output.splitlines()
+    assert first.startswith("The model was loaded; no request was sent to it.")
+    assert "--requests" in first
+    assert "--generate" in first
+    assert last == "BLESSED (loaded only: no request was sent)"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--require-requests"],
+        ["--validation-spec", '{"require_requests": true}'],
+        ["--request-spec", '{"tensorflow_serving": {"signature_names": ["serving_default"]}}'],
+    ],
+    ids=str,
+)
+def test_something_to_ask_and_nothing_to_ask_it_with_is_wrong_usage(
+    saved_models: SavedModels, scratch: pathlib.Path, more: list[str]
+) -> None:
+    code, output, progress = validate(scratch, saved_models.path("half_plus_two"), *more).end()
+    assert (code, progress) == (2, "")
+    assert "BAD_SPEC" in output
+    assert "--requests" in output
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -13,10 +14,11 @@ from infra_validator.core.errors import AttemptFailed, InfrastructureError, JobA
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.launch_plan import LaunchPlan, ModelMount
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.core.sample_request import SampleRequest
+from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
 from infra_validator.core.states import JobState, ModelStatus, ModelStatusReport, Observation
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
+from infra_validator.report.evidence import Evidence, EvidenceLevel, weakest
 from infra_validator.report.verdict import Finding, ValidationReport, Verdict
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.specs import ServingSpec, ValidationSpec
@@ -36,6 +38,8 @@ class Story:
     answer: Exception | None = None
     log: str = ""
     cleanup: Exception | None = None
+    seen_after: Observation | None = None  # of the job, once the last request was answered
+    status_after: ModelStatusReport | None = None
 
 
 class Binary(BaseServingBinary):
@@ -101,6 +105,8 @@ class Client(BaseModelServerClient):
         sent = len(list(requests))
         if self._story.answer:
             raise self._story.answer
+        self._story.seen = self._story.seen_after or self._story.seen
+        self._story.status = self._story.status_after or self._story.status
         return sent
 
     def Close(self) -> None:
@@ -132,12 +138,19 @@ REQUEST = SampleRequest("/tensorflow.serving.PredictionService/Predict", "servin
 def run(
     *candidates: Candidate,
     tries: int = 5,
-    requests: Callable[[], Iterable[SampleRequest]] | None = None,
+    requests: RequestSource | Callable[[], Iterable[SampleRequest]] | None = None,
     interruption: Interruption | None = None,
+    on_flaky: str = "bless",
 ) -> ValidationReport:
-    spec = ValidationSpec.of({"num_tries": tries, "max_loading_time_seconds": 10})
+    spec = ValidationSpec.of({"num_tries": tries, "max_loading_time_seconds": 10, "on_flaky": on_flaky})
     validation = Validation(
-        candidates, spec, requests=requests, on_progress=lambda line: None, interruption=interruption, clock=HandClock()
+        candidates,
+        spec,
+        requests=requests,
+        signatures=("other", "serving_default"),
+        on_progress=lambda line: None,
+        interruption=interruption,
+        clock=HandClock(),
     )
     return validation.run("/model", "m")
 
@@ -322,8 +335,103 @@ def test_an_interruption_ends_a_wait_and_stops_the_runner() -> None:
 
 
 def test_the_report_is_json_with_the_promised_keys() -> None:
-    report = run(Candidates().make(Story(log="last line"))).to_dict()
+    report = json.loads(run(Candidates().make(Story(log="last line"))).to_json())
     assert {"schema_version", "verdict", "reason_code", "reason", "next_step", "serving_binaries"} <= report.keys()
     (binary,) = report["serving_binaries"]
     assert {"verdict", "attempts", "phases", "server_log_tail"} <= binary.keys()
     assert binary["server_log_tail"] == "last line"
+    assert report["schema_version"] == 2
+    assert binary["evidence"]["level"] == "LOADED"
+
+
+def test_a_blessing_says_what_it_rests_on() -> None:
+    source = RequestSource(lambda: [REQUEST, REQUEST], RequestOrigin.EXAMPLES)
+    report = run(Candidates().make(Story()), requests=source)
+    assert report.evidence.to_dict() == {
+        "level": "ANSWERED",
+        "requests": 2,
+        "source": "examples",
+        "signatures_asked": ["serving_default"],
+        "signatures_not_asked": ["other"],
+        "checks": [{"name": "alive_after_the_last_answer", "outcome": "passed", "detail": ""}],
+        "digest_verified": False,
+    }
+    assert report.sentence == "The model was loaded; 2 requests were sent to it and answered."
+
+
+def test_a_model_that_was_only_loaded_is_said_to_be_only_loaded() -> None:
+    report = run(Candidates().make(Story()))
+    assert report.sentence == "The model was loaded; no request was sent to it."
+    assert report.evidence.level is EvidenceLevel.LOADED
+    assert report.evidence.source is RequestOrigin.NONE
+    assert report.evidence.signatures_not_asked == ("other", "serving_default")
+
+
+def test_the_evidence_of_a_model_that_never_loaded_claims_nothing() -> None:
+    report = run(Candidates().make(*[Story(seen=exited(1))] * 2), requests=lambda: [REQUEST])
+    assert report.evidence.level is EvidenceLevel.NONE
+    assert report.evidence.requests == 0
+
+
+def test_the_whole_rests_on_the_weakest_binary_and_not_on_an_advisory_one() -> None:
+    strong = Evidence(EvidenceLevel.ANSWERED, 3, RequestOrigin.FILE, ("a", "b"), (), (), True)
+    weak = Evidence(EvidenceLevel.ANSWERED, 2, RequestOrigin.FILE, ("a",), ("b",), (), False)
+    assert weakest([strong, weak]) == weak
+    assert weakest([]) == Evidence()
+
+
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [
+        (Story(seen_after=Observation.gone(ReasonCode.SERVER_KILLED, "signal SIGSEGV")), ReasonCode.SERVER_KILLED),
+        (Story(seen_after=Observation.gone(ReasonCode.SERVER_OUT_OF_MEMORY, "")), ReasonCode.SERVER_OUT_OF_MEMORY),
+        (Story(status_after=ModelStatusReport(ModelStatus.UNAVAILABLE, "END")), ReasonCode.MODEL_UNAVAILABLE),
+        (Story(status_after=ModelStatusReport(ModelStatus.NOT_READY, "?")), ReasonCode.SERVER_UNHEALTHY),
+    ],
+    ids=["crashed", "out of memory", "unloaded", "deaf"],
+)
+def test_a_server_that_is_gone_after_the_last_answer_is_not_blessed(after: Story, reason: ReasonCode) -> None:
+    report = run(Candidates().make(after), requests=lambda: [REQUEST], tries=1)
+    assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, reason)
+    assert report.evidence.level is EvidenceLevel.LOADED
+    assert [check.outcome.value for check in report.evidence.checks] == ["failed"]
+
+
+def crashed() -> Story:
+    return Story(seen=Observation.gone(ReasonCode.SERVER_KILLED, "signal SIGSEGV"))
+
+
+def test_a_blessing_after_a_crash_is_flaky_and_says_the_first_cause() -> None:
+    report = run(Candidates().make(crashed(), Story()))
+    assert report.blessed
+    assert report.to_dict()["flaky"] is True
+    assert "told is flaky: attempt 1 failed with SERVER_KILLED" in report.warnings[0]
+    assert not run(Candidates().make(Story())).flaky
+
+
+def test_a_flaky_model_is_rejected_for_the_first_reason_where_the_spec_says_so() -> None:
+    report = run(Candidates().make(crashed(), Story()), on_flaky="reject")
+    assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, ReasonCode.SERVER_KILLED)
+    assert report.flaky
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        Story(launch=InfrastructureError(ReasonCode.PORT_NOT_AVAILABLE, "port 1")),
+        Story(seen=Observation.gone(ReasonCode.JOB_ABORTED, "evicted")),
+    ],
+    ids=["port", "evicted"],
+)
+def test_what_the_platform_did_to_the_job_makes_no_model_flaky(first: Story) -> None:
+    report = run(Candidates().make(first, Story()), on_flaky="reject")
+    assert report.blessed
+    assert not report.flaky
+
+
+def test_a_generator_that_is_used_up_is_an_error_that_says_so() -> None:
+    used_up = iter([REQUEST])
+    list(used_up)
+    report = run(Candidates().make(Story()), requests=lambda: used_up)
+    assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, ReasonCode.BAD_REQUESTS)
+    assert "exhausted after one use" in report.finding.sentence
