@@ -23,8 +23,9 @@ _LOAD_FAILURES = (
     re.compile(rf"Error while attempting to reserve resources to load servable {_SERVABLE}\}}: (?P<text>.*)"),
     re.compile(rf"Servable {_SERVABLE}\}} cannot be loaded: (?P<text>.*)"),
     re.compile(rf"Encountered an error for servable version {_SERVABLE}\}}: (?P<text>.*)"),
-    re.compile(rf"did not become available: {_SERVABLE} due to error: (?P<text>.*?)\}}, \}}"),
-    re.compile(rf"did not become available: {_SERVABLE} due to error: (?P<text>.*)"),
+    re.compile(rf"did not become available: {_SERVABLE}\}}* due to error: (?P<text>.*?)\}}, (?=[{{}}])"),
+    re.compile(rf"did not become available: {_SERVABLE}\}}* due to error: (?P<text>.*)"),
+    re.compile(rf"(?P<text>\d+ (?:servable|model)\(s\) did not become available: {_SERVABLE}\}}.*)"),
 )
 
 #: What the text of a failed load may turn out to be.

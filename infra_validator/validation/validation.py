@@ -18,22 +18,12 @@ from infra_validator.model_server_runners.base_runner import failure_of
 from infra_validator.report.verdict import AttemptReport, BinaryReport, Finding, ValidationReport, Verdict
 from infra_validator.specs import OnFlaky, ValidationSpec
 from infra_validator.validation.attempt import Attempt, Candidate, Stopwatch
+from infra_validator.validation.explanation import MAY_HAVE_A_DEEPER_CAUSE, can_have_caused
 from infra_validator.validation.retry import Retries, rest
 
 _LOG = logging.getLogger(__name__)
 
 _SIDE_BY_SIDE = 4  # how many serving binaries of one spec are validated at once
-
-#: Failures behind which the server's own log may name a deeper cause.
-_MAY_HAVE_A_DEEPER_CAUSE = frozenset(
-    {
-        ReasonCode.SERVER_EXITED,
-        ReasonCode.SERVER_KILLED,
-        ReasonCode.LOAD_TIMEOUT,
-        ReasonCode.MODEL_UNAVAILABLE,
-        ReasonCode.SERVER_UNHEALTHY,
-    }
-)
 
 
 class Validation:
@@ -170,12 +160,14 @@ class Validation:
         """The cause that the server's log names, where it names one; the total limit, where that was what ended the wait."""
         if failure.reason in (ReasonCode.LOAD_TIMEOUT, ReasonCode.QUERY_TIMEOUT) and self._total.expired():
             return InfrastructureError(ReasonCode.TOTAL_TIMEOUT, failure.sentence)
-        if failure.reason not in _MAY_HAVE_A_DEEPER_CAUSE:
+        if failure.reason not in MAY_HAVE_A_DEEPER_CAUSE:
             return failure
         explained = candidate.binary.Explain(attempt.server_log)
         if explained is None:
             return failure
         reason, detail = explained
+        if not can_have_caused(reason, failure.reason, attempt.loaded):
+            return failure
         kind = InfrastructureError if reason.blames is Blames.INFRASTRUCTURE else AttemptFailed
         return kind(reason, detail)
 
