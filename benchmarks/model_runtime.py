@@ -203,7 +203,8 @@ def rate(count: int) -> None:
 def bare_loop(path: str, count: int) -> None:
     """The peer: the C API, as many threads, nothing else."""
     os.environ["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "1"
-    from infra_validator.embedded_server.engine.c_api import Session, load_library
+    from infra_validator.embedded_server.engine.c_api import load_library
+    from infra_validator.embedded_server.engine.session import Session
 
     load_library()
     print(*in_rounds(count, lambda _: Session.load(path, ("serve",), b"").close(), os.getpid()))

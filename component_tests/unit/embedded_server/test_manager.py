@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from infra_validator.core.deadline import Deadline, wait_until
-from infra_validator.embedded_server.engine.c_api import Session
+from infra_validator.embedded_server.engine.session import Session
 from infra_validator.embedded_server.models.manager import Manager, RetryPolicy
 from infra_validator.embedded_server.models.servable import Servable
 from infra_validator.embedded_server.models.state_monitor import State, StateMonitor, describe_failures

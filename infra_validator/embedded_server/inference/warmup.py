@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from infra_validator.core import wire
 from infra_validator.embedded_server import log
-from infra_validator.embedded_server.grpc.prediction_service import Method, PredictionService
 from infra_validator.embedded_server.inference.inference import RunSettings
+from infra_validator.embedded_server.inference.prediction_service import Method, PredictionService
 from infra_validator.embedded_server.models.servable import Servable
 from infra_validator.embedded_server.status import Code, StatusError, invalid_argument
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2

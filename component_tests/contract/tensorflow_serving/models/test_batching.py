@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from component_tests.contract.tensorflow_serving.conftest import model_config
+from component_tests.contract.tensorflow_serving.models.test_warmup import predict_log, with_warmup
 from component_tests.contract.tensorflow_serving.requests import (
     FAILED_PRECONDITION,
     INVALID_ARGUMENT,
@@ -25,8 +26,7 @@ from component_tests.contract.tensorflow_serving.requests import (
     strings,
     tensor,
 )
-from component_tests.contract.tensorflow_serving.test_rest import ask, post, predictions
-from component_tests.contract.tensorflow_serving.test_warmup import predict_log, with_warmup
+from component_tests.contract.tensorflow_serving.rest.http_client import ask, post, predictions
 from component_tests.fakes.saved_models import SavedModels
 from component_tests.fakes.servers.embedded_server_process import EmbeddedServerProcess, embedded_server
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
