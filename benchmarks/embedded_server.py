@@ -75,7 +75,7 @@ def wait_for_ports(path: pathlib.Path, process: subprocess.Popen[bytes]) -> dict
     end = time.monotonic() + STARTS_WITHIN
     while not path.exists():
         if process.poll() is not None or time.monotonic() > end:
-            sys.exit(f"{process.args} did not start")
+            sys.exit(f"{process.args!r} did not start")
         time.sleep(0.002)
     ports: dict[str, int] = json.loads(path.read_text())
     return ports
