@@ -52,6 +52,11 @@ class Plan:
     launch_plans: tuple[LaunchPlan, ...]
     signatures: tuple[str, ...] = ()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What cannot be as the specs have it, one sentence each."""
+        return tuple(dict.fromkeys(note for launch_plan in self.launch_plans for note in launch_plan.notes))
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "model": self.model,
@@ -128,8 +133,8 @@ def run_validation(
     _check_source(source, limits, asked)
     try:
         plan = make_plan(model, spec, limits, asked)
-        if plan.note:
-            on_progress(plan.note)
+        for note in (*filter(None, (plan.note,)), *plan.warnings):
+            on_progress(note)
         if source is not None:
             _check_first_request(source)
         # All attempts run one image, even if its tag moves meanwhile.
@@ -159,7 +164,8 @@ def run_validation(
         on_progress=on_progress,
         interruption=interruption,
     )
-    return _sealed(validation.run(os.fspath(model), spec.model_name), plan.model)
+    report = validation.run(os.fspath(model), spec.model_name)
+    return _sealed(dataclasses.replace(report, warnings=(*plan.warnings, *report.warnings)), plan.model)
 
 
 def _sealed(report: ValidationReport, model: str) -> ValidationReport:
