@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from infra_validator.core.errors import InfrastructureError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.systems import LINUX, LINUX_AND_MACOS, why_not_here
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.specs import ServingSpec
+
+#: serving platform -> the operating systems from which it can be used; somebody else's platform says so itself.
+SYSTEMS: dict[str, tuple[str, ...]] = {
+    "local_process": LINUX,
+    "local_docker": LINUX_AND_MACOS,
+    "kubernetes": LINUX_AND_MACOS,
+}
 
 #: serving platform -> (runner class, the extra that installs what it needs)
 PLATFORMS: dict[str, tuple[str, str]] = {
@@ -70,7 +79,18 @@ BinariesOf = Callable[[ServingSpec], "list[BaseServingBinary]"]
 
 
 def runner_class(platform: str) -> type[BaseModelServerRunner]:
-    """The model server runner of a serving platform, e.g. ``local_docker``; raises as :func:`_load` does."""
+    """The model server runner of a serving platform, e.g. ``local_docker``.
+
+    Raises:
+      InfrastructureError: it cannot be used on this operating system. Else as :func:`_load`.
+    """
+    elsewhere = why_not_here(f"The platform {platform}", SYSTEMS.get(platform, (sys.platform,)))
+    if elsewhere:
+        raise InfrastructureError(
+            ReasonCode.PLATFORM_NOT_INSTALLED,
+            elsewhere,
+            next_step="Use local_docker or kubernetes, or a Linux machine.",
+        )
     loaded = _load(PLATFORMS, "infra_validator.platforms", platform)
     if isinstance(loaded, type) and issubclass(loaded, BaseModelServerRunner):
         return loaded

@@ -25,6 +25,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from infra_validator.core.systems import LINUX, why_not_here
 from infra_validator.embedded_server.status import Code, StatusError
 
 POINTER = ctypes.c_void_p
@@ -133,8 +134,11 @@ def library_path() -> str:
     """Where the wheel's C library is.
 
     Raises:
-      TensorFlowMissingError: no wheel, or one without the library.
+      TensorFlowMissingError: no wheel, or one without the library, or not Linux.
     """
+    elsewhere = why_not_here("The embedded model server", LINUX)
+    if elsewhere:
+        raise TensorFlowMissingError(elsewhere)
     spec = importlib.util.find_spec("tensorflow")
     for directory in (spec.submodule_search_locations or []) if spec else []:
         path = os.path.join(directory, "libtensorflow_cc.so.2")
