@@ -44,7 +44,9 @@ class LocalProcessConfig:
     """A model server as a process of this machine. Ours; TFX has no such platform."""
 
     binary_path: str = spec_field(
-        "", "The server to run; empty: tensorflow_model_server on the PATH, else the embedded model server."
+        "",
+        "The server to run; empty: tensorflow_model_server on the PATH, else the embedded model server.",
+        file="program",
     )
     extra_args: tuple[str, ...] = spec_field((), "Arguments appended to the server's command line.")
     env: Mapping[str, str] = spec_field({}, "Environment variables added to the server's.", check=environment)
