@@ -105,11 +105,7 @@ class RestApi:
             return Answer(200, self._metrics.prometheus().encode(), "text/plain")
         if not _SERVED.fullmatch(target):
             return error_page(404)
-        if verb == "OPTIONS":
-            origin = headers.get("Origin") or ""
-            allowed = "http://" in origin or "https://" in origin
-            return Answer(200 if allowed else 400, b"", _HTML, _CORS if allowed else ())
-        answer = self._dispatched(verb, target, body)
+        answer = _preflight(headers) if verb == "OPTIONS" else self._dispatched(verb, target, body)
         return dataclasses.replace(answer, headers=_CORS) if options.cors else answer
 
     def _dispatched(self, verb: str, target: str, body: bytes) -> Answer:
@@ -232,6 +228,12 @@ class _EmptyAnswerError(StatusError):
 def _error_answer(error: StatusError) -> Answer:
     status = _HTTP_STATUS.get(error.code, 500)
     return Answer(status, b"" if isinstance(error, _EmptyAnswerError) else rest_json.error_body(error.message))
+
+
+def _preflight(headers: Headers) -> Answer:
+    """To OPTIONS (6.8): whether a browser's page from the origin that it names may ask."""
+    origin = headers.get("Origin") or ""
+    return Answer(200 if "http://" in origin or "https://" in origin else 400, b"", _HTML)
 
 
 def _decoded(text: str) -> str:

@@ -1,13 +1,18 @@
-"""Protocol buffers as the real server prints them over REST: every field, set or not, and protobuf's layout (contract 6.6)."""
+"""Protocol buffers as the real server prints them over REST: every field, set or not, and protobuf's layout (contract 6.7)."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf import json_format
+from google.protobuf.message import Message
 
 from infra_validator.protos import tensorflow_pb2
+
+#: Fields of TensorProto that no constant has, and that our own message therefore lacks.
+_NOT_OURS: dict[str, Any] = {"resource_handle_val": [], "variant_val": []}
 
 
 def protobuf_json(value: dict[str, Any]) -> bytes:
@@ -16,15 +21,22 @@ def protobuf_json(value: dict[str, Any]) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def _every_field(message: Message) -> dict[str, Any]:
+    """A message as JSON, with the fields that are not set."""
+    convert: Callable[..., dict[str, Any]] = json_format.MessageToDict
+    try:
+        return convert(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    except TypeError:  # protobuf before 5.26 has another name for it
+        return convert(message, preserving_proto_field_name=True, including_default_value_fields=True)
+
+
 def signature_json(definition: tensorflow_pb2.SignatureDef) -> dict[str, Any]:
+    """A signature as the metadata shows it."""
     return {
         "inputs": {alias: _tensor_info_json(info) for alias, info in definition.inputs.items()},
         "outputs": {alias: _tensor_info_json(info) for alias, info in definition.outputs.items()},
         "method_name": definition.method_name,
-        "defaults": {
-            alias: json_format.MessageToDict(value, preserving_proto_field_name=True)
-            for alias, value in definition.defaults.items()
-        },
+        "defaults": {alias: _every_field(value) | _NOT_OURS for alias, value in definition.defaults.items()},
     }
 
 
@@ -40,5 +52,5 @@ def _tensor_info_json(info: tensorflow_pb2.TensorInfo) -> dict[str, Any]:
         found["name"] = info.name
     elif encoding is not None:
         value = getattr(info, encoding)
-        found[encoding] = json_format.MessageToDict(value, preserving_proto_field_name=True)
+        found[encoding] = _every_field(value)
     return found

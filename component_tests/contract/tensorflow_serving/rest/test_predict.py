@@ -184,7 +184,7 @@ def test_6_5_empty_batch(server: EmbeddedServerProcess) -> None:
             "half_plus_two",
             {"instances": [[[1.0, 2.0]], [[1.0], [2.0]]]},
             "Failed to process element: 1 of 'instances' list. Error: INVALID_ARGUMENT: "
-            "Expecting shape <[1,2]> but got: <[2,1]>",
+            "Expecting shape [1,2] but got: [2,1]",
         ),
         (
             "two_inputs",

@@ -49,6 +49,20 @@ def test_6_7_metadata(server: EmbeddedServerProcess) -> None:
     }
 
 
+def test_6_7_defaults_are_printed_with_every_field(server: EmbeddedServerProcess) -> None:
+    signatures = ask(server, "GET", "/v1/models/defaults/metadata").json["metadata"]["signature_def"]["signature_def"]
+    assert signatures["serving_default"]["defaults"]["x"] == {
+        "dtype": "DT_FLOAT",
+        "tensor_shape": {"dim": [{"size": "1", "name": ""}], "unknown_rank": False},
+        "version_number": 0,
+        "tensor_content": "",
+        "float_val": [8.0],
+        **{f"{kind}_val": [] for kind in ("double", "int", "string", "scomplex", "int64", "bool", "dcomplex", "half")},
+        **{f"{kind}_val": [] for kind in ("resource_handle", "variant", "uint32", "uint64")},
+        "float8_val": "",
+    }
+
+
 def test_6_8_cors(saved_models: SavedModels) -> None:
     flags = [f"--model_base_path={saved_models.base_path('half_plus_two')}", "--rest_api_enable_cors_support"]
     expected = {
@@ -57,15 +71,22 @@ def test_6_8_cors(saved_models: SavedModels) -> None:
         "access-control-allow-headers": "Content-Type",
     }
     with embedded_server(*flags) as server:
-        for target in ("/v1/models/default", "/v1/foo"):
-            assert expected.items() <= ask(server, "GET", target).headers.items()
+        for verb, target in (
+            *(("GET", "/v1/models/default"), ("GET", "/v1/models/nobody"), ("GET", "/v1/foo")),
+            *(("POST", "/v1/models/default:predict"), ("OPTIONS", "/v1/models/default")),
+        ):
+            assert expected.items() <= ask(server, verb, target).headers.items()
+        allowed = ask(server, "OPTIONS", "/v1/models/default", Origin="https://example.org")
+        assert allowed.status == 200
+        assert expected.items() <= allowed.headers.items()
         assert expected.items().isdisjoint(ask(server, "GET", "/foo").headers.items())
 
 
-def test_6_8_options_with_and_without_the_flag(server: EmbeddedServerProcess) -> None:
+def test_6_8_options_without_the_flag(server: EmbeddedServerProcess) -> None:
     good = ask(server, "OPTIONS", "/v1/models/m", Origin="https://example.org")
     assert (good.status, good.body, good.headers["content-length"]) == (200, b"", "0")
     assert good.headers["content-type"] == "text/html; charset=ISO-8859-1"
+    assert not [name for name in good.headers if name.startswith("access-control-")]
     bad = ask(server, "OPTIONS", "/v1/models/m")
     assert (bad.status, bad.body) == (400, b"")
 
