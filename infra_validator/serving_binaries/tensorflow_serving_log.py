@@ -41,6 +41,11 @@ _LOAD_CAUSES = (
     (re.compile(r".*warmup record.*|.*verify your warmup data.*|.*log_type for warmup.*"), ReasonCode.WARMUP_FAILED),
 )
 
+#: The server prints the record's bytes as they are, line ends included.
+_UNREADABLE_WARMUP = re.compile(
+    r"Failed to parse warmup record: .*? from (?P<path>[^\n]*/tf_serving_warmup_requests)", re.DOTALL
+)
+
 _OUT_OF_MEMORY = re.compile(r"std::bad_alloc|OOM when allocating .*|Cannot allocate memory")
 _PORT_TAKEN = re.compile(PORT_TAKEN)
 _NOTHING_TO_LOAD = re.compile(
@@ -78,6 +83,9 @@ def _failed_load(log: str) -> tuple[ReasonCode, str] | None:
         return None
     failure = failures[-1]
     text = failure["text"].strip()
+    unreadable = _UNREADABLE_WARMUP.match(log, log.find("Failed to parse warmup record", failure.start("text")))
+    if unreadable:
+        return ReasonCode.WARMUP_FAILED, f"A record of {unreadable['path']} cannot be read as a PredictionLog."
     for cause, reason in _LOAD_CAUSES:
         match = cause.search(text)
         if match:

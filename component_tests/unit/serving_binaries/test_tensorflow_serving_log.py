@@ -55,6 +55,9 @@ USAGE = (
          ReasonCode.SERVER_OUT_OF_MEMORY, "OOM when allocating tensor with shape[9,9] and type float."),
         ("terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc",
          ReasonCode.SERVER_OUT_OF_MEMORY, "std::bad_alloc"),
+        (f"{NEW}Loading servable: {SERVABLE} failed: INVALID_ARGUMENT: Failed to parse warmup record: \n\x00~ from a\nb from "
+         "/m/1/assets.extra/tf_serving_warmup_requests\nI] something else",
+         ReasonCode.WARMUP_FAILED, "A record of /m/1/assets.extra/tf_serving_warmup_requests cannot be read as a PredictionLog."),
         (f"{NEW}Loading servable: {SERVABLE} failed: INVALID_ARGUMENT: Failed to parse warmup record: x from /m/1/assets.extra/y",
          ReasonCode.WARMUP_FAILED, "INVALID_ARGUMENT: Failed to parse warmup record: x from /m/1/assets.extra/y."),
         (f"I] Starting to read warmup data for model at /m/1 with model-warmup-options \n"
