@@ -258,7 +258,7 @@ def steps(count: int) -> None:
     from hypothesis import HealthCheck, settings
     from hypothesis.stateful import run_state_machine_as_test
 
-    from component_tests.unit.model_runtime.test_model_table_stateful import ModelTableMachine
+    from component_tests.unit.model_runtime.test_model_table import ModelTableMachine
 
     per_run = 200
     began = time.perf_counter()
