@@ -215,8 +215,7 @@ def figure_6(rounds: int, model: pathlib.Path, folder: pathlib.Path) -> None:
     scratch = folder / "scratch"
     scratch.mkdir()
     os.environ["TMPDIR"] = str(scratch)
-    small_times: list[float] = []
-    large_times: list[float] = []
+    small_times, large_times = [], []
     with Watched(scratch) as watched:
         for _ in range(rounds):
             for path, times in ((model, small_times), (large, large_times)):

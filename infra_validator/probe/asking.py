@@ -66,7 +66,7 @@ class Answer:
 
 
 class Server:
-    """A server that is dialled when it is first called, and once more if it went away without having touched a call."""
+    """A server that is dialled when it is first called, and again whenever it went away without having touched a call."""
 
     def __init__(self, settings: Settings, wait_until: float | None) -> None:
         self._settings = settings
@@ -85,17 +85,23 @@ class Server:
     def call(self, method: str, request: bytes) -> bytes:
         """One call, within the RPC timeout. Raises RpcError."""
         until = self._until(self._settings.rpc_timeout)
-        try:
-            return self._call(method, request, until)
-        except RpcError as error:
-            if not error.unprocessed or time.monotonic() >= until:
-                raise
+        pause, gone = 0.0, None  # the first time again is at once
+        while True:
+            try:
+                return self._call(method, request, until)
+            except RpcError as error:
+                if gone is not None and time.monotonic() >= until:
+                    raise gone from None
+                if not error.unprocessed or time.monotonic() + pause >= until:
+                    raise
+                gone = error
             self.close()
-        try:
-            self._connection = _dial(self._settings, until)
-        except dial.DialError as error:
-            raise RpcError(rpc_status.UNAVAILABLE, f"the server went away: {error}") from None
-        return self._call(method, request, until)
+            time.sleep(pause)
+            pause = min(max(pause * 2, dial.FIRST_PAUSE), dial.LONGEST_PAUSE)
+            try:
+                self._connection = _dial(self._settings, until)
+            except dial.DialError as error:
+                raise RpcError(rpc_status.UNAVAILABLE, f"{gone.message}; and then: {error}") from None
 
     def _call(self, method: str, request: bytes, until: float) -> bytes:
         if time.monotonic() >= until:

@@ -5,7 +5,7 @@ Field numbers: ``tensorflow_serving/apis/{model,get_model_status,get_model_metad
 
 from __future__ import annotations
 
-from infra_validator.core.wire import LENGTH, VARINT, WireError, contents, length_field, signed, varint_field
+from infra_validator.core.wire import LENGTH, VARINT, WireError, contents, length_field, signed, text, varint_field
 from infra_validator.probe import exit_codes
 from infra_validator.probe.go.text import quote
 from infra_validator.probe.transport.rpc_status import code_name
@@ -133,11 +133,11 @@ def _version_status(message: bytes) -> VersionStatus:
             status.state = signed(varint, 32)
         elif number == 3 and wire_type == LENGTH:
             status.has_status = True
-            for inner, inner_type, inner_varint, text in contents(octets):
+            for inner, inner_type, inner_varint, words in contents(octets):
                 if inner == 1 and inner_type == VARINT:
                     status.error_code = signed(inner_varint, 32)
                 elif inner == 2 and inner_type == LENGTH:
-                    status.error_message = text.decode("utf-8", "replace")
+                    status.error_message = text(words, 0, len(words))  # not UTF-8 is an error, as for Go's protobuf
     return status
 
 

@@ -113,6 +113,7 @@ class ServerFlags:
             POLICIES,
         )
         self.distinguish_failed = BoolFlag("distinguish-failed", "Exit with 35, not 34, for END after an error")
+        self.connect_timeout = DurationFlag("connect-timeout", 3 * _SECOND, "Timeout for making connection")
         self.rpc_timeout = DurationFlag("rpc-timeout", rpc_timeout, "Timeout for rpc call")
         self.tls = BoolFlag("tls", "Use TLS")
         self.tls_ca_cert = StringFlag(
@@ -136,6 +137,7 @@ class ServerFlags:
         except AddressError as error:
             raise FlagError(f"invalid value for flag -addr: {error}") from None
         settings.models = _models(self)
+        settings.connect_timeout = self.connect_timeout.seconds
         settings.rpc_timeout = self.rpc_timeout.seconds
         settings.policy = self.policy.value
         settings.distinguish_failed = self.distinguish_failed.value
@@ -154,7 +156,6 @@ class _ProbeFlags(ServerFlags):
 
     def __init__(self) -> None:
         super().__init__(rpc_timeout=10 * _SECOND)
-        self.connect_timeout = DurationFlag("connect-timeout", 3 * _SECOND, "Timeout for making connection")
         self.output = StringFlag("output", "text", "text, or json: one JSON object on stdout", ("text", "json"))
         self.wait = DurationFlag("wait", 0, "Ask again until the model is available, at most this long")
         self.infer = StringFlag("infer", "", "Also send the PredictRequest (protobuf or JSON) in this file")
@@ -164,7 +165,6 @@ class _ProbeFlags(ServerFlags):
 
     def settings(self) -> Settings:
         settings = super().settings()
-        settings.connect_timeout = self.connect_timeout.seconds
         settings.output = self.output.value
         settings.wait = self.wait.seconds
         settings.transport = self.transport.value

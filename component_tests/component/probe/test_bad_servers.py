@@ -25,6 +25,9 @@ EXPECTED = {
     "goaway": (3, "too_many_pings"),
     "goaway_short": (3, "GOAWAY of the wrong size"),
     "goaway_then_good": (0, "Servable state is AVAILABLE"),
+    "goaway_three_times": (0, "Servable state is AVAILABLE"),
+    "goaway_and_reset": (0, "Servable state is AVAILABLE"),
+    "goaway_and_close": (0, "Servable state is AVAILABLE"),
     "goaway_graceful": (0, "Servable state is AVAILABLE"),
     "rst_stream": (3, "code = Internal desc = the server reset the call (RST_STREAM 2)"),
     "rst_stream_short": (3, "RST_STREAM of the wrong size"),
@@ -79,11 +82,15 @@ EXPECTED = {
     "two_million_versions": (3, "more than 20000 versions"),
     "garbage_message": (3, "the answer is no GetModelStatusResponse"),
     "unknown_fields": (0, "Servable state is AVAILABLE"),
-    "non_utf8_error_message": (34, "Servable state is END"),
+    "non_utf8_error_message": (
+        3,
+        "code = Internal desc = the answer is no GetModelStatusResponse: a string that is no UTF-8",
+    ),
 }
 
 #: mode -> where grpcio does otherwise than we do
 GRPCIO_DIFFERS = {
+    "goaway_three_times": "it makes the call again once",
     "refuses_then_good": "it does not make the call again",
     "hpack_bomb": "the same code, after seven seconds of work",
     "push_promise": "it overlooks it",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -17,6 +18,7 @@ import pytest
 
 from component_tests.fakes.certificates import make_certificates
 from component_tests.fakes.servers.model_status_server import AVAILABLE, END, LOADING, START, ModelStatusServer, version
+from component_tests.fakes.servers.slow_greeting import SlowGreeting
 from infra_validator.probe.command import main
 from infra_validator.protos import tensorflow_serving_pb2 as serving
 
@@ -311,3 +313,22 @@ def test_files_of_tls_are_read_anew_while_waiting(
         flags = ["-model-name=m", "--tls", f"--tls-ca-cert={used}", "-connect-timeout=1s", "--wait=60s"]
         assert probe(f"127.0.0.1:{server.port}", *flags) == 0, probe.err
         timer.join()
+
+
+def test_the_longest_timeouts_are_no_trouble(server: ModelStatusServer, probe: Run) -> None:
+    longest = "2562047h47m16.854775807s"
+    assert (
+        probe(f"127.0.0.1:{server.port}", "-model-name=m", f"-connect-timeout={longest}", f"-rpc-timeout={longest}")
+        == 0
+    )
+
+
+def test_an_abstract_socket(probe: Run) -> None:
+    with ModelStatusServer(address=f"unix-abstract:probe-test-{os.getpid()}") as server:
+        server.models["m"] = [version(2, AVAILABLE)]
+        assert probe(f"unix:@probe-test-{os.getpid()}", "-model-name=m") == 0
+
+
+def test_a_slow_greeting_within_the_connect_timeout(server: ModelStatusServer, probe: Run) -> None:
+    with SlowGreeting(server.port, 0.4) as slow:
+        assert probe(f"127.0.0.1:{slow.port}", "-model-name=m") == 0

@@ -20,6 +20,8 @@ import pytest
 
 from component_tests.fakes.certificates import make_certificates
 from component_tests.fakes.servers.model_status_server import AVAILABLE, END, LOADING, ModelStatusServer, version
+from component_tests.fakes.servers.slow_greeting import SlowGreeting
+from component_tests.fakes.without_threads import without_threads
 from infra_validator.protos import health_pb2 as health
 
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
@@ -192,6 +194,47 @@ def test_a_server_that_hangs_is_not_ready(server: ModelStatusServer) -> None:
         eventually(lambda: sidecar.check("a") == SERVING)
 
 
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("seconds", [0.15, 1.0, 2.5])
+def test_a_server_that_greets_late_is_found(seconds: float, tls: bool, tmp_path: pathlib.Path) -> None:
+    credentials, flags = None, []
+    if tls:
+        make_certificates(tmp_path)
+        pair = ((tmp_path / "server.key").read_bytes(), (tmp_path / "server.pem").read_bytes())
+        credentials = grpc.ssl_server_credentials([pair])
+        flags = ["--tls", "--tls-server-name=localhost", f"--tls-ca-cert={tmp_path}/ca.pem"]
+    with ModelStatusServer(credentials=credentials) as server, SlowGreeting(server.port, seconds) as slow:
+        server.models = {"a": [version(1, AVAILABLE)]}
+        with sidecar_of(f"--addr=127.0.0.1:{slow.port}", "--model=a", "--connect-timeout=20s", *flags) as sidecar:
+            eventually(lambda: sidecar.check("a") == SERVING)
+
+
+def test_both_families_are_listened_on_by_default(server: ModelStatusServer) -> None:
+    with sidecar_of(f"--addr=127.0.0.1:{server.port}", "--model=a", "--grpc-listen=:0", "--http-listen=:0") as sidecar:
+        eventually(lambda: sidecar.check("a") == SERVING)
+        assert sidecar.get("/readyz")[0] == 200
+        for port in (sidecar.grpc_port, sidecar.http_port):
+            for host in ("127.0.0.1", "::1"):
+                socket.create_connection((host, port), timeout=PATIENCE).close()
+
+
+def test_a_call_that_hangs_does_not_hold_up_the_end(server: ModelStatusServer) -> None:
+    server.delay = 1000
+    with sidecar_of(f"--addr=127.0.0.1:{server.port}", "--model=a", "--rpc-timeout=1000s") as sidecar:
+        eventually(lambda: server.calls == 1)
+        assert sidecar.stop() == 0
+
+
+def test_no_thread_is_to_be_had() -> None:
+    command = [sys.executable, "-m", "infra_validator", "probe-sidecar", "--grpc-listen=", "--http-listen=127.0.0.1:0"]
+    done = subprocess.run(without_threads(command), capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 3, done.stderr
+    assert (
+        "Cannot start: no thread can be started (can't start new thread); raise the limit of processes" in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+
+
 def test_rotated_certificates_count(tmp_path: pathlib.Path) -> None:
     first, second, used = (tmp_path / name for name in ("first", "second", "used"))
     for folder in (first, second):
@@ -302,6 +345,9 @@ def test_clients_that_talk_nonsense(server: ModelStatusServer) -> None:
                     client.sendall(octets)
         assert sidecar.get("/readyz/%00%ff%F0%9F%98%80")[0] == 404
         assert sidecar.get("/readyz?model=%22%0a")[0] == 404
+        with socket.create_connection(("127.0.0.1", sidecar.http_port), timeout=PATIENCE) as client:
+            client.sendall(b"GET http://[ HTTP/1.0\r\n\r\n")
+            assert client.makefile("rb").readline().split()[1] == b"400"
         assert sidecar.check("a") == SERVING
         assert sidecar.get("/readyz")[0] == 200
         assert sidecar.stop() == 0

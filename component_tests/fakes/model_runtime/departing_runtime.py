@@ -15,7 +15,10 @@ from infra_validator.protos import model_runtime_pb2 as pb2
 
 PREDICT = "tensorflow.serving.PredictionService/Predict"
 LOAD_SECONDS = 0.1
+LONG_LOAD_SECONDS = 1.0  # where the departure shows only while a load is under way, on a busy machine too
 CAPACITY = 2**30
+
+_TO_BE_CAUGHT = {"cancel", "load-joined", "purge-loading", "size-loading", "unload-in-load"}
 
 
 class DepartingRuntime(ModelRuntimeServicer, grpc.GenericRpcHandler):  # type: ignore[type-arg]
@@ -89,9 +92,10 @@ class DepartingRuntime(ModelRuntimeServicer, grpc.GenericRpcHandler):  # type: i
             if "load-concurrently" in self.wrong and list(self._models.values()).count("loading") >= 2:
                 _abort(context, "RESOURCE_EXHAUSTED", "too many loads")
             self._models[model_id] = "loading"
-        if "size-loading" not in self.wrong and "cancel" not in self.wrong:
-            context.add_callback(lambda: self._give_up(model_id))
-        time.sleep(LOAD_SECONDS)
+        heeds_cancels = "size-loading" not in self.wrong and "cancel" not in self.wrong
+        if heeds_cancels and not context.add_callback(lambda: self._give_up(model_id)):
+            self._give_up(model_id)  # cancelled before we came to it, and perhaps unloaded as well
+        time.sleep(LOAD_SECONDS if not _TO_BE_CAUGHT & {*self.wrong} else LONG_LOAD_SECONDS)
         with self._changed:
             if self._models.get(model_id) == "given up":
                 del self._models[model_id]

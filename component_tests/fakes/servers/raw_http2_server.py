@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -219,6 +220,34 @@ def _goaway_then_good(peer: Peer) -> None:
         _good(peer)
 
 
+def _goaway_three_times(peer: Peer) -> None:
+    if peer.number <= 3:
+        _after_request(frame(GOAWAY, 0, 0, bytes(8)))(peer)
+    else:
+        _good(peer)
+
+
+def _goaway_and_reset(peer: Peer) -> None:
+    """Goes away and resets the connection before the request has come; the next connection is good."""
+    if peer.number == 1:
+        peer.send(frame(SETTINGS, 0, 0) + frame(GOAWAY, 0, 0, bytes(8)))
+        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.socket.close()
+    else:
+        _good(peer)
+
+
+def _goaway_and_close(peer: Peer) -> None:
+    """Goes away and closes when it has seen the request; the next connection is good."""
+    if peer.number == 1:
+        peer.greet()
+        peer.read_request()
+        peer.send(frame(GOAWAY, 0, 0, bytes(8)))
+        peer.socket.close()
+    else:
+        _good(peer)
+
+
 def _refuses_then_good(peer: Peer) -> None:
     if peer.number == 1:
         _after_request(frame(RST_STREAM, 0, 1, (7).to_bytes(4, "big")))(peer)
@@ -269,6 +298,9 @@ MODES: dict[str, Behaviour] = {
     "goaway_first": _at_once(frame(GOAWAY, 0, 0, bytes(8))),
     "goaway": _after_request(frame(GOAWAY, 0, 0, bytes(4) + (11).to_bytes(4, "big") + b"too_many_pings")),
     "goaway_then_good": _goaway_then_good,
+    "goaway_three_times": _goaway_three_times,
+    "goaway_and_reset": _goaway_and_reset,
+    "goaway_and_close": _goaway_and_close,
     "goaway_graceful": _after_request(frame(GOAWAY, 0, 0, b"\x7f\xff\xff\xff" + bytes(4)) + answer()),
     "goaway_short": _after_request(frame(GOAWAY, 0, 0, b"1")),
     "rst_stream": _after_request(frame(RST_STREAM, 0, 1, (2).to_bytes(4, "big"))),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import grpc
 
@@ -16,6 +15,7 @@ POINTS = Points()
 
 _NOT_FOUND = grpc.StatusCode.NOT_FOUND
 _OK = grpc.StatusCode.OK
+_PREDICTIONS = 3  # at most; one that is answered in time does
 _NOT_TRIED = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION)
 
 
@@ -132,15 +132,21 @@ def _predict_high(subject: Subject) -> None:
 
 
 def _predicted(subject: Subject, path: str) -> int:
+    """The prediction; what is late is asked for again, since one late answer may be the busy machine's."""
     request = pb2.PredictModelSizeRequest(
         modelId=subject.new_id(), modelType=subject.model.type, modelPath=path, modelKey=subject.model.key
     )
-    try:
-        return int(subject.stub.predictModelSize(request, timeout=contract.PREDICTION_SECONDS).sizeInBytes)
-    except grpc.RpcError as error:
-        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-            raise NotJudged("predictModelSize is not implemented, which is allowed") from error
-        raise Departure(f"predictModelSize answered {told(error)}") from error
+    late: grpc.RpcError | None = None
+    for _ in range(_PREDICTIONS):
+        try:
+            return int(subject.stub.predictModelSize(request, timeout=contract.PREDICTION_SECONDS).sizeInBytes)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                raise NotJudged("predictModelSize is not implemented, which is allowed") from error
+            if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise Departure(f"predictModelSize answered {told(error)}") from error
+            late = error
+    raise Departure(f"predictModelSize was late {_PREDICTIONS} times of {_PREDICTIONS}: {told(late)}") from late
 
 
 @POINTS.must(
@@ -164,10 +170,8 @@ def _load_joined(subject: Subject) -> None:
     first = catch_loading(subject, model_id)
     second = subject.start_load(model_id)
     code = second.code()
-    early = not first.done()
-    time.sleep(0.05)
-    if code is _OK and early and not first.done():
-        raise Departure("the second load was answered OK while the first was still under way")
+    if code is _OK and not subject.is_loaded(model_id):
+        raise Departure("the second load was answered OK before the model could be asked")
     if code is not _OK and first.code() is _OK:
         raise Departure(f"the first load was answered OK, the second {told(second)}")
 

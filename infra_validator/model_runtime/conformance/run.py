@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 
 from infra_validator.core.deadline import Deadline, wait_until
-from infra_validator.core.errors import shorten
+from infra_validator.core.errors import DeadlineExceeded, shorten
 from infra_validator.model_server_clients import model_runtime_contract as contract
 from infra_validator.model_server_clients.grpc_channel import open_channel
 from infra_validator.model_server_clients.id_injection import inject
@@ -176,10 +176,11 @@ class Subject:
         assert isinstance(answer, pb2.LoadModelResponse)
         return answer
 
-    def start_load(self, model_id: str, channel: grpc.Channel | None = None) -> Any:
+    def start_load(self, model_id: str, channel: grpc.Channel | None = None) -> grpc.CallFuture[pb2.LoadModelResponse]:
         """A load under way, without a deadline, as model-mesh sends it."""
         stub = ModelRuntimeStub(channel) if channel is not None else self.stub
-        return stub.loadModel.future(self.request(model_id))
+        call: grpc.CallFuture[pb2.LoadModelResponse] = stub.loadModel.future(self.request(model_id))
+        return call
 
     def unload(self, model_id: str, seconds: float = _CALL_SECONDS) -> float:
         """Unload, and how many seconds it took; any answer but OK and NOT_FOUND is a Departure."""
@@ -236,11 +237,10 @@ class Subject:
 
     def stays_unloaded(self, model_id: str, seconds: float) -> bool:
         """Whether the model is not loaded now and does not become so for some time."""
-        until = Deadline.after(seconds)
-        while not self.is_loaded(model_id):
-            if until.expired():
-                return True
-            time.sleep(0.1)
+        try:
+            wait_until(lambda: self.is_loaded(model_id) or None, Deadline.after(seconds), first_pause=0.1)
+        except DeadlineExceeded:
+            return True
         return False
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from infra_validator.probe.go.text import quote
 
 _PARSE_ERROR = "parse error"
 _OUT_OF_RANGE = "value out of range"
+_LONGEST_WAIT = 2_000_000.0  # seconds, 23 days: poll(2), which sockets wait with, counts milliseconds in 31 bits
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE = ("0", "f", "F", "false", "FALSE", "False")
 
@@ -103,7 +104,8 @@ class DurationFlag(Flag):
 
     @property
     def seconds(self) -> float:
-        return self.value / 1e9
+        """The duration in seconds, at most ``_LONGEST_WAIT``."""
+        return min(self.value / 1e9, _LONGEST_WAIT)
 
     def set(self, text: str) -> None:
         try:

@@ -55,20 +55,29 @@ class HealthService:
             context.add_callback(news.announce)
             said = None
             while context.is_active():
-                seen = news.count
+                seen, stopping = news.count, self._models.stopping
                 status = self._status(request.service)
                 if status != said:
                     yield health.HealthCheckResponse(status=status)
                     said = status
-                if self._models.stopping:
+                if stopping:
                     return
                 news.wait(seen, _LONGEST_SILENCE)
         finally:
             self._places.release()
 
 
+def place_text(host: str, port: int) -> str:
+    """``host:port``, as gRPC takes it and people read it; no host is every address of both families."""
+    return f"[{host or '::'}]:{port}" if ":" in host or not host else f"{host}:{port}"
+
+
 def start_health_server(models: Models, host: str, port: int) -> tuple[grpc.Server, int]:
     """A running server and the port it listens on.
+
+    Args:
+      host: a number or a name; empty for every address of both families.
+      port: 0 for any that is free.
 
     Raises:
       OSError: it cannot listen there.
@@ -87,7 +96,7 @@ def start_health_server(models: Models, host: str, port: int) -> tuple[grpc.Serv
         ),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    address = place_text(host, port)
     try:
         bound = server.add_insecure_port(address)
     except RuntimeError as error:

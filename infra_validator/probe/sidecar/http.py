@@ -18,7 +18,10 @@ _STATES = ("UNKNOWN", "START", "LOADING", "AVAILABLE", "UNLOADING", "END")
 
 def respond(models: Models, path: str) -> tuple[int, str]:
     """(HTTP status, body) for a path."""
-    url = urllib.parse.urlsplit(path)
+    try:
+        url = urllib.parse.urlsplit(path)
+    except ValueError as error:  # http://[
+        return 400, f"not a path: {error}\n"
     route = urllib.parse.unquote(url.path)
     if route == "/healthz":
         age = time.monotonic() - models.last_poll
@@ -111,7 +114,7 @@ class HttpServer(http.server.ThreadingHTTPServer):
     """Serves the models' states.
 
     Args:
-      host: IPv4, IPv6 or a name.
+      host: IPv4, IPv6 or a name; empty for every address of both families.
       port: 0 for any that is free.
 
     Raises:
@@ -122,10 +125,18 @@ class HttpServer(http.server.ThreadingHTTPServer):
 
     def __init__(self, models: Models, host: str, port: int) -> None:
         self.models = models
-        family, _, _, _, _ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        self.address_family = family
+        self._both_families = not host and socket.has_dualstack_ipv6()
+        if host:
+            self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        elif self._both_families:
+            self.address_family = socket.AF_INET6
         super().__init__((host, port), _Handler)
         self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="http", daemon=True)
+
+    def server_bind(self) -> None:
+        if self._both_families:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
     def start(self) -> None:
         self._thread.start()

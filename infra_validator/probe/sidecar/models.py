@@ -114,6 +114,8 @@ class _HeldServer:
         self._files = [f for f in (settings.tls_ca_cert, settings.tls_client_cert, settings.tls_client_key) if f]
         self._stamp = self._stamp_of_files()
         self._looked_at = time.monotonic()
+        self._lock = threading.Lock()
+        self._closed = False
         self._channel = self._open()
 
     def _open(self) -> grpc.Channel:
@@ -142,12 +144,19 @@ class _HeldServer:
             log(f"The TLS files cannot be read: {error}; the former ones stay in use")
             return
         self._stamp = stamp
-        self._channel.close()
-        self._channel = channel
+        with self._lock:
+            if self._closed:
+                channel.close()
+                return
+            self._channel.close()
+            self._channel = channel
         log("The TLS files have changed; connecting anew")
 
     def close(self) -> None:
-        self._channel.close()
+        """End it, and every call that runs."""
+        with self._lock:
+            self._closed = True
+            self._channel.close()
 
 
 class Poller:
@@ -157,12 +166,16 @@ class Poller:
       settings: which server, which models.
       models: told what came.
       interval: seconds from the begin of one round to the begin of the next.
+
+    Raises:
+      OSError: a TLS file cannot be read, or no thread can be started.
     """
 
     def __init__(self, settings: Settings, models: Models, interval: float) -> None:
         self._settings = settings
         self._models = models
         self._interval = interval
+        self._server = _HeldServer(settings)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
 
@@ -170,30 +183,31 @@ class Poller:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it; waits for the calls that run."""
+        """End it, and the calls that run."""
         self._stop.set()
+        self._server.close()
         self._thread.join()
 
     def _run(self) -> None:
-        server = _HeldServer(self._settings)
         workers = min(_MOST_AT_ONCE, len(self._models.wanted))
         with concurrent.futures.ThreadPoolExecutor(workers, "ask") as executor:
             while not self._stop.is_set():
                 began = time.monotonic()
-                server.reload()
-                for answer in executor.map(lambda model: self._ask(server, model), self._models.wanted):
+                self._server.reload()
+                for answer in executor.map(self._ask, self._models.wanted):
+                    if self._stop.is_set():
+                        return  # what comes of calls that were cut off says nothing
                     self._models.update(answer)
                 ended = time.monotonic()
                 self._models.polls += 1
                 self._models.poll_seconds += ended - began
                 self._models.last_poll = ended
                 self._stop.wait(max(0.0, began + self._interval - ended))
-        server.close()
 
-    def _ask(self, server: _HeldServer, model: WantedModel) -> Answer:
+    def _ask(self, model: WantedModel) -> Answer:
         answer = Answer(model)
         try:
-            ask_model(_Connected(server), self._settings, answer)
+            ask_model(_Connected(self._server), self._settings, answer)
         except _NotConnected as error:
             answer.end(exit_codes.NOT_CONNECTED, f"No connection: {error}")
         except Exception as error:  # a poller that dies would freeze the last state for good

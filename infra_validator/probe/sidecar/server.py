@@ -16,13 +16,13 @@ from infra_validator.probe import exit_codes
 from infra_validator.probe.go.flags import DurationFlag, FlagError, HelpAsked, StringFlag, parse, usage
 from infra_validator.probe.go.text import log
 from infra_validator.probe.settings import ServerFlags, Settings, check_tls
-from infra_validator.probe.sidecar.health import start_health_server
+from infra_validator.probe.sidecar.health import place_text, start_health_server
 from infra_validator.probe.sidecar.http import HttpServer
 from infra_validator.probe.sidecar.models import Models, Poller
 
 _MILLISECOND = 1_000_000  # nanoseconds
 _GRACE = 1.0  # seconds that calls under way have when the sidecar stops
-_CANNOT_LISTEN = 3  # infra-validator's code for what the surroundings do not allow
+_CANNOT_START = 3  # infra-validator's code for what the surroundings do not allow
 
 
 class Flags(ServerFlags):
@@ -36,7 +36,7 @@ class Flags(ServerFlags):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the sidecar until SIGTERM or SIGINT. Returns the exit code: 0, 2 (wrong usage) or 3 (cannot listen)."""
+    """Run the sidecar until SIGTERM or SIGINT. Returns the exit code: 0, 2 (wrong usage) or 3 (it cannot listen, or start a thread)."""
     flags = Flags()
     try:
         rest = parse(flags.all(), list(sys.argv[1:] if argv is None else argv))
@@ -59,13 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _listen_place(flag: StringFlag) -> tuple[str, int] | None:
-    """(host, port) of ``host:port``; no host means every address of this machine. Port 0 takes any that is free."""
+    """(host, port) of ``host:port``; no host means every address of both families. Port 0 takes any that is free."""
     if not flag.value:
         return None
     host, colon, port = flag.value.rpartition(":")
     if not colon or not port.isdigit() or not port.isascii() or int(port) >= 1 << 16:
         raise FlagError(f'invalid value "{flag.value}" for flag -{flag.name}: want HOST:PORT or :PORT')
-    return host.strip("[]") or "0.0.0.0", int(port)
+    return host.strip("[]"), int(port)
 
 
 def _serve(
@@ -83,24 +83,28 @@ def _serve_until(
     interval: float,
 ) -> int:
     models = Models(settings.models)
-    poller = Poller(settings, models, interval)
+    try:
+        poller = Poller(settings, models, interval)
+    except OSError as error:
+        log(f"Cannot start: {error}")
+        return _CANNOT_START
     grpc_server = None
     http_server = None
     try:
         if grpc_place is not None:
             grpc_server, port = start_health_server(models, *grpc_place)
-            log(f"Answering gRPC health checks on {grpc_place[0]}:{port}")
+            log(f"Answering gRPC health checks on {place_text(grpc_place[0], port)}")
         if http_place is not None:
             http_server = HttpServer(models, *http_place)
             http_server.start()
-            log(f"Answering HTTP on {http_place[0]}:{http_server.server_port}")
+            log(f"Answering HTTP on {place_text(http_place[0], http_server.server_port)}")
         poller.start()
         log(f"Stopping because of {signal.Signals(signals.wait() or signal.SIGTERM).name}")
         models.stop()
         poller.stop()
     except OSError as error:
         log(f"Cannot listen: {error}")
-        return _CANNOT_LISTEN
+        return _CANNOT_START
     finally:
         if http_server is not None:
             http_server.stop()

@@ -39,12 +39,6 @@ class Address:
             return "unix-abstract:" + self.path[1:]
         return "unix:" + self.path if self.path else self.authority
 
-    @property
-    def local(self) -> bool:
-        """This machine, for certain: no proxy stands before it."""
-        host = self.host.lower()
-        return bool(self.path) or host in ("localhost", "::1") or (host.startswith("127.") and host[-1:].isdigit())
-
     def __str__(self) -> str:
         return self.target
 
@@ -62,6 +56,8 @@ def parse_address(text: str) -> Address:
             path = text[len(scheme) :]
             if scheme == "unix:" and path.startswith("//"):
                 path = path[2:]
+            if scheme == "unix:" and path.startswith("@"):  # Go's name for Linux's abstract namespace
+                scheme, path = "unix-abstract:", path[1:]
             if not path or len(os.fsencode(path)) > 107:
                 raise AddressError(f"address {text}: a Unix socket's path has 1 to 107 bytes")
             return Address("", "", "\0" + path if scheme == "unix-abstract:" else path)

@@ -13,7 +13,7 @@ from infra_validator.probe.transport.address import Address
 from infra_validator.probe.transport.http2 import Connection
 from infra_validator.probe.transport.rpc_status import RpcError
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0  # seconds between two tries; each pause is 1.6 times as long as the one before
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0  # seconds between two tries; each pause is 1.6 times as long as the one before
 _HEAD_START = 0.25  # seconds an address has before the next one is tried beside it (RFC 8305)
 
 Place = tuple[int, object]  # (address family, what socket.connect takes)
@@ -33,7 +33,7 @@ def dial(address: Address, settings: Settings, until: float) -> Connection:
       DialError: ``until`` has come.
     """
     problem = ""
-    pause, attempt = _FIRST_PAUSE, 0
+    pause, attempt = FIRST_PAUSE, 0
     while time.monotonic() < until:
         try:
             return _try(address, settings, until, attempt)
@@ -41,7 +41,7 @@ def dial(address: Address, settings: Settings, until: float) -> Connection:
             problem = _plain(error) if not problem or time.monotonic() < until else problem
         attempt += 1
         time.sleep(max(0.0, min(pause, until - time.monotonic())))
-        pause = min(pause * 1.6, _LONGEST_PAUSE)
+        pause = min(pause * 1.6, LONGEST_PAUSE)
     raise DialError("context deadline exceeded" + (f" (last try: {address}: {problem})" if problem else ""))
 
 
@@ -105,7 +105,12 @@ def _resolve(address: Address, until: float) -> list[Place]:
             errors.append(error)
         done.release()
 
-    _thread.start_new_thread(ask, ())
+    try:
+        _thread.start_new_thread(ask, ())
+    except RuntimeError as error:
+        raise OSError(
+            f"no thread could be started to look up {address.host} ({error}); raise the limit of processes"
+        ) from None
     if not done.acquire(timeout=max(0.0, until - time.monotonic())):
         raise TimeoutError(f"looking up {address.host} takes too long")
     if errors:

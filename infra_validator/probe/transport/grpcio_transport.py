@@ -1,10 +1,11 @@
 """The probe's calls through grpcio: for proxies, which the own client does not do, or because ``-transport grpcio`` says so.
 
-It gives the same answers as ``dial.py`` and ``http2.py``; one test body runs over both.
+One test body runs over it and over ``dial.py`` and ``http2.py``; the table in that test, and docs/probe.md, say where they differ.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
 import time
 
@@ -45,7 +46,10 @@ class GrpcioConnection:
 
 def dial(address: Address, settings: Settings, until: float) -> GrpcioConnection:
     """A channel that is ready. Raises DialError when it is not so by ``until``."""
-    channel = open_channel(address, settings)
+    try:
+        channel = open_channel(address, settings)
+    except OSError as error:
+        raise DialError(str(error)) from None
     ready = grpc.channel_ready_future(channel)
     try:
         ready.result(timeout=max(0.0, until - time.monotonic()))
@@ -75,8 +79,9 @@ def open_channel(address: Address, settings: Settings, *, longest_backoff: float
       longest_backoff: seconds between two tries to connect, at most.
 
     Raises:
-      OSError: a TLS file cannot be read.
+      OSError: a TLS file cannot be read, or no thread can be started.
     """
+    _check_threads()
     proxy = proxy_for(address)
     if proxy:
         os.environ["grpc_proxy"] = proxy  # noqa: SIM112  grpcio reads other variables than Go does
@@ -84,7 +89,7 @@ def open_channel(address: Address, settings: Settings, *, longest_backoff: float
         ("grpc.primary_user_agent", settings.user_agent),
         ("grpc.enable_http_proxy", int(bool(proxy))),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", max(1, int(settings.connect_timeout * 1000))),  # gRPC's limit of one try
         ("grpc.max_reconnect_backoff_ms", int(longest_backoff * 1000)),
         ("grpc.use_local_subchannel_pool", 1),  # grpcio shares connections, and their backoff, between channels
     ]
@@ -96,6 +101,14 @@ def open_channel(address: Address, settings: Settings, *, longest_backoff: float
         _content(settings.tls_ca_cert), _content(settings.tls_client_key), _content(settings.tls_client_cert)
     )
     return grpc.secure_channel(address.target, credentials, options)
+
+
+def _check_threads() -> None:
+    """Raise OSError when there are no threads to be had: gRPC then tries for ten seconds and aborts the process."""
+    try:
+        _thread.start_new_thread(lambda: None, ())
+    except RuntimeError as error:
+        raise OSError(f"no thread can be started ({error}); raise the limit of processes") from None
 
 
 def _content(path: str) -> bytes | None:

@@ -1,7 +1,7 @@
 """A minimal HTTP/2 client (RFC 9113) for unary gRPC calls, one after another, over one socket.
 
 It trusts nobody: whatever a peer sends, a call ends by its deadline with an answer or an RpcError, and holds no more than
-``_LARGEST_MESSAGE`` and some kilobytes. It is fuzzed (component_tests/unit/probe/transport/test_http2_fuzz.py).
+``_LARGEST_MESSAGE`` and some kilobytes. It is fuzzed (component_tests/unit/probe/test_http2_fuzz.py).
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _LARGEST_WINDOW = (1 << 31) - 1
 _LARGEST_BLOCK = 64 * 1024  # octets of one compressed header block, over all its CONTINUATION frames
 _LARGEST_MESSAGE = 4 * 1024 * 1024  # octets; gRPC's own default limit for an answer
 _MOST_FRAMES = 20_000  # of one call; more than 4 MiB need, and soon over for a peer that floods us with empty ones
+
+_NO_TIME = 1e-6  # seconds; not 0, which TLS answers with an error of its own
 
 _SETTINGS_ENABLE_PUSH, _SETTINGS_INITIAL_WINDOW, _SETTINGS_MAX_FRAME, _SETTINGS_MAX_HEADER_LIST = 2, 4, 5, 6
 
@@ -97,7 +99,7 @@ class Connection:
         """
         stream = self._next_stream
         self._next_stream += 2
-        if self._going_away:
+        if self._going_away or self._is_closed():
             raise RpcError(rpc_status.UNAVAILABLE, "the server is going away", unprocessed=True)
         answer = Answer()
         self._call_window = self._stream_window
@@ -278,13 +280,26 @@ class Connection:
         return self._buffer
 
     def _send(self, octets: bytes, until: float) -> None:
+        """Send. A connection that breaks is found by the next read, after what the peer said before: GOAWAY, or an answer."""
         try:
             self._socket.settimeout(_remaining(until))
             self._socket.sendall(octets)
         except TimeoutError:
             raise _late() from None
-        except OSError as error:
-            raise RpcError(rpc_status.UNAVAILABLE, f"the connection broke: {error}") from None
+        except OSError:
+            pass
+
+    def _is_closed(self) -> bool:
+        """Whether the peer closed while nothing was asked."""
+        try:
+            self._socket.settimeout(_NO_TIME)
+            received = self._socket.recv(65536)
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        self._buffer += received
+        return not received
 
 
 def _remaining(until: float) -> float:

@@ -44,6 +44,7 @@ def test_tcp(text: str, host: str, port: str, authority: str) -> None:
         ("unix:///run/tfs.sock", "/run/tfs.sock", "unix:/run/tfs.sock"),
         ("unix:tfs.sock", "tfs.sock", "unix:tfs.sock"),
         ("unix-abstract:tfs", "\0tfs", "unix-abstract:tfs"),
+        ("unix:@tfs", "\0tfs", "unix-abstract:tfs"),
     ],
 )
 def test_unix(text: str, path: str, target: str) -> None:
@@ -105,10 +106,62 @@ def test_no_text_breaks_the_reader(text: str) -> None:
         (":1", {"HTTPS_PROXY": "http://p:3128"}, ""),
         ("127.0.0.2:1", {"HTTPS_PROXY": "http://p:3128"}, ""),
         ("[::1]:1", {"HTTPS_PROXY": "http://p:3128"}, ""),
+        ("[::ffff:127.0.0.1]:1", {"HTTPS_PROXY": "http://p:3128"}, ""),
         ("unix:/x", {"HTTPS_PROXY": "http://p:3128"}, ""),
     ],
 )
 def test_proxies(address: str, environment: dict[str, str], proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_proxies(monkeypatch, environment)
+    assert proxy_for(parse_address(address)) == proxy
+
+
+#: entry of NO_PROXY, address, whether the entry means it; by the rules of golang.org/x/net/http/httpproxy
+NO_PROXY = [
+    ("10.0.0.0/8", "10.1.2.3:8500", True),
+    ("10.0.0.0/8", "11.1.2.3:8500", False),
+    ("10.0.0.0/8", "[::ffff:10.1.2.3]:8500", True),
+    ("10.0.0.0/8", "ten.example:8500", False),
+    ("10.0.0.0/33", "10.0.0.0:8500", False),
+    ("0.0.0.0/0", "10.1.2.3:8500", True),
+    ("::/0", "10.1.2.3:8500", False),
+    ("::ffff:10.0.0.0/104", "10.1.2.3:8500", True),
+    ("fd00::/8", "[fd12::1]:8500", True),
+    ("fd00::/8", "[fe80::1]:8500", False),
+    ("10.1.2.3", "10.1.2.3:8500", True),
+    ("::ffff:10.1.2.3", "10.1.2.3:8500", True),
+    ("10.1.2.3:8500", "10.1.2.3:8500", True),
+    ("10.1.2.3:8501", "10.1.2.3:8500", False),
+    ("fd12::1", "[fd12::1]:8500", True),
+    ("[fd12::1]:8500", "[fd12:0::1]:8500", True),
+    ("[fd12::1]:8501", "[fd12::1]:8500", False),
+    ("example.com", "example.com:8500", True),
+    ("example.com", "a.example.com:8500", True),
+    ("example.com", "anexample.com:8500", False),
+    (".example.com", "a.b.example.com:8500", True),
+    (".example.com", "example.com:8500", False),
+    ("*.example.com", "a.example.com:8500", True),
+    ("*.example.com", "example.com:8500", False),
+    ("*example.com", "a.example.com:8500", False),
+    ("Example.COM:8500", "EXAMPLE.com:8500", True),
+    ("example.com:8501", "example.com:8500", False),
+    (".example.com:8500", "a.example.com:8500", True),
+    ("b\u00fccher.example", "xn--bcher-kva.example:8500", True),
+    (":8500", "example.com:8500", False),
+    ("other, 10.0.0.0/8 ,x", "10.1.2.3:8500", True),
+    ("other,*", "example.com:8500", True),
+    (",", "example.com:8500", False),
+]
+
+
+@pytest.mark.parametrize(("entry", "address", "excluded"), NO_PROXY)
+def test_no_proxy_is_read_as_go_reads_it(
+    entry: str, address: str, excluded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_proxies(monkeypatch, {"HTTPS_PROXY": "http://p:3128", "NO_PROXY": entry})
+    assert (proxy_for(parse_address(address)) == "") == excluded
+
+
+def set_proxies(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
     for name in (
         "grpc_proxy",
         "no_grpc_proxy",
@@ -122,4 +175,3 @@ def test_proxies(address: str, environment: dict[str, str], proxy: str, monkeypa
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert proxy_for(parse_address(address)) == proxy

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from component_tests.fakes.servers.raw_http2_server import RawHttp2Server
+from component_tests.fakes.without_threads import without_threads
 from infra_validator.probe import command
 from infra_validator.probe.settings import Settings
 from infra_validator.probe.transport import dial
@@ -109,6 +112,22 @@ def test_a_lookup_that_hangs_ends_by_the_deadline(monkeypatch: pytest.MonkeyPatc
     over.set()
 
 
+@pytest.mark.parametrize(
+    ("transport", "words"),
+    [
+        ("own", "no thread could be started to look up name.invalid (can't start new thread)"),
+        ("grpcio", "no thread can be started (can't start new thread)"),
+    ],
+)
+def test_no_thread_to_be_had_is_no_connection(transport: str, words: str) -> None:
+    command = [sys.executable, "-m", "infra_validator.probe", "-addr=name.invalid:1", "-connect-timeout=200ms"]
+    command.append(f"-transport={transport}")
+    done = subprocess.run(without_threads(command), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("name", ["no-such-host.invalid", "ex\u00e4mple.invalid", "x" * 70, "a..b", "\udcff"])
 def test_names_that_do_not_resolve(name: str) -> None:
     with pytest.raises(dial.DialError, match=r"context deadline exceeded .last try: "):
@@ -123,6 +142,6 @@ def test_a_unix_socket_that_is_no_socket(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_console_script_is_declared() -> None:
-    declared = (pathlib.Path(__file__).parents[4] / "pyproject.toml").read_text()
+    declared = (pathlib.Path(__file__).parents[3] / "pyproject.toml").read_text()
     assert 'tfs_model_status_probe = "infra_validator.probe.command:entry"' in declared
     assert callable(command.entry)
