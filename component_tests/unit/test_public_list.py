@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+
+import pytest
 
 import infra_validator
 
@@ -20,8 +23,17 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(infra_validator, "no_such_name")
 
 
-def test_importing_the_package_imports_nothing_heavy() -> None:
-    code = f"import sys, infra_validator; print([name for name in {HEAVY!r} if name in sys.modules])"
+@pytest.mark.parametrize("family", ["model_server_clients", "model_server_runners", "serving_binaries"])
+def test_a_family_hands_on_its_public_names(family: str) -> None:
+    folder = importlib.import_module(f"infra_validator.{family}")
+    for name in folder.__all__:
+        assert getattr(folder, name).__name__ == name
+    assert not hasattr(folder, "no_such_name")
+
+
+@pytest.mark.parametrize("folder", ["", ".model_server_clients", ".model_server_runners", ".serving_binaries"])
+def test_importing_a_folder_imports_nothing_heavy(folder: str) -> None:
+    code = f"import sys, infra_validator{folder}; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -1,0 +1,21 @@
+"""HOW to talk to a model server: the base class of all clients, and one for each protocol."""
+
+from typing import TYPE_CHECKING
+
+from infra_validator.core.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from infra_validator.model_server_clients.base_client import BaseModelServerClient
+    from infra_validator.model_server_clients.model_runtime import ModelRuntimeClient
+    from infra_validator.model_server_clients.tensorflow_serving import TensorFlowServingClient
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "BaseModelServerClient": "base_client",
+            "ModelRuntimeClient": "model_runtime",
+            "TensorFlowServingClient": "tensorflow_serving",
+        },
+    )
+
+__all__ = ["BaseModelServerClient", "ModelRuntimeClient", "TensorFlowServingClient"]
