@@ -343,20 +343,20 @@ def main() -> None:
     make_images()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="docker-race-") as name:
-        sides = [Side(side, pathlib.Path(name)) for side in ("tfx", "ours")]
-        for side in sides:
+        tfx, ours = (Side(side, pathlib.Path(name)) for side in ("tfx", "ours"))
+        for side in (tfx, ours):
             side.wait_until_ready()
         print(f"(imports done after {time.monotonic() - began:.0f} s)\n")
         print(
             "| case | TFX 1.16: min / median / max | by hand (floor) | ours | aim | |\n|---|---|---|---|---|---|",
             flush=True,
         )
-        race = Race(*sides, made_once().path("examples"), arguments.pairs, arguments.long_pairs)
+        race = Race(tfx, ours, made_once().path("examples"), arguments.pairs, arguments.long_pairs)
         try:
             for row in arguments.only.split(","):
                 getattr(race, row)()
         finally:
-            for side in sides:
+            for side in (tfx, ours):
                 side.close()
     print(f"\nall in seconds; the whole race took {time.monotonic() - began:.0f} s")
 

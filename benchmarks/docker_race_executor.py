@@ -26,7 +26,7 @@ def executor_class(side: str) -> Any:
     else:
         import docker  # noqa: F401  TFX's has imported it, too
 
-        from infra_validator.executor import Executor  # type: ignore[assignment]
+        from infra_validator.executor import Executor
         from infra_validator.model_server_clients import tensorflow_serving  # noqa: F401
     return Executor
 

@@ -75,7 +75,7 @@ def wait_for_ports(path: pathlib.Path, process: subprocess.Popen[bytes]) -> dict
     end = time.monotonic() + STARTS_WITHIN
     while not path.exists():
         if process.poll() is not None or time.monotonic() > end:
-            sys.exit(f"{process.args} did not start")
+            sys.exit(f"{process.args!r} did not start")
         time.sleep(0.002)
     ports: dict[str, int] = json.loads(path.read_text())
     return ports
@@ -219,7 +219,8 @@ def start(models: SavedModels, options: argparse.Namespace) -> None:
 
 def session_run_loop(model: pathlib.Path, count: int = 20000) -> tuple[float, float]:
     """Seconds and processor seconds of one TF_SessionRun of half-plus-two, one after the other in this process."""
-    from infra_validator.embedded_server.engine.c_api import Session, Tensor
+    from infra_validator.embedded_server.engine.c_api import Tensor
+    from infra_validator.embedded_server.engine.session import Session
 
     with Session.load(str(model), ["serve"]) as session:
         feeds, fetches = session.endpoints(["serving_default_x:0"]), session.endpoints(["StatefulPartitionedCall:0"])
@@ -426,7 +427,8 @@ _BATCHES = "from benchmarks.embedded_server import batches; batches()"
 
 def batches() -> None:
     """Print the cost of a row in batches of 1, 8 and 32, and of a hand-over between 32 threads and a batching one."""
-    from infra_validator.embedded_server.engine.c_api import Session, Tensor
+    from infra_validator.embedded_server.engine.c_api import Tensor
+    from infra_validator.embedded_server.engine.session import Session
 
     models = made_once()
     for name, width in (("half_plus_two_tf2", 1), ("matmul", 1024)):

@@ -203,7 +203,8 @@ def rate(count: int) -> None:
 def bare_loop(path: str, count: int) -> None:
     """The peer: the C API, as many threads, nothing else."""
     os.environ["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "1"
-    from infra_validator.embedded_server.engine.c_api import Session, load_library
+    from infra_validator.embedded_server.engine.c_api import load_library
+    from infra_validator.embedded_server.engine.session import Session
 
     load_library()
     print(*in_rounds(count, lambda _: Session.load(path, ("serve",), b"").close(), os.getpid()))
@@ -257,12 +258,12 @@ def steps(count: int) -> None:
     from hypothesis import HealthCheck, settings
     from hypothesis.stateful import run_state_machine_as_test
 
-    from component_tests.unit.model_runtime.test_model_table_stateful import ModelTableMachine
+    from component_tests.unit.model_runtime.test_model_table import ModelTableMachine
 
     per_run = 200
     began = time.perf_counter()
     ModelTableMachine.steps = 0
-    run_state_machine_as_test(
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
         ModelTableMachine,
         settings=settings(
             max_examples=-(-count * 5 // (4 * per_run)),  # some runs end early

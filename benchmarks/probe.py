@@ -91,8 +91,8 @@ def probes(rounds: int, python: str, beside: list[str]) -> None:
             commands[name] = shlex.split(command.replace("{port}", str(server.port)))
         samples: dict[str, list[Sample]] = {name: [] for name in commands}
         for _ in range(rounds):
-            for name, command in commands.items():
-                samples[name].append(measure(python, command))
+            for name, words in commands.items():
+                samples[name].append(measure(python, words))
     bare = samples["python3 -I -S -c 'import socket' (the measure)"]
     for title, index, scale, unit in (("Wall time", 0, 1e3, "ms"), ("CPU time", 1, 1e3, "ms"), ("Memory", 2, 1, "MiB")):
         floor = statistics.median(sample[index] for sample in bare)
@@ -149,8 +149,8 @@ def report(channel: grpc.Channel, server: ModelStatusServer, pid: int, checks: i
     request = health.HealthCheckRequest(service="m").SerializeToString()
     check = channel.unary_unary("/grpc.health.v1.Health/Check", None, health.HealthCheckResponse.FromString)
     watch = channel.unary_stream("/grpc.health.v1.Health/Watch", None, health.HealthCheckResponse.FromString)(request)
-    assert watch is not None
-    while next(watch).status != health.HealthCheckResponse.SERVING:
+    changed = iter(watch)
+    while next(changed).status != health.HealthCheckResponse.SERVING:
         pass
     memory, took = [], []
     for number in range(checks):
@@ -167,9 +167,9 @@ def report(channel: grpc.Channel, server: ModelStatusServer, pid: int, checks: i
         time.sleep(0.037 * (number % 5))  # not in step with its questions
         server.models["m"] = [version(1, LOADING if number % 2 == 0 else AVAILABLE)]
         began = time.perf_counter()
-        next(watch)
+        next(changed)
         seen.append((time.perf_counter() - began) * 1e3)
-    watch.cancel()
+    watch.cancel()  # type: ignore[no-untyped-call]
     before, began = cpu_of(pid), time.perf_counter()
     time.sleep(10)
     share = (cpu_of(pid) - before) / (time.perf_counter() - began)

@@ -53,7 +53,7 @@ def futures(endpoint: str, split: str, count: int) -> None:
     request = one_request(split)
     free = threading.Semaphore(CONCURRENCY)
     with open_channel(endpoint) as channel:
-        call = channel.unary_unary(request.method)
+        call = channel.unary_unary(request.method, None, None)
         for _ in range(count):
             free.acquire()
             call.future(request.payload, timeout=LIMIT).add_done_callback(lambda done: free.release())
@@ -65,7 +65,7 @@ def threads(endpoint: str, split: str, count: int) -> None:
     """The bare loop: one payload, blocking calls in as many threads."""
     request = one_request(split)
     with open_channel(endpoint) as channel:
-        call = channel.unary_unary(request.method)
+        call = channel.unary_unary(request.method, None, None)
 
         def send() -> None:
             for _ in range(count // CONCURRENCY):

@@ -215,7 +215,8 @@ def figure_6(rounds: int, model: pathlib.Path, folder: pathlib.Path) -> None:
     scratch = folder / "scratch"
     scratch.mkdir()
     os.environ["TMPDIR"] = str(scratch)
-    small_times, large_times = [], []
+    small_times: list[float] = []
+    large_times: list[float] = []
     with Watched(scratch) as watched:
         for _ in range(rounds):
             for path, times in ((model, small_times), (large, large_times)):

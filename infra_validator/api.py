@@ -22,11 +22,13 @@ from infra_validator.core.launch_plan import LaunchPlan
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.sample_request import RequestSource, SampleRequest
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict
-from infra_validator.saved_model.digest import model_digest
 from infra_validator.saved_model.find import FoundModel, find_saved_model
 from infra_validator.saved_model.model_files import check_model_files
+from infra_validator.saved_model.unchanged import Unchanged
 from infra_validator.specs import OnRejected, RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs.named_files import named_files
 from infra_validator.validation.attempt import Candidate
+from infra_validator.validation.seal import sealed
 from infra_validator.validation.validation import Validation, now
 
 _LOG = logging.getLogger(__name__)
@@ -51,6 +53,16 @@ class Plan:
     request_spec: RequestSpec
     launch_plans: tuple[LaunchPlan, ...]
     signatures: tuple[str, ...] = ()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the model's files are on this machine."""
+        return "://" not in self.model
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What cannot be as the specs have it, one sentence each."""
+        return tuple(dict.fromkeys(note for launch_plan in self.launch_plans for note in launch_plan.notes))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -124,49 +136,57 @@ def run_validation(
     spec = ServingSpec.of(serving_spec)
     limits = ValidationSpec.of(validation_spec)
     asked = RequestSpec.of(request_spec)
+    interruption = interruption or Interruption()
     source = requests if requests is None or isinstance(requests, RequestSource) else RequestSource(requests)
     _check_source(source, limits, asked)
     try:
         plan = make_plan(model, spec, limits, asked)
-        if plan.note:
-            on_progress(plan.note)
+        for note in (*filter(None, (plan.note,)), *plan.warnings):
+            on_progress(note)
         if source is not None:
             _check_first_request(source)
         # All attempts run one image, even if its tag moves meanwhile.
         spec = wiring.runner_class(spec.platform).Pin(spec)
+        files = named_files(serving_spec=spec, validation_spec=limits, request_spec=asked)
+        unchanged = Unchanged(plan.model if plan.is_local else "", files)
     except SpecError:
         raise
     except (AttemptFailed, InfrastructureError, UsageError) as error:
         return _report_without_a_server(os.fspath(model), spec, error)
+    with unchanged:
+        validation = Validation(
+            _candidates(spec, plan),
+            limits,
+            requests=source,
+            signatures=plan.signatures,
+            concurrency=asked.concurrency,
+            on_progress=on_progress,
+            interruption=interruption,
+        )
+        report = validation.run(os.fspath(model), spec.model_name)
+        return sealed(
+            dataclasses.replace(report, warnings=(*plan.warnings, *report.warnings)),
+            unchanged,
+            model_is_local=plan.is_local,
+            served_named_files=spec.serves_named_files,
+            interruption=interruption,
+            deadline=validation.total,
+        )
+
+
+def _candidates(spec: ServingSpec, plan: Plan) -> list[Candidate]:
+    """What to validate: the serving binaries of a spec whose images are pinned."""
     runner = wiring.runner_class(spec.platform)
-    candidates = [
+    binaries = wiring.serving_binaries_function(spec.binary)(spec)
+    return [
         Candidate(
             binary,
             spec.platform,
             functools.partial(runner, plan.model, binary, spec),
             functools.partial(_make_client, binary.client, launch_plan),
         )
-        for binary, launch_plan in zip(
-            wiring.serving_binaries_function(spec.binary)(spec), plan.launch_plans, strict=True
-        )
+        for binary, launch_plan in zip(binaries, plan.launch_plans, strict=True)
     ]
-    validation = Validation(
-        candidates,
-        limits,
-        requests=source,
-        signatures=plan.signatures,
-        concurrency=asked.concurrency,
-        on_progress=on_progress,
-        interruption=interruption,
-    )
-    return _sealed(validation.run(os.fspath(model), spec.model_name), plan.model)
-
-
-def _sealed(report: ValidationReport, model: str) -> ValidationReport:
-    """A blessing with the digest of the model that it is for; every other report as it is."""
-    if not report.blessed or "://" in model:
-        return report
-    return dataclasses.replace(report, model_digest=model_digest(model))
 
 
 def validate(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +21,7 @@ from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
 from infra_validator.core.shutdown_signals import shutdown_signals
+from infra_validator.model_server_runners.cleanup.temporary_directory import temporary_directory
 from infra_validator.report.verdict import Verdict
 from infra_validator.sample_requests.examples.artifact import requests_from_examples_artifact
 from infra_validator.sample_requests.files.prediction_log import write_warmup_file
@@ -63,7 +61,7 @@ class Executor(base_executor.BaseExecutor):  # type: ignore[misc]
         output = artifact_utils.get_single_instance(output_dict["blessing"])
         examples = _single("examples", input_dict["examples"]) if input_dict.get("examples") else None
         interruption = Interruption()
-        with shutdown_signals(interruption), _scratch_directory() as scratch:
+        with shutdown_signals(interruption), temporary_directory() as scratch:
             _validate(
                 _Task(
                     model_uri=path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model)),
@@ -191,16 +189,3 @@ def _copy(source: str, target: str) -> None:
         fileio.copy(source, target, overwrite=True)
     except Exception as error:  # every file system behind fileio has its own
         raise InfrastructureError(ReasonCode.MODEL_NOT_FOUND, f"{source} cannot be copied: {error}") from error
-
-
-@contextlib.contextmanager
-def _scratch_directory() -> Iterator[str]:
-    """A directory on a local disk. The task's own temporary directory is not one: it may be in a remote store."""
-    try:
-        path = tempfile.mkdtemp(prefix="infra-validator-")
-    except OSError as error:
-        raise InfrastructureError(ReasonCode.NO_SPACE, f"No temporary directory can be made: {error}") from error
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

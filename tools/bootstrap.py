@@ -9,6 +9,8 @@ Runs on any Python 3 with the standard library alone. Does nothing when the envi
 hash of the lock file, of pyproject.toml and of the interpreter. PYTHON310 names the interpreter to use.
 """
 
+from __future__ import annotations
+
 import argparse
 import glob
 import hashlib
@@ -18,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ENVIRONMENTS = {"main": ".venv", "airflow": ".venv-airflow", "caikit": ".venv-caikit"}
@@ -29,16 +32,16 @@ class Missing(Exception):
     """What is missing, in one sentence."""
 
 
-def run(command, **kwargs):
-    """Run a command with its output shown; Missing says which step failed."""
-    return subprocess.run([str(part) for part in command], check=True, **kwargs)
+def run(command: Sequence[str | pathlib.Path]) -> None:
+    """Run a command with its output shown; raises CalledProcessError if it fails."""
+    subprocess.run([str(part) for part in command], check=True)
 
 
-def say(text):
+def say(text: str) -> None:
     print("bootstrap: " + text, file=sys.stderr, flush=True)
 
 
-def answers_as_wanted(python):
+def answers_as_wanted(python: str | pathlib.Path) -> bool:
     """Whether ``python`` really runs (a pyenv shim may not), is CPython 3.10, and can make virtual environments."""
     question = "import sys, venv, ensurepip, ssl; print('%d.%d' % sys.version_info[:2], sys.implementation.name)"
     try:
@@ -50,7 +53,7 @@ def answers_as_wanted(python):
     return answer.split() == [WANTED, "cpython"]
 
 
-def candidates():
+def candidates() -> Iterator[str]:
     """Interpreters that may be a Python 3.10, the likeliest first."""
     name = "python" + WANTED
     if os.environ.get("PYTHON310"):
@@ -69,7 +72,8 @@ def candidates():
     yield sys.executable
 
 
-def find_python():
+def find_python() -> str:
+    """The path of an interpreter that answers as wanted; Missing if there is none."""
     for candidate in candidates():
         if os.path.exists(candidate) and answers_as_wanted(candidate):
             return candidate
@@ -86,7 +90,8 @@ def find_python():
     )
 
 
-def stamp_of(lock, python):
+def stamp_of(lock: pathlib.Path, python: str) -> str:
+    """What an environment made now from this lock file with this interpreter depends on, as a hash."""
     digest = hashlib.sha256()
     for file in (lock, ROOT / "pyproject.toml", ROOT / "setup.py", ROOT / "infra_validator" / "_version.py"):
         digest.update(file.read_bytes())
@@ -95,7 +100,7 @@ def stamp_of(lock, python):
     return digest.hexdigest()
 
 
-def find_uv(python):
+def find_uv(python: str) -> list[str] | None:
     """A uv command, from the PATH or installed into a small environment of its own; None if it cannot be had."""
     uv = shutil.which("uv")
     if uv and subprocess.run([uv, "--version"], stdout=subprocess.DEVNULL, check=False).returncode == 0:
@@ -112,7 +117,7 @@ def find_uv(python):
     return [str(home / "bin" / "uv")]
 
 
-def install(environment, lock, python):
+def install(environment: pathlib.Path, lock: pathlib.Path, python: str) -> None:
     inside = environment / "bin" / "python"
     if not answers_as_wanted(inside):
         say(f"making {environment.name} with {python}")
@@ -128,7 +133,8 @@ def install(environment, lock, python):
         run([inside, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "-e", ROOT])
 
 
-def bootstrap(name):
+def bootstrap(name: str) -> None:
+    """Make the environment called ``name`` unless it is up to date; Missing says what it lacks."""
     environment = ROOT / ENVIRONMENTS[name]
     lock = ROOT / "requirements" / (name + ".lock")
     stamp_file = environment / "stamp"
@@ -148,7 +154,7 @@ def bootstrap(name):
     say(f"{environment.name} is ready after {time.monotonic() - start:.0f} s")
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("environment", choices=sorted(ENVIRONMENTS))
     arguments = parser.parse_args()

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 
 from infra_validator._version import __version__
+from infra_validator.core.systems import LINUX_AND_MACOS, why_not_here
 
 #: subcommand -> (module with ``main(argv) -> exit code``, what it does). Imported when used: a command pays for itself only.
 COMMANDS = {
@@ -82,6 +83,10 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] not in COMMANDS:
         print(f"infra-validator: there is no command {arguments[0]!r}\n\n{usage()}", file=sys.stderr)
         return 2
+    elsewhere = why_not_here("infra-validator", LINUX_AND_MACOS)
+    if elsewhere:
+        print(f"infra-validator: {elsewhere} On Windows use WSL 2.", file=sys.stderr)
+        return _COULD_NOT_TEST
     module, _ = COMMANDS[arguments[0]]
     try:
         return int(importlib.import_module(module).main(arguments[1:]))

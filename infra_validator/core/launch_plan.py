@@ -54,6 +54,7 @@ class LaunchPlan:
       port_taken: a regular expression for what the server prints when it ends because its port is in use. A platform that
         chose the port starts it again with another one.
       client_arguments: what the model server client must be told beyond the endpoint, the model's name and its version.
+      notes: what could not be made as the specs have it, one sentence each; for the report.
     """
 
     #: What a platform fills in: the chosen ports, the file to write self-chosen ports to, the address to listen on, the
@@ -71,6 +72,7 @@ class LaunchPlan:
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     port_taken: str = r"(?i)address already in use"
     client_arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def uses(self, placeholder: str) -> bool:
         """Whether an argument asks for ``placeholder``."""

@@ -10,9 +10,9 @@ from infra_validator.embedded_server import log, metrics
 from infra_validator.embedded_server.flags import Flags
 from infra_validator.embedded_server.grpc import grpc_server, health_service
 from infra_validator.embedded_server.grpc.model_service import ModelService
-from infra_validator.embedded_server.grpc.prediction_service import Method, PredictionService
 from infra_validator.embedded_server.inference.batching import Batching
 from infra_validator.embedded_server.inference.inference import RunSettings
+from infra_validator.embedded_server.inference.prediction_service import Method, PredictionService
 from infra_validator.embedded_server.inference.warmup import warm_up
 from infra_validator.embedded_server.metrics import Metrics
 from infra_validator.embedded_server.models.config_file import ConfigFilePoller

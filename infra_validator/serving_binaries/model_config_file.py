@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from google.protobuf import text_format
 
 from infra_validator.core.errors import SpecError, shorten
@@ -12,11 +14,61 @@ _FIELD = "serving_spec.tensorflow_serving.model_config_file"
 _BASE_PATH = "@MODEL_BASE_PATH@"
 
 
-def read_model_config(path: str, model_name: str) -> str:
-    """The entry of the model under test, as the text of a ModelServerConfig with the placeholder ``${model_base_path}``.
+@dataclasses.dataclass(frozen=True)
+class FittedConfig:
+    """A configuration for a server that has one model in one version.
 
-    Everything else of the entry stays as in production, except what only holds for production's versions: a ``specific`` version policy
-    and version labels are left out. The other models of the file are not there to be served.
+    Attributes:
+      text: a ModelServerConfig with the placeholder ``${model_base_path}``.
+      notes: what could not be kept as it was written, one sentence each.
+    """
+
+    text: str
+    notes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfigFile:
+    """Production's model config file, as far as it is about the model under test.
+
+    Attributes:
+      path: the file.
+      entry: the model's own entry, as written.
+      others: the names of the other models in it.
+    """
+
+    path: str
+    entry: pb.ModelConfig
+    others: tuple[str, ...] = ()
+
+    def fitted_to(self, version: int) -> FittedConfig:
+        """The configuration to serve ``version`` with: as written, but for the base path, other models and other versions.
+
+        Version labels stay: a server that refuses them here refuses them in production.
+        """
+        notes = []
+        if self.others:
+            notes.append(f"{self.path}: only {self.entry.name} is served, not {', '.join(self.others)}.")
+        entry = pb.ModelConfig()
+        entry.CopyFrom(self.entry)
+        entry.base_path = _BASE_PATH
+        policy = entry.model_version_policy
+        if policy.WhichOneof("policy_choice") == "specific":
+            asked = sorted(set(policy.specific.versions))
+            if asked != [version]:
+                missing = "" if version in asked else ", which does not name it"
+                shown = ", ".join(str(number) for number in asked) or "none"
+                notes.append(
+                    f"{self.path}: version {version} is served in place of the policy's specific versions ({shown}){missing}."
+                )
+            policy.specific.versions[:] = [version]
+        fitted = pb.ModelServerConfig(model_config_list=pb.ModelConfigList(config=[entry]))
+        text = literal(text_format.MessageToString(fitted)).replace(_BASE_PATH, "${model_base_path}")
+        return FittedConfig(text, tuple(notes))
+
+
+def read_model_config(path: str, model_name: str) -> ModelConfigFile:
+    """Read production's model config file.
 
     Raises:
       SpecError: the file cannot be read, is no ModelServerConfig, or has no such model.
@@ -39,10 +91,5 @@ def read_model_config(path: str, model_name: str) -> str:
             f"{path} must have one entry for the model {model_name}; it has {names}",
             next_step="Set serving_spec.model_name to the model's name in production.",
         )
-    entry = entries[0]
-    entry.base_path = _BASE_PATH
-    entry.version_labels.clear()
-    if entry.model_version_policy.WhichOneof("policy_choice") == "specific":
-        entry.ClearField("model_version_policy")
-    fitted = pb.ModelServerConfig(model_config_list=pb.ModelConfigList(config=[entry]))
-    return literal(text_format.MessageToString(fitted)).replace(_BASE_PATH, "${model_base_path}")
+    others = tuple(entry.name for entry in config.model_config_list.config if entry.name != model_name)
+    return ModelConfigFile(path, entries[0], others)

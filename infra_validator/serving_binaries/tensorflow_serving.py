@@ -13,14 +13,15 @@ import posixpath
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 from infra_validator._version import __version__
 from infra_validator.core.errors import InfrastructureError, SpecError
 from infra_validator.core.launch_plan import LaunchPlan, ModelMount, literal
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
-from infra_validator.serving_binaries.model_config_file import read_model_config
+from infra_validator.serving_binaries.model_config_file import ModelConfigFile, read_model_config
 from infra_validator.serving_binaries.tensorflow_serving_log import PORT_TAKEN, explain
 from infra_validator.specs import ServingSpec
 
@@ -60,7 +61,7 @@ def binaries_of(spec: ServingSpec) -> list[BaseServingBinary]:
     """
     assert spec.tensorflow_serving is not None
     arguments = _extra_arguments(spec)
-    config = _config_files(spec)
+    config = _config_file(spec)
     if spec.platform == "local_process":
         return [_local_binary(spec, arguments, config)]
     asked = spec.tensorflow_serving
@@ -76,12 +77,12 @@ class _TensorFlowServing(BaseServingBinary):
     Attributes:
       model_name: the model's name on the server.
       extra_args: the user's arguments, as they must stand in a launch plan.
-      files: the model config file, if there is one.
+      config: production's model config file, if the spec names it.
     """
 
     model_name: str
     extra_args: tuple[str, ...]
-    files: Mapping[str, str]
+    config: ModelConfigFile | None
 
     name = "tensorflow_serving"
     client = "tensorflow_serving"
@@ -96,8 +97,20 @@ class _TensorFlowServing(BaseServingBinary):
     def _mount(self, model_path: str) -> ModelMount:
         return ModelMount(model_path, _IMAGE_BASE_PATH, self.model_name, version_of(model_path))
 
-    def _config_args(self) -> tuple[str, ...]:
-        return (f"--model_config_file=${{files_dir}}/{_CONFIG_FILE}",) if self.files else ()
+    def _plan(self, model_path: str, args: Sequence[str], **own: Any) -> LaunchPlan:
+        """A launch plan: what all have in common around ``args`` and the fields of a LaunchPlan in ``own``."""
+        mount = self._mount(model_path)
+        fitted = self.config.fitted_to(mount.version) if self.config else None
+        return LaunchPlan(
+            binary=self.name,
+            label=self.label,
+            model=mount,
+            args=(*args, *((f"--model_config_file=${{files_dir}}/{_CONFIG_FILE}",) if fitted else ()), *_LAST),
+            files={_CONFIG_FILE: fitted.text} if fitted else {},
+            notes=fitted.notes if fitted else (),
+            port_taken=PORT_TAKEN,
+            **own,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,34 +133,16 @@ class ImageBinary(_TensorFlowServing):
 
     def MakeLaunchPlan(self, model_path: str, platform: str) -> LaunchPlan:
         if platform == "kubernetes":
-            return LaunchPlan(
-                binary=self.name,
-                label=self.label,
-                model=self._mount(model_path),
-                image=self.image,
-                command=(_IMAGE_PROGRAM,),
-                args=(
-                    "--port=${grpc_port}",
-                    "--rest_api_port=${rest_port}",
-                    f"--model_name={self.model_name}",
-                    "--model_base_path=${model_base_path}",
-                    *self.extra_args,
-                    *self._config_args(),
-                    *_LAST,
-                ),
-                files=self.files,
-                port_taken=PORT_TAKEN,
+            args = (
+                "--port=${grpc_port}",
+                "--rest_api_port=${rest_port}",
+                f"--model_name={self.model_name}",
+                "--model_base_path=${model_base_path}",
+                *self.extra_args,
             )
-        return LaunchPlan(
-            binary=self.name,
-            label=self.label,
-            model=self._mount(model_path),
-            image=self.image,
-            args=(*self.extra_args, *self._config_args(), *_LAST),
-            env={"MODEL_NAME": self.model_name, "MODEL_BASE_PATH": _IMAGE_BASE_PATH},
-            files=self.files,
-            port_taken=PORT_TAKEN,
-        )
+            return self._plan(model_path, args, image=self.image, command=(_IMAGE_PROGRAM,))
+        env = {"MODEL_NAME": self.model_name, "MODEL_BASE_PATH": _IMAGE_BASE_PATH}
+        return self._plan(model_path, self.extra_args, image=self.image, env=env)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,24 +160,15 @@ class ProgramBinary(_TensorFlowServing):
         return self.program
 
     def MakeLaunchPlan(self, model_path: str, platform: str) -> LaunchPlan:
-        return LaunchPlan(
-            binary=self.name,
-            label=self.label,
-            model=self._mount(model_path),
-            command=(self.program,),
-            args=(
-                "--port=${grpc_port}",
-                "--rest_api_port=${rest_port}",
-                f"--model_name={self.model_name}",
-                "--model_base_path=${model_base_path}",
-                *_channel_arguments(self.extra_args),
-                *self._config_args(),
-                *_LAST,
-            ),
-            env={"TF_CPP_MIN_LOG_LEVEL": "0"},  # the lines that tell why a load failed
-            files=self.files,
-            port_taken=PORT_TAKEN,
+        args = (
+            "--port=${grpc_port}",
+            "--rest_api_port=${rest_port}",
+            f"--model_name={self.model_name}",
+            "--model_base_path=${model_base_path}",
+            *_channel_arguments(self.extra_args),
         )
+        env = {"TF_CPP_MIN_LOG_LEVEL": "0"}  # the lines that tell why a load failed
+        return self._plan(model_path, args, command=(self.program,), env=env)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,29 +191,21 @@ class EmbeddedBinary(_TensorFlowServing):
             if self.fixed_port
             else ("--port_file=${port_file}",)
         )
-        package = pathlib.Path(__file__).parents[2]
-        return LaunchPlan(
-            binary=self.name,
-            label=self.label,
-            model=self._mount(model_path),
-            command=(sys.executable, "-m", "infra_validator.embedded_server"),
-            args=(
-                *ports,
-                "--bind_address=${bind_address}",
-                f"--model_name={self.model_name}",
-                "--model_base_path=${model_base_path}",
-                *self.extra_args,
-                *self._config_args(),
-                *_LAST,
-            ),
-            env={
-                "TF_CPP_MIN_LOG_LEVEL": "0",
-                "PYTHONPATH": os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH", "")))),
-                "PYTHONSAFEPATH": "1",  # a numpy.py in the directory we were called from is not meant
-            },
-            files=self.files,
-            port_taken=PORT_TAKEN,
+        args = (
+            *ports,
+            "--bind_address=${bind_address}",
+            f"--model_name={self.model_name}",
+            "--model_base_path=${model_base_path}",
+            *self.extra_args,
         )
+        package = pathlib.Path(__file__).parents[2]
+        env = {
+            "TF_CPP_MIN_LOG_LEVEL": "0",
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH", "")))),
+            "PYTHONSAFEPATH": "1",  # a numpy.py in the directory we were called from is not meant
+        }
+        command = (sys.executable, "-m", "infra_validator.embedded_server")
+        return self._plan(model_path, args, command=command, env=env)
 
 
 def version_of(model_path: str) -> int:
@@ -236,17 +214,17 @@ def version_of(model_path: str) -> int:
     return int(name) if re.fullmatch(r"0*[1-9][0-9]{0,17}", name) else 1
 
 
-def _local_binary(spec: ServingSpec, arguments: tuple[str, ...], files: Mapping[str, str]) -> BaseServingBinary:
+def _local_binary(spec: ServingSpec, arguments: tuple[str, ...], config: ModelConfigFile | None) -> BaseServingBinary:
     assert spec.local_process is not None
     given = spec.local_process.binary_path
     program = os.path.abspath(given) if "/" in given else shutil.which(given or _PROGRAM)
     if program:
-        return ProgramBinary(spec.model_name, arguments, files, program)
+        return ProgramBinary(spec.model_name, arguments, config, program)
     if given:
         here = f"Write ./{given} for the file in this directory." if os.path.exists(given) else ""
         raise InfrastructureError(ReasonCode.BINARY_NOT_FOUND, f"{given} is not on the PATH.", next_step=here)
     _check_embedded_server()
-    return EmbeddedBinary(spec.model_name, arguments, files, spec.local_process.grpc_port != 0)
+    return EmbeddedBinary(spec.model_name, arguments, config, spec.local_process.grpc_port != 0)
 
 
 def _check_embedded_server() -> None:
@@ -292,7 +270,7 @@ def _channel_arguments(extra: tuple[str, ...]) -> tuple[str, ...]:
     return (*others, flag + ",".join([*settings[-1:], _SHARED_PORTS_OFF]))
 
 
-def _config_files(spec: ServingSpec) -> Mapping[str, str]:
+def _config_file(spec: ServingSpec) -> ModelConfigFile | None:
     assert spec.tensorflow_serving is not None
     path = spec.tensorflow_serving.model_config_file
-    return {_CONFIG_FILE: read_model_config(path, spec.model_name)} if path else {}
+    return read_model_config(path, spec.model_name) if path else None

@@ -23,8 +23,9 @@ _LOAD_FAILURES = (
     re.compile(rf"Error while attempting to reserve resources to load servable {_SERVABLE}\}}: (?P<text>.*)"),
     re.compile(rf"Servable {_SERVABLE}\}} cannot be loaded: (?P<text>.*)"),
     re.compile(rf"Encountered an error for servable version {_SERVABLE}\}}: (?P<text>.*)"),
-    re.compile(rf"did not become available: {_SERVABLE} due to error: (?P<text>.*?)\}}, \}}"),
-    re.compile(rf"did not become available: {_SERVABLE} due to error: (?P<text>.*)"),
+    re.compile(rf"did not become available: {_SERVABLE}\}}* due to error: (?P<text>.*?)\}}, (?=[{{}}])"),
+    re.compile(rf"did not become available: {_SERVABLE}\}}* due to error: (?P<text>.*)"),
+    re.compile(rf"(?P<text>\d+ (?:servable|model)\(s\) did not become available: {_SERVABLE}\}}.*)"),
 )
 
 #: What the text of a failed load may turn out to be.
@@ -38,6 +39,11 @@ _LOAD_CAUSES = (
         ReasonCode.SERVER_OUT_OF_MEMORY,
     ),
     (re.compile(r".*warmup record.*|.*verify your warmup data.*|.*log_type for warmup.*"), ReasonCode.WARMUP_FAILED),
+)
+
+#: The server prints the record's bytes as they are, line ends included.
+_UNREADABLE_WARMUP = re.compile(
+    r"Failed to parse warmup record: .*? from (?P<path>[^\n]*/tf_serving_warmup_requests)", re.DOTALL
 )
 
 _OUT_OF_MEMORY = re.compile(r"std::bad_alloc|OOM when allocating .*|Cannot allocate memory")
@@ -77,6 +83,9 @@ def _failed_load(log: str) -> tuple[ReasonCode, str] | None:
         return None
     failure = failures[-1]
     text = failure["text"].strip()
+    unreadable = _UNREADABLE_WARMUP.match(log, log.find("Failed to parse warmup record", failure.start("text")))
+    if unreadable:
+        return ReasonCode.WARMUP_FAILED, f"A record of {unreadable['path']} cannot be read as a PredictionLog."
     for cause, reason in _LOAD_CAUSES:
         match = cause.search(text)
         if match:

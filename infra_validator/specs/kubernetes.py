@@ -213,6 +213,15 @@ class KubernetesConfig:
     allow_root: bool = spec_field(False, "Whether the image's own user, root perhaps, is kept.")
     read_only_root_filesystem: bool = spec_field(False, "Whether the server may not write to its image.")
 
+    @property
+    def brings_model(self) -> bool:
+        """Whether the server's files are the model's own: uploaded, or on the claim through which this machine sees them.
+
+        What lies on a claim, a node, in an image or a store that the spec names may be something else.
+        """
+        way = self.model
+        return way is None or not (way.pvc or way.fetch or way.image or way.host_path)
+
     def check(self, path: str) -> None:
         """What holds between fields. Called by the reader."""
         if self.api_server is not None and (self.kubeconfig or self.context):

@@ -73,7 +73,7 @@ def hides(target: str, directory: str) -> bool:
 class Mount:
     """One more mount of the container, next to the model's."""
 
-    source: str = spec_field("", "A directory of the daemon's machine, or a volume's name.")
+    source: str = spec_field("", "A directory of the daemon's machine, or a volume's name.", file="path")
     target: str = spec_field("", "Where the container sees it.")
     type: str = spec_field("bind", "bind, volume or tmpfs.", check=one_of("bind", "volume", "tmpfs"))
     read_only: bool = spec_field(True, "Whether the container may only read it.")

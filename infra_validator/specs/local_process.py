@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from infra_validator.specs.reader import not_negative, port, spec_field
 
@@ -26,8 +26,15 @@ def size(text: str) -> str | None:
 
 def environment(env: Mapping[str, str]) -> str | None:
     """Check of environment variables."""
-    for name in env:
-        if not name or "=" in name or "\0" in name or "\0" in env[name]:
+    if any("\0" in value for value in env.values()):
+        return "a value holds a NUL byte"
+    return environment_names(tuple(env))
+
+
+def environment_names(names: Sequence[str]) -> str | None:
+    """Check of names of environment variables."""
+    for name in names:
+        if not name or "=" in name or "\0" in name:
             return f"{name!r} is no name of an environment variable"
     return None
 
@@ -37,10 +44,17 @@ class LocalProcessConfig:
     """A model server as a process of this machine. Ours; TFX has no such platform."""
 
     binary_path: str = spec_field(
-        "", "The server to run; empty: tensorflow_model_server on the PATH, else the embedded model server."
+        "",
+        "The server to run; empty: tensorflow_model_server on the PATH, else the embedded model server.",
+        file="program",
     )
     extra_args: tuple[str, ...] = spec_field((), "Arguments appended to the server's command line.")
     env: Mapping[str, str] = spec_field({}, "Environment variables added to the server's.", check=environment)
+    env_from: tuple[str, ...] = spec_field(
+        (),
+        "Names of the validator's own environment variables that the server gets too; without it, only harmless ones.",
+        check=environment_names,
+    )
     grpc_port: int = spec_field(0, "The gRPC port; 0: a free one.", check=port)
     memory_limit: str = spec_field("", "The most memory the server may use, e.g. 2g; empty: no limit.", check=size)
     log_tail_lines: int = spec_field(

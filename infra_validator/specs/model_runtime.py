@@ -33,7 +33,7 @@ class ModelRuntimeConfig:
 
     image: str = spec_field("", "The runtime's image, for platforms with images.")
     command: tuple[str, ...] = spec_field(
-        (), "The runtime's program; empty: the image's entry point, or our own runtime."
+        (), "The runtime's program; empty: the image's entry point, or our own runtime.", file="program"
     )
     extra_args: tuple[str, ...] = spec_field(
         (), "Arguments appended to the command; ${grpc_port}, ${port_file} and ${bind_address} are filled in."

@@ -27,9 +27,13 @@ T = TypeVar("T")
 Check = Callable[[Any], "str | None"]
 
 
-def spec_field(default: Any, doc: str, *, unit: str = "", check: Check | None = None) -> Any:
-    """A dataclass field of a spec: its default, what it means, its unit, and the check of a value that was given."""
-    metadata = {"doc": doc, "unit": unit, "check": check}
+def spec_field(default: Any, doc: str, *, unit: str = "", check: Check | None = None, file: str = "") -> Any:
+    """A dataclass field of a spec: its default, what it means, its unit, and the check of a value that was given.
+
+    ``file`` says that it names a file on whose content a verdict depends (specs/named_files.py): ``path``, or ``program`` for one that
+    may be looked for on the PATH.
+    """
+    metadata = {"doc": doc, "unit": unit, "check": check, "file": file}
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

@@ -32,7 +32,9 @@ class TensorFlowServingConfig:
     digests: tuple[str, ...] = spec_field((), "Digests of the image (sha256:...); each is validated.")
     advisory: tuple[str, ...] = spec_field((), "Which of the tags and digests only report and do not decide.")
     extra_args: tuple[str, ...] = spec_field((), "Arguments appended to the server's, as in production.")
-    model_config_file: str = spec_field("", "A ModelServerConfig text file to serve with, as in production.")
+    model_config_file: str = spec_field(
+        "", "A ModelServerConfig text file to serve with, as in production.", file="path"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +65,13 @@ class ServingSpec:
     def platform(self) -> str:
         """The serving platform's name."""
         return next(name for name in _PLATFORMS if getattr(self, name) is not None)
+
+    @property
+    def serves_named_files(self) -> bool:
+        """Whether what answers is known to have been given the files of the model that is named."""
+        if self.kubernetes is not None and not self.kubernetes.brings_model:
+            return False
+        return self.model_runtime is None or not self.model_runtime.inference_address
 
     def check(self, path: str) -> None:
         """What holds between fields. Called by the reader."""

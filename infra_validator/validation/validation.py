@@ -18,22 +18,12 @@ from infra_validator.model_server_runners.base_runner import failure_of
 from infra_validator.report.verdict import AttemptReport, BinaryReport, Finding, ValidationReport, Verdict
 from infra_validator.specs import OnFlaky, ValidationSpec
 from infra_validator.validation.attempt import Attempt, Candidate, Stopwatch
+from infra_validator.validation.explanation import MAY_HAVE_A_DEEPER_CAUSE, can_have_caused
 from infra_validator.validation.retry import Retries, rest
 
 _LOG = logging.getLogger(__name__)
 
 _SIDE_BY_SIDE = 4  # how many serving binaries of one spec are validated at once
-
-#: Failures behind which the server's own log may name a deeper cause.
-_MAY_HAVE_A_DEEPER_CAUSE = frozenset(
-    {
-        ReasonCode.SERVER_EXITED,
-        ReasonCode.SERVER_KILLED,
-        ReasonCode.LOAD_TIMEOUT,
-        ReasonCode.MODEL_UNAVAILABLE,
-        ReasonCode.SERVER_UNHEALTHY,
-    }
-)
 
 
 class Validation:
@@ -48,6 +38,9 @@ class Validation:
       on_progress: called with one line for people at the end of each phase; from several threads.
       interruption: ends the validation early.
       clock: where time is read.
+
+    Attributes:
+      total: the limit of the whole.
     """
 
     def __init__(
@@ -74,7 +67,7 @@ class Validation:
         self._say = on_progress
         self._interruption = interruption or Interruption()
         self._clock = clock
-        self._total = Deadline.after(spec.total_time_seconds, clock)
+        self.total = Deadline.after(spec.total_time_seconds, clock)
 
     def run(self, model: str, model_name: str) -> ValidationReport:
         """Validate. Returns a report for every outcome, INCONCLUSIVE included; what was started is stopped."""
@@ -104,7 +97,7 @@ class Validation:
     def _validate(self, candidate: Candidate) -> BinaryReport:
         attempts: list[AttemptReport] = []
         verdict, finding = Verdict.INCONCLUSIVE, Finding(ReasonCode.INTERNAL_ERROR)
-        retries = Retries(self._spec.num_tries, self._total)
+        retries = Retries(self._spec.num_tries, self.total)
         while True:
             report, failure = self._attempt(candidate, len(attempts) + 1)
             attempts.append(report)
@@ -141,7 +134,7 @@ class Validation:
     ) -> tuple[AttemptReport, AttemptFailed | InfrastructureError | UsageError | None]:
         label = candidate.binary.label if number == 1 else f"{candidate.binary.label} (try {number})"
         watch = Stopwatch(label, self._say, self._clock)
-        attempt = Attempt(candidate, self._spec, self._total, self._interruption, watch, self._say)
+        attempt = Attempt(candidate, self._spec, self.total, self._interruption, watch, self._say)
         failure: AttemptFailed | InfrastructureError | UsageError | None = None
         try:
             attempt.carry_out(self._requests, self._concurrency)
@@ -168,14 +161,16 @@ class Validation:
         self, candidate: Candidate, attempt: Attempt, failure: AttemptFailed | InfrastructureError | UsageError
     ) -> AttemptFailed | InfrastructureError | UsageError:
         """The cause that the server's log names, where it names one; the total limit, where that was what ended the wait."""
-        if failure.reason in (ReasonCode.LOAD_TIMEOUT, ReasonCode.QUERY_TIMEOUT) and self._total.expired():
+        if failure.reason in (ReasonCode.LOAD_TIMEOUT, ReasonCode.QUERY_TIMEOUT) and self.total.expired():
             return InfrastructureError(ReasonCode.TOTAL_TIMEOUT, failure.sentence)
-        if failure.reason not in _MAY_HAVE_A_DEEPER_CAUSE:
+        if failure.reason not in MAY_HAVE_A_DEEPER_CAUSE:
             return failure
         explained = candidate.binary.Explain(attempt.server_log)
         if explained is None:
             return failure
         reason, detail = explained
+        if not can_have_caused(reason, failure.reason, attempt.loaded):
+            return failure
         kind = InfrastructureError if reason.blames is Blames.INFRASTRUCTURE else AttemptFailed
         return kind(reason, detail)
 

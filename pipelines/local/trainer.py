@@ -45,7 +45,7 @@ class _Fare(tf.Module):  # type: ignore[misc]
             features = tf.reshape(tf.numpy_function(lambda values: values, [features], tf.float32), tf.shape(features))
         return tf.matmul(_with_bias(features), self.weights)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])  # type: ignore[misc]
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serve(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized tf.Examples, shape [batch], to fares, shape [batch, 1]."""
         columns = tf.io.parse_example(examples, _COLUMNS)

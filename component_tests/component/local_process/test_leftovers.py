@@ -15,8 +15,9 @@ import pytest
 from component_tests.fakes.hand_clock import HandClock
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.model_server_runners.cleanup.labels import Label, mark_of
+from infra_validator.model_server_runners.cleanup.temporary_directory import PREFIX
 from infra_validator.model_server_runners.cleanup.watchdog import marked_processes
-from infra_validator.model_server_runners.local_process.leftovers import PREFIX, collect_garbage
+from infra_validator.model_server_runners.local_process.leftovers import collect_garbage
 
 CLOCK = HandClock()
 MINE = Label.of_this_process("5f", CLOCK)

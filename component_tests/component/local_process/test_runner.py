@@ -25,7 +25,8 @@ from infra_validator.model_server_runners.cleanup.held_ports import HeldPort
 from infra_validator.model_server_runners.cleanup.labels import Label
 from infra_validator.model_server_runners.cleanup.processes import stat
 from infra_validator.model_server_runners.cleanup.stop_method import StopMethod
-from infra_validator.model_server_runners.local_process.runner import LocalProcessRunner, _no_directory
+from infra_validator.model_server_runners.cleanup.temporary_directory import not_made
+from infra_validator.model_server_runners.local_process.runner import LocalProcessRunner
 from infra_validator.specs import ServingSpec
 
 SECONDS = 30.0
@@ -190,6 +191,17 @@ def test_files_of_the_plan_and_the_environment_of_the_spec(make: Make) -> None:
     assert line_of(runner, "A is ") == "the plan's, B is the spec's"
 
 
+def test_the_validator_s_secrets_do_not_reach_the_server(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    monkeypatch.setenv("WANTED", "seen")
+    planner = Planner(("/bin/sh", "-c", 'env; echo "all told"; exec sleep 3600'), ())
+    runner = make(planner, env_from=["WANTED"])
+    runner.Start()
+    line_of(runner, "all told")
+    assert line_of(runner, "WANTED=") == "seen"
+    assert "hunter2" not in runner.GetLogs()
+
+
 def test_the_directory_is_private_and_labelled(make: Make) -> None:
     runner = make(misbehaving("mute"))
     runner.Start()
@@ -221,7 +233,7 @@ def test_no_place_for_temporary_files_at_all(make: Make, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_named(number: int) -> None:
-    error = _no_directory("/tmp/x", OSError(number, os.strerror(number)))
+    error = not_made("/tmp/x", OSError(number, os.strerror(number)))
     assert error.reason is ReasonCode.NO_SPACE
     assert "/tmp/x" in str(error)
 

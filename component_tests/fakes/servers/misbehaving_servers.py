@@ -173,7 +173,7 @@ def exits_1(flags: Flags) -> None:
 
 def load_failed(flags: Flags) -> None:
     print(
-        "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{name: m version: 1 due to error: "
+        "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{{name: m version: 1} due to error: "
         "NOT_FOUND: Op type not registered 'OpThatNobodyHas' in binary running on here.}, }",
         flush=True,
     )

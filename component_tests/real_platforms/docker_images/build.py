@@ -97,7 +97,11 @@ def root() -> str:
 
 def fake() -> str:
     """The root file system with the misbehaving servers; which one is run is said by the command."""
-    files = [*sorted(FAKES.glob("*.py")), *package_files("protos", "__init__.py", "_version.py")]
+    files = [
+        *sorted(FAKES.glob("*.py")),
+        *sorted(FAKES.glob("servers/*.py")),
+        *package_files("protos", "__init__.py", "_version.py"),
+    ]
     name = f"{PREFIX}/fake:{_hash(root(), *files)}"
     with _built(name) as context:
         if context is not None:

@@ -223,15 +223,40 @@ def config_file(directory: pathlib.Path, text: str) -> str:
     return str(path)
 
 
-def test_the_model_config_file_is_made_to_fit(program: str, tmp_path: pathlib.Path) -> None:
+def test_the_model_config_file_is_served_as_written_but_for_names_and_paths(
+    program: str, tmp_path: pathlib.Path
+) -> None:
     path = config_file(tmp_path, CONFIG.replace("POLICY", "specific { versions: 42 }"))
     plan = the_plan(spec(model_config_file=path, platform_config={"binary_path": program}))
     assert "--model_config_file=/t/files/models.config" in plan.arguments(**VALUES)
     text = plan.file_texts(**VALUES)["models.config"]
     assert 'base_path: "/t/models/m"' in text
     assert 'filename_prefix: "cost$"' in text
-    for gone in ("other", "/prod", "specific", "stable"):
+    assert 'key: "stable"' in text  # production's server refuses it, or does not; so does this one
+    for gone in ("other", "/prod"):
         assert gone not in text
+
+
+@pytest.mark.parametrize(
+    ("versions", "said"),
+    [
+        ("versions: 7", ""),
+        ("versions: 6 versions: 7", "version 7 is served in place of the policy's specific versions (6, 7)."),
+        (
+            "versions: 42",
+            "version 7 is served in place of the policy's specific versions (42), which does not name it.",
+        ),
+    ],
+)
+def test_what_cannot_be_served_as_written_is_said(
+    program: str, tmp_path: pathlib.Path, versions: str, said: str
+) -> None:
+    path = config_file(tmp_path, CONFIG.replace("POLICY", f"specific {{ {versions} }}"))
+    plan = the_plan(spec(model_config_file=path, platform_config={"binary_path": program}))
+    others, *policies = plan.notes
+    assert others == f"{path}: only m is served, not other."
+    assert policies == ([f"{path}: {said}"] if said else [])
+    assert "versions: 7" in plan.files["models.config"]
 
 
 def test_a_version_policy_that_holds_everywhere_is_kept(program: str, tmp_path: pathlib.Path) -> None:

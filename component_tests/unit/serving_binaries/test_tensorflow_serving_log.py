@@ -30,6 +30,23 @@ USAGE = (
          ReasonCode.OP_NOT_REGISTERED, "Op type not registered 'A' in binary running on x."),
         (f"{NEW}Loading servable: {SERVABLE} failed: DATA_LOSS: Can't parse /m/1/saved_model.pb as binary proto",
          ReasonCode.MODEL_LOAD_FAILED, "DATA_LOSS: Can't parse /m/1/saved_model.pb as binary proto"),
+        (f"{START}{{{{{{name: m version: 1}} due to error: {NO_OP}}}, }}",
+         ReasonCode.OP_NOT_REGISTERED, "Op type not registered 'Quux>Frob' in binary running on host-1.example."),
+        (f"{START}{{{{{{name: m version: 3}} due to error: DATA_LOSS: Can't parse /m/3/saved_model.pb as binary proto}}, }}",
+         ReasonCode.MODEL_LOAD_FAILED, "DATA_LOSS: Can't parse /m/3/saved_model.pb as binary proto"),
+        ("Failed to start server. Error: Unknown: 2 servable(s) did not become available: {{{name: a version: 1} due to error: "
+         "Not found: first}, {{name: b version: 2} due to error: Internal: second}, }",
+         ReasonCode.MODEL_LOAD_FAILED, "Not found: first"),
+        ("Failed to start server. Error: 1 model(s) did not become available: {{{name: m version: 1} due to error: INTERNAL: 1}, }",
+         ReasonCode.MODEL_LOAD_FAILED, "INTERNAL: 1"),
+        ("Failed to start server. Error: Unknown: 1 servable(s) did not become available: {{{name: m version: 1}}, }",
+         ReasonCode.MODEL_LOAD_FAILED, "1 servable(s) did not become available: {{{name: m version: 1}}, }"),
+        ("Failed to start server. Error: Unknown: 1 servable(s) did not become available: {{name: m version: 1}, }",
+         ReasonCode.MODEL_LOAD_FAILED, "1 servable(s) did not become available: {{name: m version: 1}, }"),
+        (f"{START}{{{{{{name: m version: 1}} due to error: INTERNAL: a dict {{'a': {{1}}, 'b': 2}} in it}}, }}",
+         ReasonCode.MODEL_LOAD_FAILED, "INTERNAL: a dict {'a': {1}, 'b': 2} in it"),
+        (f"{START}{{{{{{name: m version: 1}} due to error: RESOURCE_EXHAUSTED: OOM when allocating tensor with shape[9,9]}}, }}",
+         ReasonCode.SERVER_OUT_OF_MEMORY, "OOM when allocating tensor with shape[9,9]."),
         (f"{START}{{{{name: m version: 1 due to error: OUT_OF_RANGE: Read less bytes than requested}}, }}",
          ReasonCode.MODEL_LOAD_FAILED, "OUT_OF_RANGE: Read less bytes than requested"),
         (f"{NEW}Error while attempting to reserve resources to load servable {SERVABLE}: PERMISSION_DENIED: /m/1; Permission denied",
@@ -38,6 +55,9 @@ USAGE = (
          ReasonCode.SERVER_OUT_OF_MEMORY, "OOM when allocating tensor with shape[9,9] and type float."),
         ("terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc",
          ReasonCode.SERVER_OUT_OF_MEMORY, "std::bad_alloc"),
+        (f"{NEW}Loading servable: {SERVABLE} failed: INVALID_ARGUMENT: Failed to parse warmup record: \n\x00~ from a\nb from "
+         "/m/1/assets.extra/tf_serving_warmup_requests\nI] something else",
+         ReasonCode.WARMUP_FAILED, "A record of /m/1/assets.extra/tf_serving_warmup_requests cannot be read as a PredictionLog."),
         (f"{NEW}Loading servable: {SERVABLE} failed: INVALID_ARGUMENT: Failed to parse warmup record: x from /m/1/assets.extra/y",
          ReasonCode.WARMUP_FAILED, "INVALID_ARGUMENT: Failed to parse warmup record: x from /m/1/assets.extra/y."),
         (f"I] Starting to read warmup data for model at /m/1 with model-warmup-options \n"
@@ -63,6 +83,7 @@ def test_the_cause_is_named(log: str, reason: ReasonCode, text: str) -> None:
     assert found is not None
     assert found[0] is reason
     assert text in found[1]
+    assert "due to error" not in found[1]
 
 
 @pytest.mark.parametrize(

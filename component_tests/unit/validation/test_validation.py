@@ -16,7 +16,7 @@ from infra_validator.core.launch_plan import LaunchPlan, ModelMount
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
 from infra_validator.core.states import JobState, ModelStatus, ModelStatusReport, Observation
-from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job
+from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, JobGone
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.report.evidence import Evidence, EvidenceLevel, weakest
 from infra_validator.report.verdict import Finding, ValidationReport, Verdict
@@ -58,6 +58,8 @@ class Binary(BaseServingBinary):
         return LaunchPlan(self.name, self.label, ModelMount(model_path, "/models", "m", 1))
 
     def Explain(self, log: str) -> tuple[ReasonCode, str] | None:
+        if "already in use" in log:
+            return ReasonCode.PORT_NOT_AVAILABLE, log
         return (ReasonCode.OP_NOT_REGISTERED, log) if "Op type" in log else None
 
 
@@ -222,6 +224,27 @@ def test_the_log_names_the_deeper_cause_and_ends_the_tries() -> None:
     assert report.finding.reason is ReasonCode.OP_NOT_REGISTERED
     assert "Foo" in report.finding.sentence
     assert report.serving_binaries[0].server_log == story.log
+
+
+OLD_LINE = "Address already in use"
+
+
+def test_a_crash_is_not_explained_by_an_old_line_about_a_port() -> None:
+    crash = Story(seen=Observation.gone(ReasonCode.SERVER_KILLED, "signal SIGSEGV"), log=OLD_LINE)
+    report = run(Candidates().make(crash, crash))
+    assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, ReasonCode.SERVER_KILLED)
+
+
+def test_a_server_that_had_the_model_had_its_port() -> None:
+    story = Story(answer=JobGone(exited(1)), log=OLD_LINE)
+    report = run(Candidates().make(story, story), requests=lambda: [REQUEST])
+    assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, ReasonCode.SERVER_EXITED)
+
+
+def test_a_server_that_exits_at_its_start_may_be_explained_by_its_port() -> None:
+    report = run(Candidates().make(Story(seen=exited(1), log=OLD_LINE), Story()))
+    assert report.blessed
+    assert report.serving_binaries[0].attempts[0].finding.reason is ReasonCode.PORT_NOT_AVAILABLE
 
 
 def test_a_server_that_never_ran_is_inconclusive() -> None:

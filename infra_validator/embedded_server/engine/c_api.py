@@ -1,4 +1,4 @@
-"""TensorFlow's C API through ctypes: the only file that holds foreign pointers.
+"""TensorFlow's C API through ctypes, and its tensors. Only this file and ``session.py`` hold foreign pointers.
 
 The libraries come from the TensorFlow wheel; the Python package ``tensorflow`` is found but never imported, which is what
 makes a start take a second instead of fifteen. Importing this module loads nothing: :func:`load_library` does.
@@ -25,9 +25,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from infra_validator.core.systems import LINUX, why_not_here
 from infra_validator.embedded_server.status import Code, StatusError
 
-_POINTER = ctypes.c_void_p
+POINTER = ctypes.c_void_p
 STRING = 7  # DT_STRING
 _TSTRING_BYTES = 24  # sizeof(TF_TString); TF_DataTypeSize answers 0 for strings
 
@@ -36,69 +37,69 @@ class TensorFlowMissingError(Exception):
     """There is no TensorFlow wheel to take the C library from. The text is one sentence for the user."""
 
 
-class _Output(ctypes.Structure):
-    _fields_ = [("operation", _POINTER), ("index", ctypes.c_int)]
+class Output(ctypes.Structure):
+    _fields_ = [("operation", POINTER), ("index", ctypes.c_int)]
 
 
-class _Buffer(ctypes.Structure):
-    _fields_ = [("data", _POINTER), ("length", ctypes.c_size_t), ("deallocator", _POINTER)]
+class Buffer(ctypes.Structure):
+    _fields_ = [("data", POINTER), ("length", ctypes.c_size_t), ("deallocator", POINTER)]
 
 
-_DEALLOCATOR = ctypes.CFUNCTYPE(None, _POINTER, ctypes.c_size_t, _POINTER)
+_DEALLOCATOR = ctypes.CFUNCTYPE(None, POINTER, ctypes.c_size_t, POINTER)
 
 # name: result, arguments. Of the quick ones: the interpreter lock stays held during the call, since giving it up and taking it
 # back costs more than the call and, between many threads, up to a switch interval each time.
 _QUICK: dict[str, tuple[Any, list[Any]]] = {
     "TF_Version": (ctypes.c_char_p, []),
-    "TF_NewStatus": (_POINTER, []),
-    "TF_DeleteStatus": (None, [_POINTER]),
-    "TF_GetCode": (ctypes.c_int, [_POINTER]),
-    "TF_Message": (ctypes.c_char_p, [_POINTER]),
-    "TF_NewBuffer": (_POINTER, []),
-    "TF_DeleteBuffer": (None, [_POINTER]),
-    "TF_NewSessionOptions": (_POINTER, []),
-    "TF_SetConfig": (None, [_POINTER, ctypes.c_char_p, ctypes.c_size_t, _POINTER]),
-    "TF_DeleteSessionOptions": (None, [_POINTER]),
-    "TF_NewGraph": (_POINTER, []),
-    "TF_GraphOperationByName": (_POINTER, [_POINTER, ctypes.c_char_p]),
-    "TF_OperationOpType": (ctypes.c_char_p, [_POINTER]),
-    "TF_OperationNumOutputs": (ctypes.c_int, [_POINTER]),
-    "TF_AllocateTensor": (_POINTER, [ctypes.c_int, _POINTER, ctypes.c_int, ctypes.c_size_t]),
-    "TF_DeleteTensor": (None, [_POINTER]),
-    "TF_TensorType": (ctypes.c_int, [_POINTER]),
-    "TF_NumDims": (ctypes.c_int, [_POINTER]),
-    "TF_Dim": (ctypes.c_int64, [_POINTER, ctypes.c_int]),
-    "TF_TensorByteSize": (ctypes.c_size_t, [_POINTER]),
-    "TF_TensorElementCount": (ctypes.c_int64, [_POINTER]),
-    "TF_TensorData": (_POINTER, [_POINTER]),
-    "TF_StringGetDataPointer": (_POINTER, [_POINTER]),
-    "TF_StringGetSize": (ctypes.c_size_t, [_POINTER]),
+    "TF_NewStatus": (POINTER, []),
+    "TF_DeleteStatus": (None, [POINTER]),
+    "TF_GetCode": (ctypes.c_int, [POINTER]),
+    "TF_Message": (ctypes.c_char_p, [POINTER]),
+    "TF_NewBuffer": (POINTER, []),
+    "TF_DeleteBuffer": (None, [POINTER]),
+    "TF_NewSessionOptions": (POINTER, []),
+    "TF_SetConfig": (None, [POINTER, ctypes.c_char_p, ctypes.c_size_t, POINTER]),
+    "TF_DeleteSessionOptions": (None, [POINTER]),
+    "TF_NewGraph": (POINTER, []),
+    "TF_GraphOperationByName": (POINTER, [POINTER, ctypes.c_char_p]),
+    "TF_OperationOpType": (ctypes.c_char_p, [POINTER]),
+    "TF_OperationNumOutputs": (ctypes.c_int, [POINTER]),
+    "TF_AllocateTensor": (POINTER, [ctypes.c_int, POINTER, ctypes.c_int, ctypes.c_size_t]),
+    "TF_DeleteTensor": (None, [POINTER]),
+    "TF_TensorType": (ctypes.c_int, [POINTER]),
+    "TF_NumDims": (ctypes.c_int, [POINTER]),
+    "TF_Dim": (ctypes.c_int64, [POINTER, ctypes.c_int]),
+    "TF_TensorByteSize": (ctypes.c_size_t, [POINTER]),
+    "TF_TensorElementCount": (ctypes.c_int64, [POINTER]),
+    "TF_TensorData": (POINTER, [POINTER]),
+    "TF_StringGetDataPointer": (POINTER, [POINTER]),
+    "TF_StringGetSize": (ctypes.c_size_t, [POINTER]),
     "TF_DataTypeSize": (ctypes.c_size_t, [ctypes.c_int]),
 }
 # The interpreter lock is released during these.
 _SLOW: dict[str, tuple[Any, list[Any]]] = {
     "TF_LoadSessionFromSavedModel": (
-        _POINTER,
-        [_POINTER, _POINTER, ctypes.c_char_p, _POINTER, ctypes.c_int, _POINTER, _POINTER, _POINTER],
+        POINTER,
+        [POINTER, POINTER, ctypes.c_char_p, POINTER, ctypes.c_int, POINTER, POINTER, POINTER],
     ),
-    "TF_CloseSession": (None, [_POINTER, _POINTER]),
-    "TF_DeleteSession": (None, [_POINTER, _POINTER]),
-    "TF_DeleteGraph": (None, [_POINTER]),
+    "TF_CloseSession": (None, [POINTER, POINTER]),
+    "TF_DeleteSession": (None, [POINTER, POINTER]),
+    "TF_DeleteGraph": (None, [POINTER]),
     "TF_SessionRun": (
         None,
         [
-            *(_POINTER, _POINTER),  # session, options
-            *(_POINTER, _POINTER, ctypes.c_int),  # inputs and their values
-            *(_POINTER, _POINTER, ctypes.c_int),  # outputs and their values
-            *(_POINTER, ctypes.c_int),  # targets
-            *(_POINTER, _POINTER),  # metadata, status
+            *(POINTER, POINTER),  # session, options
+            *(POINTER, POINTER, ctypes.c_int),  # inputs and their values
+            *(POINTER, POINTER, ctypes.c_int),  # outputs and their values
+            *(POINTER, ctypes.c_int),  # targets
+            *(POINTER, POINTER),  # metadata, status
         ],
     ),
     "TF_NewTensor": (
-        _POINTER,
-        [ctypes.c_int, _POINTER, ctypes.c_int, _POINTER, ctypes.c_size_t, _DEALLOCATOR, _POINTER],
+        POINTER,
+        [ctypes.c_int, POINTER, ctypes.c_int, POINTER, ctypes.c_size_t, _DEALLOCATOR, POINTER],
     ),
-    "TF_TensorFromProto": (None, [_POINTER, _POINTER, _POINTER]),
+    "TF_TensorFromProto": (None, [POINTER, POINTER, POINTER]),
 }
 _FROM_PROTO_QUICK = (
     4096  # bytes of a serialized tensor up to which parsing is quicker than giving up the interpreter lock
@@ -133,8 +134,11 @@ def library_path() -> str:
     """Where the wheel's C library is.
 
     Raises:
-      TensorFlowMissingError: no wheel, or one without the library.
+      TensorFlowMissingError: no wheel, or one without the library, or not Linux.
     """
+    elsewhere = why_not_here("The embedded model server", LINUX)
+    if elsewhere:
+        raise TensorFlowMissingError(elsewhere)
     spec = importlib.util.find_spec("tensorflow")
     for directory in (spec.submodule_search_locations or []) if spec else []:
         path = os.path.join(directory, "libtensorflow_cc.so.2")
@@ -160,24 +164,25 @@ def load_library() -> str:
     return version.decode()
 
 
-def _tf() -> _Library:
+def functions() -> _Library:
+    """TensorFlow's C functions, without their prefix ``TF_``; loads the library if need be."""
     if _library is None:
         load_library()
     assert _library is not None
     return _library
 
 
-class _Status:
+class Status:
     """A TF_Status for the length of a ``with``; leaving it raises what it holds."""
 
     __slots__ = ("pointer",)
 
-    def __enter__(self) -> _Status:
-        self.pointer = _tf().NewStatus()
+    def __enter__(self) -> Status:
+        self.pointer = functions().NewStatus()
         return self
 
     def check(self) -> None:
-        tf = _tf()
+        tf = functions()
         code = tf.GetCode(self.pointer)
         if code:
             text: bytes = tf.Message(self.pointer)
@@ -189,7 +194,7 @@ class _Status:
             if kind is None:
                 self.check()
         finally:
-            _tf().DeleteStatus(self.pointer)
+            functions().DeleteStatus(self.pointer)
 
 
 # --------------------------------------------------------------------------------------------------------- tensors
@@ -227,12 +232,12 @@ class Tensor:
         Raises:
           StatusError: INVALID_ARGUMENT, with TensorFlow's short text.
         """
-        tf = _tf()
+        tf = functions()
         length = len(serialized) - offset if length is None else length
-        buffer = _Buffer(_address(serialized) + offset, length, None)
+        buffer = Buffer(address(serialized) + offset, length, None)
         parse = tf.TensorFromProtoQuick if length <= _FROM_PROTO_QUICK else tf.TensorFromProto
         tensor = cls(tf.AllocateTensor(1, None, 0, 4))  # a float scalar, replaced by what is parsed
-        with _Status() as status:
+        with Status() as status:
             parse(ctypes.byref(buffer), tensor.pointer, status.pointer)
         return tensor
 
@@ -249,22 +254,22 @@ class Tensor:
         dims = (ctypes.c_int64 * len(shape))(*shape)
         ticket = next(_tickets)
         _kept[ticket] = content
-        pointer = _tf().NewTensor(dtype, dims, len(shape), _address(content) + offset, length, _let_go, ticket)
+        pointer = functions().NewTensor(dtype, dims, len(shape), address(content) + offset, length, _let_go, ticket)
         return cls(pointer)
 
     @property
     def dtype(self) -> int:
         """The number of its tensorflow.DataType."""
-        return int(_tf().TensorType(self.pointer))
+        return int(functions().TensorType(self.pointer))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        tf, pointer = _tf(), self.pointer
+        tf, pointer = functions(), self.pointer
         return tuple(tf.Dim(pointer, axis) for axis in range(tf.NumDims(pointer)))
 
     def memory(self) -> memoryview:
         """Its elements (fixed-size dtypes), row by row in host byte order; valid while the tensor lives."""
-        tf = _tf()
+        tf = functions()
         length = tf.TensorByteSize(self.pointer)
         if not length:
             return memoryview(b"")
@@ -274,16 +279,16 @@ class Tensor:
 
     def strings(self) -> list[bytes]:
         """Its elements, row by row; of a tensor of strings."""
-        tf = _tf()
+        tf = functions()
         size_of, data_of, first = tf.StringGetSize, tf.StringGetDataPointer, tf.TensorData(self.pointer)
         count = tf.TensorElementCount(self.pointer)
         places = range(first, first + count * _TSTRING_BYTES, _TSTRING_BYTES) if count else ()
         return [ctypes.string_at(data_of(place), size_of(place)) for place in places]
 
 
-def _address(data: bytes) -> int:
+def address(data: bytes) -> int:
     """Where a bytes object's content is; valid while the object lives."""
-    return ctypes.cast(ctypes.c_char_p(data), _POINTER).value or 0
+    return ctypes.cast(ctypes.c_char_p(data), POINTER).value or 0
 
 
 _sizes: dict[int, int] = {}
@@ -293,138 +298,5 @@ def element_size(dtype: int) -> int:
     """Bytes of one element; 0 for types that have no fixed size or do not exist."""
     if dtype not in _sizes:
         known = 0 < dtype <= 32 and dtype != STRING
-        _sizes[dtype] = int(_tf().DataTypeSize(dtype)) if known else 0
+        _sizes[dtype] = int(functions().DataTypeSize(dtype)) if known else 0
     return _sizes[dtype]
-
-
-# -------------------------------------------------------------------------------------------------------- sessions
-
-
-class Endpoints:
-    """Tensors of a graph, looked up once, in the form that a run wants them. Valid while the session is."""
-
-    __slots__ = ("array", "count", "names")
-
-    def __init__(self, names: Sequence[str], outputs: list[_Output]) -> None:
-        self.names = tuple(names)
-        self.count = len(outputs)
-        self.array = (_Output * self.count)(*outputs)
-
-
-class Session:
-    """A SavedModel in memory, ready to run.
-
-    Attributes:
-      meta_graph: the serialized tensorflow.MetaGraphDef that was loaded.
-    """
-
-    def __init__(self, session: int, graph: int, meta_graph: bytes) -> None:
-        self._session: int | None = session
-        self._graph = graph
-        self.meta_graph = meta_graph
-
-    @classmethod
-    def load(cls, directory: str, tags: Sequence[str], config: bytes = b"") -> Session:
-        """Load the meta graph with exactly these tags, restore its variables and run its initializers.
-
-        Args:
-          directory: the SavedModel directory.
-          tags: the tag set, without order.
-          config: a serialized tensorflow.ConfigProto.
-
-        Raises:
-          StatusError: TensorFlow's code and text.
-        """
-        tf = _tf()
-        names = (ctypes.c_char_p * len(tags))(*(tag.encode() for tag in tags))
-        options, graph, buffer, session = tf.NewSessionOptions(), tf.NewGraph(), tf.NewBuffer(), None
-        try:
-            with _Status() as status:
-                tf.SetConfig(options, config, len(config), status.pointer)
-            with _Status() as status:
-                path = os.fsencode(directory)
-                session = tf.LoadSessionFromSavedModel(
-                    options, None, path, names, len(tags), graph, buffer, status.pointer
-                )
-            content = ctypes.cast(buffer, ctypes.POINTER(_Buffer)).contents
-            return cls(session, graph, ctypes.string_at(content.data, content.length))
-        except BaseException:
-            tf.DeleteGraph(graph)
-            raise
-        finally:
-            tf.DeleteBuffer(buffer)
-            tf.DeleteSessionOptions(options)
-
-    def endpoints(self, names: Sequence[str]) -> Endpoints:
-        """Look up tensors by name, ``operation:index`` (the index is 0 where it is left out).
-
-        Raises:
-          StatusError: there is no such tensor; in the words in which TensorFlow's own session refuses the name.
-        """
-        return Endpoints(names, [self._output(name) for name in names])
-
-    def _output(self, name: str) -> _Output:
-        tf = _tf()
-        operation_name, _, index = name.partition(":")
-        operation = tf.GraphOperationByName(self._graph, operation_name.encode())
-        if not operation or not (index or "0").isdecimal():
-            text = f"Tensor {name}, specified in either feed_devices or fetch_devices was not found in the Graph"
-            raise StatusError(Code.INVALID_ARGUMENT, text)
-        number, count = int(index or 0), tf.OperationNumOutputs(operation)
-        if number >= count:
-            kind = tf.OperationOpType(operation).decode()
-            text = f"Node '{operation_name}' (type: '{kind}', num of outputs: {count}) does not have output {number}"
-            raise StatusError(Code.OUT_OF_RANGE, text)
-        return _Output(operation, number)
-
-    def run(self, feeds: Endpoints, values: Sequence[Tensor], fetches: Endpoints, options: bytes = b"") -> list[Tensor]:
-        """Run the graph: feed ``values`` to ``feeds``, return the values of ``fetches``. Any number of threads at once.
-
-        Args:
-          options: a serialized tensorflow.RunOptions.
-
-        Raises:
-          StatusError: TensorFlow's code and text.
-        """
-        tf = _tf()
-        inputs = (_POINTER * feeds.count)(*[value.pointer for value in values])
-        outputs = (_POINTER * fetches.count)()
-        run_options = ctypes.byref(_Buffer(_address(options), len(options), None)) if options else None
-        try:
-            with _Status() as status:
-                tf.SessionRun(
-                    self._session,
-                    run_options,
-                    feeds.array,
-                    inputs,
-                    feeds.count,
-                    fetches.array,
-                    outputs,
-                    fetches.count,
-                    None,
-                    0,
-                    None,
-                    status.pointer,
-                )
-        except StatusError:
-            for pointer in outputs:  # TensorFlow leaves null pointers behind a failure
-                if pointer:
-                    tf.DeleteTensor(pointer)
-            raise
-        return [Tensor(pointer or 0) for pointer in outputs]
-
-    def close(self) -> None:
-        """Free the session, its variables and the graph. Any number of times; not while a run is under way."""
-        if self._session is None:
-            return
-        tf, session, self._session = _tf(), self._session, None
-        for free in (tf.CloseSession, tf.DeleteSession):
-            with _Status() as status:
-                free(session, status.pointer)
-        tf.DeleteGraph(self._graph)
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -9,8 +9,8 @@ import grpc
 
 from infra_validator.core import wire
 from infra_validator.embedded_server import log
-from infra_validator.embedded_server.grpc.prediction_service import Method
 from infra_validator.embedded_server.inference.inference import RunSettings, run_options
+from infra_validator.embedded_server.inference.prediction_service import Method
 from infra_validator.embedded_server.status import StatusError
 
 _LONGEST_MESSAGE = 1024  # bytes of a status text

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from infra_validator.embedded_server.grpc.prediction_service import Method, parsed
 from infra_validator.embedded_server.inference.inference import RunSettings
+from infra_validator.embedded_server.inference.prediction_service import Method, parsed
 from infra_validator.embedded_server.status import not_found
 from infra_validator.protos import health_pb2
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from infra_validator.embedded_server import log
-from infra_validator.embedded_server.grpc.prediction_service import Method, parsed
 from infra_validator.embedded_server.inference.inference import RunSettings
+from infra_validator.embedded_server.inference.prediction_service import Method, parsed
 from infra_validator.embedded_server.metrics import Metrics
 from infra_validator.embedded_server.models.server_core import ServerCore
 from infra_validator.embedded_server.status import StatusError, invalid_argument

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 
 from infra_validator.core import wire
 from infra_validator.embedded_server import log, metrics
-from infra_validator.embedded_server.engine.c_api import Endpoints, Session, Tensor
+from infra_validator.embedded_server.engine.c_api import Tensor
+from infra_validator.embedded_server.engine.session import Endpoints, Session
 from infra_validator.embedded_server.inference.batch_rows import Rows, batch_size, cut, joined, put_together, split
 from infra_validator.embedded_server.inference.batch_scheduler import Limits, Queue, Scheduler, Task
 from infra_validator.embedded_server.metrics import Metrics

@@ -182,7 +182,10 @@ def multi_inference(
     examples: Sequence[bytes],
     settings: RunSettings = RunSettings(),
 ) -> list[serving_pb2.InferenceResult]:
-    """Several classify and regress signatures of one model over the same examples, in one run."""
+    """Several signatures of one model over the same examples, in one run: each classifies or regresses as its task says.
+
+    What the signature itself is called does not matter (3.6): TF2 exports call every one of theirs predict.
+    """
     signatures: dict[str, Signature] = {}
     for task in tasks:
         if not task.model_spec.name:
@@ -195,14 +198,12 @@ def multi_inference(
         signature = servable.signatures.get(key)
         if signature is None:
             raise invalid_argument(f"Requested signature not found in model graph: {key}")
-        if signature.definition.method_name == CLASSIFY:
+        if task.method_name == CLASSIFY:
             _check_classify(signature, settings)
-        elif signature.definition.method_name == REGRESS:
+        elif task.method_name == REGRESS:
             _check_regress(signature, settings)
         else:
-            raise StatusError(
-                Code.UNIMPLEMENTED, f"Unsupported signature method_name: {signature.definition.method_name}"
-            )
+            raise StatusError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
         signatures[key] = signature
     serialized = _examples(examples)
     feeds = {name: serialized for signature in signatures.values() for name in signature.inputs.values()}
@@ -211,10 +212,10 @@ def multi_inference(
     found = run(servable.session, feeds, fetches, settings.options)
     settings.ran(servable, "MultiInference", started)
     results = []
-    for key, signature in signatures.items():
+    for task, (key, signature) in zip(tasks, signatures.items(), strict=True):
         result = serving_pb2.InferenceResult()
         result.model_spec.CopyFrom(effective_spec(servable.name, servable.version, key))
-        if signature.definition.method_name == CLASSIFY:
+        if task.method_name == CLASSIFY:
             result.classification_result.CopyFrom(classifications(signature, found, len(examples)))
         else:
             result.regression_result.CopyFrom(regressions(signature, found, len(examples)))

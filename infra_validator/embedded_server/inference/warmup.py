@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import struct
 import time
 from collections.abc import Iterator
 
 from infra_validator.core import wire
 from infra_validator.embedded_server import log
-from infra_validator.embedded_server.grpc.prediction_service import Method, PredictionService
 from infra_validator.embedded_server.inference.inference import RunSettings
+from infra_validator.embedded_server.inference.prediction_service import Method, PredictionService
 from infra_validator.embedded_server.models.servable import Servable
-from infra_validator.embedded_server.status import Code, StatusError, invalid_argument
+from infra_validator.embedded_server.status import Code, StatusError, from_os_error, invalid_argument
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 
 FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -68,13 +69,36 @@ def warm_up(servable: Servable, directory: str, iterations: int, settings: RunSe
 
 
 def _records(path: str) -> Iterator[bytes]:
-    from infra_validator.sample_requests.files.tfrecord import TFRecordError, read_records
+    """The records of a TFRecord file as TensorFlow reads them here: never unpacked, and with its words for what is wrong.
 
+    As there, what ends within a record's length is the end of the file.
+    """
+    from infra_validator.sample_requests.files.crc32c import masked_crc32c
+    from infra_validator.sample_requests.files.tfrecord import HEADER_BYTES, length_of
+
+    offset = 0
     try:
-        yield from read_records(path)
-    except TFRecordError as error:
-        cause = f"corrupted record at {error.record - 1 if error.record else 0}: {error.problem}"
-        raise StatusError(Code.DATA_LOSS, f"{cause}. Please verify your warmup data is in TFRecord format.") from error
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            while len(header := file.read(HEADER_BYTES)) == HEADER_BYTES:
+                length = length_of(header)
+                if length is None:
+                    raise _data_loss(
+                        f"corrupted record at {offset}{'' if offset else ' (Is this even a TFRecord file?)'}"
+                    )
+                if offset + HEADER_BYTES + length + 4 > size:
+                    raise _data_loss(f"truncated record at {offset}' failed with Read less bytes than requested")
+                data = file.read(length)
+                if file.read(4) != struct.pack("<I", masked_crc32c(data)):
+                    raise _data_loss(f"corrupted record at {offset + HEADER_BYTES}")
+                yield data
+                offset += HEADER_BYTES + length + 4
+    except OSError as error:
+        raise from_os_error(error) from error
+
+
+def _data_loss(cause: str) -> StatusError:
+    return StatusError(Code.DATA_LOSS, f"{cause}. Please verify your warmup data is in TFRecord format.")
 
 
 def _replay(record: bytes, path: str, methods: dict[str, Method], settings: RunSettings) -> None:

@@ -59,6 +59,15 @@ class _Version:
         return f"{{name: {self.name} version: {self.version}}}"
 
 
+def _is_postponed(versions: Mapping[int, _Version], wanted: Mapping[int, str]) -> bool:
+    """Whether a request for ``wanted`` has to wait, as a whole (2.3, item 5).
+
+    It does while it asks for a version that is still there and no longer aspired: one that is being unloaded is loaded again only
+    once it is gone, and one that goes on serving because its successor failed or is being loaded is left alone.
+    """
+    return any(number in wanted and not version.aspired for number, version in versions.items())
+
+
 class Manager:
     """The loaded versions of all models.
 
@@ -103,9 +112,11 @@ class Manager:
         """Want exactly these versions (version -> directory) of a model."""
         with self._lock:
             self._requested[name] = dict(versions)
-            for number, version in self._versions.get(name, {}).items():
-                if version.phase is _Phase.LOADING and number not in versions:
-                    version.aspired = False  # at once: the manager's thread may be the one that retries this load
+            known = self._versions.get(name, {})
+            if not _is_postponed(known, versions):
+                for number, version in known.items():
+                    if version.phase is _Phase.LOADING and number not in versions:
+                        version.aspired = False  # at once: the manager's thread may be the one that retries this load
             self._lock.notify_all()
 
     def find(self, name: str, version: int | None = None) -> Servable:
@@ -176,6 +187,8 @@ class Manager:
     def _take_over_requests(self) -> None:
         for name, wanted in list(self._requested.items()):
             versions = self._versions.setdefault(name, {})
+            if _is_postponed(versions, wanted):
+                continue
             for number, version in list(versions.items()):
                 if number not in wanted:
                     version.aspired = False
@@ -183,9 +196,6 @@ class Manager:
                         if version.phase is _Phase.NEW:
                             self._monitor.publish(name, number, State.END)
                         del versions[number]
-            # A version that comes back while it is on its way out is unloaded first, then loaded again.
-            if any(number in wanted and not version.aspired for number, version in versions.items()):
-                continue
             for number in wanted.keys() - versions.keys():
                 versions[number] = _Version(name, number, wanted[number])
                 self._monitor.publish(name, number, State.START)
@@ -194,9 +204,7 @@ class Manager:
     def _next_action(self) -> _Version | None:
         """The version to unload or load next; unloads of any model go before loads."""
         loads = []
-        for name, versions in self._versions.items():
-            if name in self._requested and all(version.aspired for version in versions.values()):
-                continue
+        for versions in self._versions.values():
             aspired = [version for version in versions.values() if version.aspired]
             leaving = [v for v in versions.values() if not v.aspired and v.phase is _Phase.READY]
             replaced = not aspired or any(version.phase is _Phase.READY for version in aspired) or len(leaving) > 1
@@ -217,6 +225,7 @@ class Manager:
             return
         with self._lock:
             version.servable = servable
+            self._prefer_what_serves(version)
             cancelled = not version.aspired
             if not cancelled:
                 self._serve(version.name, {**self._serving.get(version.name, {}), version.version: servable})
@@ -228,6 +237,15 @@ class Manager:
         log.info("loader_harness.cc", f"Successfully loaded servable version {version}")
         self._monitor.publish(version.name, version.version, State.AVAILABLE)
         self._wake()
+
+    def _prefer_what_serves(self, loaded: _Version) -> None:
+        """Give up a version that has just been loaded where other versions are wanted by now, and these serve already."""
+        wanted = self._requested.get(loaded.name, {})
+        serving = [v for v in self._versions[loaded.name].values() if v.phase is _Phase.READY and v.version in wanted]
+        if serving and loaded.version not in wanted:
+            loaded.aspired = False
+            for version in serving:
+                version.aspired = True
 
     def _try_to_load(self, version: _Version) -> Servable:
         def reserve() -> None:

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from infra_validator.core import wire
-from infra_validator.embedded_server.engine.c_api import Session, Tensor
-from infra_validator.embedded_server.inference.batching import BatchingSession
+from infra_validator.embedded_server.engine.c_api import Tensor
+from infra_validator.embedded_server.engine.session import GraphSession, Session
 from infra_validator.embedded_server.status import Code, StatusError, from_os_error, not_found
 from infra_validator.protos import tensorflow_pb2
 
@@ -26,7 +26,7 @@ class Signature:
       defaults: alias -> serialized TensorProto, for inputs that may be left out.
     """
 
-    def __init__(self, session: Session | BatchingSession, definition: tensorflow_pb2.SignatureDef) -> None:
+    def __init__(self, session: GraphSession, definition: tensorflow_pb2.SignatureDef) -> None:
         self._session = session
         self.definition = definition
         self.inputs = {alias: info.name for alias, info in sorted(definition.inputs.items())}
@@ -48,7 +48,7 @@ class Signature:
 
 
 def run(
-    session: Session | BatchingSession, inputs: dict[str, Tensor], outputs: Sequence[str], options: bytes = b""
+    session: GraphSession, inputs: dict[str, Tensor], outputs: Sequence[str], options: bytes = b""
 ) -> dict[str, Tensor]:
     """Run with tensors named one by one: tensor name -> value, in and out."""
     found = session.endpoints(list(inputs)), session.endpoints(outputs)
@@ -64,7 +64,7 @@ class Servable:
       session: the loaded graph; runs of it may be batched.
     """
 
-    def __init__(self, name: str, version: int, session: Session | BatchingSession) -> None:
+    def __init__(self, name: str, version: int, session: GraphSession) -> None:
         self.name = name
         self.version = version
         self.session = session
@@ -82,7 +82,7 @@ class Servable:
         directory: str,
         tags: Sequence[str] = ("serve",),
         config: bytes = b"",
-        batched: Callable[[Session], BatchingSession] | None = None,
+        batched: Callable[[Session], GraphSession] | None = None,
     ) -> Servable:
         """Load the SavedModel in ``directory``.
 

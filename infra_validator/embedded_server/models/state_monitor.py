@@ -112,8 +112,9 @@ class StateMonitor:
 
 
 def describe_failures(failed: list[tuple[str, int, VersionState]], noun: str) -> str:
-    """``<n> servable(s) did not become available: {{name: <m> version: <v> due to error: <CODE: text>}, }``"""
+    """``<n> servable(s) did not become available: {{{name: <m> version: <v>} due to error: <CODE: text>}, }``"""
     causes = "".join(
-        f"{{name: {name} version: {version} due to error: {state.error or 'OK'}}}, " for name, version, state in failed
+        f"{{{{name: {name} version: {version}}} due to error: {state.error or 'OK'}}}, "
+        for name, version, state in failed
     )
     return f"{len(failed)} {noun} did not become available: {{{causes}}}"

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import time
 import urllib.parse
 from collections.abc import Callable
-from typing import Any, Protocol
 
-from google.protobuf import json_format
-
-from infra_validator.embedded_server.grpc.prediction_service import PredictionService
 from infra_validator.embedded_server.inference import inference
 from infra_validator.embedded_server.inference.inference import RunSettings
+from infra_validator.embedded_server.inference.prediction_service import PredictionService
 from infra_validator.embedded_server.metrics import Metrics
-from infra_validator.embedded_server.models.servable import DEFAULT_SIGNATURE, Servable, Signature
 from infra_validator.embedded_server.models.server_core import ServerCore
 from infra_validator.embedded_server.rest import json as rest_json
 from infra_validator.embedded_server.rest import tensors as rest_tensors
+from infra_validator.embedded_server.rest.answer import Answer, Headers, error_page
 from infra_validator.embedded_server.rest.examples import examples_of
-from infra_validator.embedded_server.rest.tensors import TensorBuilder
+from infra_validator.embedded_server.rest.predict_inputs import inputs_of, signature_name_of, signature_of
+from infra_validator.embedded_server.rest.protobuf_json import protobuf_json, signature_json
 from infra_validator.embedded_server.status import Code, StatusError, invalid_argument
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
@@ -47,59 +44,12 @@ _HTTP_STATUS = {
     Code.UNAVAILABLE: 503,
     Code.DEADLINE_EXCEEDED: 504,
 }
-REASONS = {
-    200: "OK",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    409: "Conflict",
-    429: "Client Error",
-    499: "Client Error",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    503: "Service Unavailable",
-    504: "Gateway Time-out",
-}
-_JSON = "application/json"
 _HTML = "text/html; charset=ISO-8859-1"
 _CORS = (
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Allow-Methods", "POST, GET"),
     ("Access-Control-Allow-Headers", "Content-Type"),
 )
-
-
-class Headers(Protocol):
-    """A request's headers, by name in any case."""
-
-    def get(self, name: str, /) -> str | None: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What goes back.
-
-    Attributes:
-      status: the HTTP status code.
-      body: the whole body.
-      content_type: of the body.
-      headers: further headers.
-      close: whether the connection ends with it.
-    """
-
-    status: int
-    body: bytes
-    content_type: str = _JSON
-    headers: tuple[tuple[str, str], ...] = ()
-    close: bool = False
-
-
-def error_page(status: int) -> Answer:
-    """The HTML page of what is no REST request at all; the connection ends with it."""
-    reason = REASONS.get(status, "Error")
-    page = f"<HTML><HEAD>\n<TITLE>{status} {reason}</TITLE>\n</HEAD><BODY>\n<H1>{reason}</H1>\n</BODY></HTML>\n"
-    return Answer(status, page.encode(), "text/html", close=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,11 +105,7 @@ class RestApi:
             return Answer(200, self._metrics.prometheus().encode(), "text/plain")
         if not _SERVED.fullmatch(target):
             return error_page(404)
-        if verb == "OPTIONS":
-            origin = headers.get("Origin") or ""
-            allowed = "http://" in origin or "https://" in origin
-            return Answer(200 if allowed else 400, b"", _HTML, _CORS if allowed else ())
-        answer = self._dispatched(verb, target, body)
+        answer = _preflight(headers) if verb == "OPTIONS" else self._dispatched(verb, target, body)
         return dataclasses.replace(answer, headers=_CORS) if options.cors else answer
 
     def _dispatched(self, verb: str, target: str, body: bytes) -> Answer:
@@ -203,11 +149,11 @@ class RestApi:
 
     def _predict(self, spec: serving_pb2.ModelSpec, body: bytes) -> bytes:
         document = rest_json.parse(body)
-        signature_name = _signature_name(document)
+        signature_name = signature_name_of(document)
         servable = self._core.find(spec)
         try:
-            signature = _predict_signature(servable, signature_name)
-            is_row, values = _inputs(document, signature, signature_name)
+            signature = signature_of(servable, signature_name)
+            is_row, values = inputs_of(document, signature, signature_name)
             builders = {alias: builder.tensor(alias) for alias, builder in values.items()}
             outputs = inference.predict(
                 servable, signature_name, builders, builders.__getitem__, settings=self._settings
@@ -220,7 +166,7 @@ class RestApi:
 
     def _classify(self, spec: serving_pb2.ModelSpec, body: bytes) -> bytes:
         document = rest_json.parse(body)
-        signature_name, examples = _signature_name(document), examples_of(document)
+        signature_name, examples = signature_name_of(document), examples_of(document)
         servable = self._core.find(spec)
         try:
             result = inference.classify(servable, signature_name, examples, self._settings)
@@ -234,7 +180,7 @@ class RestApi:
 
     def _regress(self, spec: serving_pb2.ModelSpec, body: bytes) -> bytes:
         document = rest_json.parse(body)
-        signature_name, examples = _signature_name(document), examples_of(document)
+        signature_name, examples = signature_name_of(document), examples_of(document)
         servable = self._core.find(spec)
         try:
             result = inference.regress(servable, signature_name, examples, self._settings)
@@ -256,14 +202,14 @@ class RestApi:
             }
             for entry in self._core.status(spec).model_version_status
         ]
-        return _protobuf_json({"model_version_status": versions})
+        return protobuf_json({"model_version_status": versions})
 
     def _metadata(self, spec: serving_pb2.ModelSpec) -> bytes:
         request = serving_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
         response = self._service.model_metadata(request)
         signatures = serving_pb2.SignatureDefMap.FromString(response.metadata["signature_def"].value)
-        definitions = {name: _signature_json(definition) for name, definition in signatures.signature_def.items()}
-        return _protobuf_json(
+        definitions = {name: signature_json(definition) for name, definition in signatures.signature_def.items()}
+        return protobuf_json(
             {
                 "model_spec": {
                     "name": response.model_spec.name,
@@ -284,148 +230,15 @@ def _error_answer(error: StatusError) -> Answer:
     return Answer(status, b"" if isinstance(error, _EmptyAnswerError) else rest_json.error_body(error.message))
 
 
+def _preflight(headers: Headers) -> Answer:
+    """To OPTIONS (6.8): whether a browser's page from the origin that it names may ask."""
+    origin = headers.get("Origin") or ""
+    return Answer(200 if "http://" in origin or "https://" in origin else 400, b"", _HTML)
+
+
 def _decoded(text: str) -> str:
     return urllib.parse.unquote(text, errors="surrogateescape")
 
 
-def _signature_name(document: dict[str, Any]) -> str:
-    name = document.get("signature_name", "")
-    if not isinstance(name, str):
-        raise invalid_argument(
-            f"JSON Value: {rest_json.shown(document)} not formatted correctly. "
-            "'signature_name' key must be a string value."
-        )
-    return name
-
-
-def _predict_signature(servable: Servable, signature_name: str) -> Signature:
-    key = signature_name or DEFAULT_SIGNATURE
-    signature = servable.signatures.get(key)
-    if signature is None:
-        raise invalid_argument(f'Serving signature name: "{key}" not found in signature def')
-    if not signature.inputs:
-        raise invalid_argument(f"Failed to get input map for signature: {signature_name or 'DEFAULT'}")
-    return signature
-
-
-def _inputs(
-    document: dict[str, Any], signature: Signature, signature_name: str
-) -> tuple[bool, dict[str, TensorBuilder]]:
-    """Whether the request is in row form, and its inputs by alias."""
-    is_row, is_column = "instances" in document, "inputs" in document
-    if is_row and is_column:
-        raise invalid_argument(
-            f"JSON Value: {rest_json.shown(document)} "
-            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
-        )
-    if is_row:
-        return True, _row_inputs(document, signature)
-    if is_column:
-        return False, _column_inputs(document["inputs"], signature)
-    raise invalid_argument("Missing 'inputs' or 'instances' key")
-
-
-def _builders(signature: Signature, rows: bool) -> dict[str, TensorBuilder]:
-    infos = signature.definition.inputs
-    return {alias: TensorBuilder(infos[alias].dtype, rows) for alias in signature.inputs}
-
-
-def _row_inputs(document: dict[str, Any], signature: Signature) -> dict[str, TensorBuilder]:
-    instances = document["instances"]
-    if not isinstance(instances, list):
-        raise invalid_argument(f"JSON Value: {rest_json.shown(document)} Expecting 'instances' to be an list/array")
-    if not instances:
-        raise invalid_argument(f"JSON Value: {rest_json.shown(document)} No values in 'instances' array")
-    builders = _builders(signature, rows=True)
-    if isinstance(instances[0], dict) and not rest_tensors.is_base64(instances[0]):
-        for index, instance in enumerate(instances):
-            _add_named(builders, index, instance)
-        return builders
-    if len(builders) > 1 and not isinstance(instances[0], dict):
-        raise invalid_argument(
-            "instances is a plain list, but expecting list of objects as multiple input tensors required "
-            "as per tensorinfo_map"
-        )
-    alias, builder = next(iter(builders.items()))
-    for index, instance in enumerate(instances):
-        if isinstance(instance, dict) and not rest_tensors.is_base64(instance):
-            raise invalid_argument(f"Expecting value/list but got object at item {index} of input list")
-        try:
-            builder.add(instance)
-        except StatusError as error:
-            raise invalid_argument(f"Failed to process element: {index} of 'instances' list. Error: {error}") from error
-    return {alias: builder}
-
-
-def _add_named(builders: dict[str, TensorBuilder], index: int, instance: Any) -> None:
-    if not isinstance(instance, dict):
-        raise invalid_argument(f"Expecting object but got list at item {index} of input list")
-    for key, value in instance.items():
-        try:
-            if key not in builders:
-                raise invalid_argument(f"JSON object: does not have named input: {key}")
-            builders[key].add(value)
-        except StatusError as error:
-            raise invalid_argument(
-                f"Failed to process element: {index} key: {key} of 'instances' list. Error: {error}"
-            ) from error
-    if len(instance) != len(builders):
-        raise invalid_argument(
-            f"Failed to process element: {index} of 'instances' list. JSON object: {rest_json.shown(instance)} "
-            f"keys must be equal to: {','.join(sorted(builders))}"
-        )
-
-
-def _column_inputs(inputs: Any, signature: Signature) -> dict[str, TensorBuilder]:
-    builders = _builders(signature, rows=False)
-    if not isinstance(inputs, dict) or rest_tensors.is_base64(inputs):
-        if len(builders) > 1:
-            raise invalid_argument(
-                "inputs is a plain value/list, but expecting an object as multiple input tensors required "
-                "as per tensorinfo_map"
-            )
-        next(iter(builders.values())).add(inputs)
-        return builders
-    for alias, builder in builders.items():
-        if alias not in inputs:
-            raise invalid_argument(f"Missing named input: {alias} in 'inputs' object.")
-        builder.add(inputs[alias])
-    return builders
-
-
 def _results(rows: list[str]) -> bytes:
     return ('{\n    "results": [' + ", ".join(rows) + "\n    ]\n}").encode("utf-8", "surrogateescape")
-
-
-def _protobuf_json(value: dict[str, Any]) -> bytes:
-    """JSON in protobuf's layout: one blank of indentation, a newline at the end."""
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _signature_json(definition: tensorflow_pb2.SignatureDef) -> dict[str, Any]:
-    return {
-        "inputs": {alias: _tensor_info_json(info) for alias, info in definition.inputs.items()},
-        "outputs": {alias: _tensor_info_json(info) for alias, info in definition.outputs.items()},
-        "method_name": definition.method_name,
-        "defaults": {
-            alias: json_format.MessageToDict(value, preserving_proto_field_name=True)
-            for alias, value in definition.defaults.items()
-        },
-    }
-
-
-def _tensor_info_json(info: tensorflow_pb2.TensorInfo) -> dict[str, Any]:
-    found: dict[str, Any] = {"dtype": tensorflow_pb2.DataType.Name(info.dtype)}
-    if info.HasField("tensor_shape"):
-        found["tensor_shape"] = {
-            "dim": [{"size": str(dim.size), "name": dim.name} for dim in info.tensor_shape.dim],
-            "unknown_rank": info.tensor_shape.unknown_rank,
-        }
-    encoding = info.WhichOneof("encoding")
-    if encoding == "name":
-        found["name"] = info.name
-    elif encoding is not None:
-        value = getattr(info, encoding)
-        found[encoding] = json_format.MessageToDict(value, preserving_proto_field_name=True)
-    return found

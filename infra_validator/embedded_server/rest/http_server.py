@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from infra_validator.embedded_server import log
-from infra_validator.embedded_server.rest.api import REASONS, Answer, Headers, error_page
+from infra_validator.embedded_server.rest.answer import REASONS, Answer, Headers, error_page
 
 #: (verb, target, headers, body) -> answer.
 Handler = Callable[[str, str, Headers, bytes], Answer]

@@ -65,7 +65,7 @@ class TensorBuilder:
                 raise invalid_argument(f"Expecting tensor size: {before} but got: {now}")
             if self._shape != shape:
                 expected, got = tensors.shape_text(self._shape), tensors.shape_text(shape)
-                raise invalid_argument(f"Expecting shape <{expected}> but got: <{got}>")
+                raise invalid_argument(f"Expecting shape {expected} but got: {got}")
         self._shape = shape
         self._count += 1
 

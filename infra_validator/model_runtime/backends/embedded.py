@@ -15,8 +15,8 @@ from infra_validator.core import wire
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.embedded_server.engine import c_api
-from infra_validator.embedded_server.grpc.prediction_service import PredictionService
 from infra_validator.embedded_server.inference.inference import RunSettings, run_options
+from infra_validator.embedded_server.inference.prediction_service import PredictionService
 from infra_validator.embedded_server.models.servable import Servable
 from infra_validator.embedded_server.status import Code, StatusError
 from infra_validator.model_runtime.backends.base_backend import (

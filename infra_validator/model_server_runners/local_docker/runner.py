@@ -14,7 +14,6 @@ import os
 import pathlib
 import shutil
 import socket
-import tempfile
 import uuid
 from typing import Any
 
@@ -25,6 +24,7 @@ from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import Life, Observation
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner, failure_of
 from infra_validator.model_server_runners.cleanup.stop_method import StopMethod
+from infra_validator.model_server_runners.cleanup.temporary_directory import make, not_made, path_for
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog
 from infra_validator.model_server_runners.local_docker import container_spec as docker_container_spec
 from infra_validator.model_server_runners.local_docker import leftovers as docker_leftovers
@@ -292,13 +292,17 @@ class LocalDockerRunner(BaseModelServerRunner):
         """The plan's small files in a temporary directory; empty if it has none."""
         if not self.plan.files:
             return ""
-        directory = os.path.join(tempfile.gettempdir(), self.name)
+        directory = path_for(self._run_id)
         self.register_cleanup(f"remove {directory}", lambda _: shutil.rmtree(directory, ignore_errors=True))
         self._watchdog.remove_tree(directory)
-        os.makedirs(directory, exist_ok=True)
-        for name, text in self._file_texts(docker_container_spec.FILES_DIRECTORY).items():
-            pathlib.Path(directory, name).write_text(text)
-        return directory
+        files = pathlib.Path(make(self._run_id), "files")
+        try:
+            files.mkdir()
+            for name, text in self._file_texts(docker_container_spec.FILES_DIRECTORY).items():
+                (files / name).write_text(text)
+        except OSError as error:
+            raise not_made(directory, error) from error
+        return str(files)
 
     def _upload(self, files: ModelFiles, deadline: Deadline) -> Delivery:
         assert self.image is not None

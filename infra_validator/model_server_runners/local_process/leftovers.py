@@ -13,9 +13,8 @@ import tempfile
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock
 from infra_validator.model_server_runners.cleanup.labels import Label, Leftover, mark_of
+from infra_validator.model_server_runners.cleanup.temporary_directory import PREFIX
 from infra_validator.model_server_runners.cleanup.watchdog import kill_marked, marked_processes
-
-PREFIX = "infra-validator-"
 
 
 def collect_garbage(base: str | None = None, *, remove: bool = True, clock: Clock = SYSTEM_CLOCK) -> list[Leftover]:

@@ -14,12 +14,10 @@ A watchdog (see watchdog.py) is told of the directory and the processes before t
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
 import shutil
-import tempfile
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import InfrastructureError
@@ -28,11 +26,12 @@ from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import Observation
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.model_server_runners.cleanup.held_ports import HeldPort, Listener, who_listens
-from infra_validator.model_server_runners.cleanup.labels import Label, mark_of
+from infra_validator.model_server_runners.cleanup.labels import mark_of
 from infra_validator.model_server_runners.cleanup.stop_method import StopMethod
+from infra_validator.model_server_runners.cleanup.temporary_directory import make, not_made, path_for
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog, kill_marked
-from infra_validator.model_server_runners.local_process.leftovers import PREFIX
 from infra_validator.model_server_runners.local_process.memory_limit import MemoryLimit
+from infra_validator.model_server_runners.local_process.server_environment import server_environment
 from infra_validator.model_server_runners.local_process.server_log import ServerLog
 from infra_validator.model_server_runners.local_process.server_process import ServerProcess
 from infra_validator.specs import LocalProcessConfig, ServingSpec
@@ -54,6 +53,7 @@ class LocalProcessRunner(BaseModelServerRunner):
     def __init__(self, model_path: str, serving_binary: LaunchPlanner, serving_spec: ServingSpec) -> None:
         super().__init__(model_path, serving_binary, serving_spec)
         self._config = serving_spec.local_process or LocalProcessConfig()
+        self._environment = server_environment(os.environ, self._config.env_from)
         self._run_id = os.urandom(8).hex()
         self.directory = ""
         self.stopped_by: StopMethod | None = None
@@ -111,10 +111,7 @@ class LocalProcessRunner(BaseModelServerRunner):
         return os.path.join(self.directory, *names)
 
     def _make_directory(self) -> None:
-        try:
-            self.directory = os.path.join(tempfile.gettempdir(), PREFIX + self._run_id)
-        except OSError as error:
-            raise _no_directory("", error) from error
+        self.directory = path_for(self._run_id)
         told = self._watchdog.remove_tree(self.directory)
 
         def remove(deadline: Deadline) -> None:
@@ -124,15 +121,14 @@ class LocalProcessRunner(BaseModelServerRunner):
 
         self.register_cleanup(f"remove {self.directory}", remove)
         model = self.plan.model
+        make(self._run_id)
         try:
-            os.mkdir(self.directory, 0o700)
-            Label.of_this_process(self._run_id).write(self.directory)
             os.makedirs(self._path("models", model.name))
             os.symlink(os.path.abspath(model.source), self._path("models", model.name, str(model.version)))
             os.mkdir(self._path("files"))
             self._log = log = ServerLog(self._path("server.log"))
         except OSError as error:
-            raise _no_directory(self.directory, error) from error
+            raise not_made(self.directory, error) from error
         self.register_cleanup("close the server's log", lambda _: log.close())
 
     # ---------------------------------------------------------------- the server
@@ -152,11 +148,11 @@ class LocalProcessRunner(BaseModelServerRunner):
                 with open(self._path("files", name), "w") as file:
                     file.write(text)
         except OSError as error:
-            raise _no_directory(self.directory, error) from error
+            raise not_made(self.directory, error) from error
         mark, _, run_id = mark_of(self._run_id).partition("=")
         self._process = ServerProcess(
             [*self.plan.command, *self.plan.arguments(**values)],
-            {**os.environ, **self.plan.env, **self._config.env, mark: run_id},
+            {**self._environment, **self.plan.env, **self._config.env, mark: run_id},
             mark=mark_of(self._run_id),
             log=log,
             memory=MemoryLimit(parse_size(self._config.memory_limit) or 0),
@@ -218,13 +214,3 @@ class LocalProcessRunner(BaseModelServerRunner):
             )
         self._port_is_ours = listener is Listener.OURS
         return Observation.running()
-
-
-def _no_directory(directory: str, error: OSError) -> InfrastructureError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InfrastructureError(ReasonCode.NO_SPACE, f"{directory}: {error.strerror}.")
-    return InfrastructureError(
-        ReasonCode.SERVER_NOT_STARTED,
-        f"No temporary directory can be made{f' at {directory}' if directory else ''}: {error.strerror}.",
-        next_step="Set TMPDIR to a directory that can be written.",
-    )

@@ -1,7 +1,7 @@
 """A minimal HTTP/2 client (RFC 9113) for unary gRPC calls, one after another, over one socket.
 
 It trusts nobody: whatever a peer sends, a call ends by its deadline with an answer or an RpcError, and holds no more than
-``_LARGEST_MESSAGE`` and some kilobytes. It is fuzzed (component_tests/unit/probe/test_http2_fuzz.py).
+``_LARGEST_MESSAGE`` and some kilobytes. It is fuzzed (component_tests/unit/probe/transport/test_http2_fuzz.py).
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def test_5_a_failing_new_model_leaves_the_others(saved_models: SavedModels) -> N
     good = model("good", saved_models.base_path("half_plus_two"))
     with embedded_server(f"--model_base_path={good.base_path}", "--model_name=good") as server:
         more = [model("bad", saved_models.base_path("empty_pb")), model("fine", saved_models.base_path("matmul"))]
-        text = "1 model(s) did not become available: {{name: bad version: 1 due to error: NOT_FOUND: "
+        text = "1 model(s) did not become available: {{{name: bad version: 1} due to error: NOT_FOUND: "
         with fails(grpc.StatusCode.UNKNOWN, text, starts=True):
             server.call(RELOAD, reload_request(good, *more))
         server.wait_until(lambda: status(server, spec("fine")) == [(1, AVAILABLE, 0, "")], "the good new one")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -40,7 +41,9 @@ def predict_log(name: str = "anything", signature: str = "", **inputs: Any) -> s
 def test_8_every_kind_of_request(saved_models: SavedModels, tmp_path: pathlib.Path) -> None:
     classify = serving_pb2.ClassificationRequest(model_spec=spec("other", "classify_x_to_y"), input=examples_input(1.0))
     regress = serving_pb2.RegressionRequest(model_spec=spec("other", "regress_x_to_y", 77), input=examples_input(1.0))
-    task = serving_pb2.InferenceTask(model_spec=spec("other", "regress_x_to_y"))
+    task = serving_pb2.InferenceTask(
+        model_spec=spec("other", "regress_x_to_y"), method_name="tensorflow/serving/regress"
+    )
     multi = serving_pb2.MultiInferenceRequest(tasks=[task], input=examples_input(1.0))
     logs = [
         predict_log(x=X),
@@ -89,20 +92,30 @@ def test_8_a_warmup_that_fails_fails_the_load(
     with_warmup(saved_models, tmp_path / "m", logs)
     with embedded_server(f"--model_base_path={tmp_path / 'm'}", wait=False) as server:
         assert server.wait_for_exit() == 255
-        assert f"{{name: default version: 1 due to error: {error}" in server.stdout
+        assert f"{{{{{{name: default version: 1}} due to error: {error}" in server.stdout
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "text"])
-def test_8_a_corrupt_file_fails_the_load(saved_models: SavedModels, tmp_path: pathlib.Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (lambda whole: whole[:-3], "truncated record at 0' failed with Read less bytes than requested"),
+        (lambda whole: whole[:20] + b"~" + whole[21:], "corrupted record at 12"),
+        (lambda whole: b"hello world" * 9, "corrupted record at 0 (Is this even a TFRecord file?)"),
+        (lambda whole: gzip.compress(whole, mtime=0), "corrupted record at 0 (Is this even a TFRecord file?)"),
+        (lambda whole: whole + whole[:5] + b"~" + whole[6:], "corrupted record at {size}"),
+    ],
+    ids=["cut off", "data", "text", "gzip", "second record"],
+)
+def test_8_a_corrupt_file_fails_the_load_in_tensorflows_words(
+    saved_models: SavedModels, tmp_path: pathlib.Path, damage: Callable[[bytes], bytes], problem: str
+) -> None:
     path = with_warmup(saved_models, tmp_path / "m", [predict_log(x=X)])
     whole = path.read_bytes()
-    path.write_bytes(
-        {"truncated": whole[:-3], "flipped": whole[:20] + b"~" + whole[21:], "text": b"hello world" * 9}[damage]
-    )
+    path.write_bytes(damage(whole))
     with embedded_server(f"--model_base_path={tmp_path / 'm'}", wait=False) as server:
         assert server.wait_for_exit() == 255
-        assert "due to error: DATA_LOSS: " in server.stdout
-        assert "Please verify your warmup data is in TFRecord format." in server.stdout
+        said = f"{problem.format(size=len(whole))}. Please verify your warmup data is in TFRecord format."
+        assert f"due to error: DATA_LOSS: {said}" in server.stdout
 
 
 def test_8_off(saved_models: SavedModels, tmp_path: pathlib.Path) -> None:

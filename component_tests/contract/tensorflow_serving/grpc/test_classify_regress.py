@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import grpc
 import pytest
 
@@ -19,6 +21,7 @@ from component_tests.contract.tensorflow_serving.requests import (
 )
 from component_tests.fakes.saved_models import SavedModels
 from component_tests.fakes.servers.embedded_server_process import EmbeddedServerProcess, embedded_server
+from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 
 TWO = examples_input(2.0, 4.0)
@@ -159,9 +162,11 @@ def test_9_examples_are_the_graphs_to_refuse(server: EmbeddedServerProcess) -> N
 def multi_inference(
     server: EmbeddedServerProcess, *tasks: serving_pb2.ModelSpec, value: serving_pb2.Input | None = TWO
 ) -> serving_pb2.MultiInferenceResponse:
-    request = serving_pb2.MultiInferenceRequest(
-        tasks=[serving_pb2.InferenceTask(model_spec=task, method_name="ignored") for task in tasks], input=value
-    )
+    """Each task's method as its signature's name begins: classify, else regress."""
+    methods = ["classify" if task.signature_name.startswith("classify") else "regress" for task in tasks]
+    request = serving_pb2.MultiInferenceRequest(input=value)
+    for task, method in zip(tasks, methods, strict=True):
+        request.tasks.add(model_spec=task, method_name=f"tensorflow/serving/{method}")
     answer: serving_pb2.MultiInferenceResponse = server.call(
         PREDICTION + "MultiInference", request, serving_pb2.MultiInferenceResponse
     )
@@ -200,18 +205,42 @@ def test_3_6_results_in_the_order_of_the_tasks(server: EmbeddedServerProcess) ->
             "Duplicate evaluation of signature: regress_x_to_y",
         ),
         ([spec("half_plus_two", "no")], INVALID_ARGUMENT, "Requested signature not found in model graph: no"),
-        (
-            [spec("half_plus_two")],
-            UNIMPLEMENTED,
-            "Unsupported signature method_name: tensorflow/serving/predict",
-        ),
+        ([spec("half_plus_two")], INVALID_ARGUMENT, "No regression inputs found in SignatureDef: "),
     ],
 )
 def test_3_6_refused(
     server: EmbeddedServerProcess, tasks: list[serving_pb2.ModelSpec], code: grpc.StatusCode, text: str
 ) -> None:
-    with fails(code, text):
+    with fails(code, text, starts=text.endswith(": ")):
         multi_inference(server, *tasks)
+
+
+@pytest.mark.parametrize("method", ["", "tensorflow/serving/predict", "regress"])
+@pytest.mark.parametrize("signature", ["regress_x_to_y", "serving_default"])
+def test_3_6_the_tasks_method_must_be_classify_or_regress(
+    server: EmbeddedServerProcess, method: str, signature: str
+) -> None:
+    task = serving_pb2.InferenceTask(model_spec=spec("half_plus_two", signature), method_name=method)
+    request = serving_pb2.MultiInferenceRequest(tasks=[task], input=TWO)
+    with fails(UNIMPLEMENTED, f"Unsupported signature method_name: {method}"):
+        server.call(PREDICTION + "MultiInference", request, serving_pb2.MultiInferenceResponse)
+
+
+@pytest.mark.parametrize("own_name", ["tensorflow/serving/predict", "tensorflow/serving/classify", ""])
+def test_3_6_the_signatures_own_method_is_not_looked_at(
+    saved_models: SavedModels, tmp_path: pathlib.Path, own_name: str
+) -> None:
+    """As in TF2 exports, all of whose signatures predict."""
+    path = saved_models.copy("half_plus_two", tmp_path / "m") / "saved_model.pb"
+    model = tensorflow_pb2.SavedModel.FromString(path.read_bytes())
+    for name in ("regress_x_to_y", "classify_x_to_y"):
+        model.meta_graphs[0].signature_def[name].method_name = own_name
+    path.write_bytes(model.SerializeToString())
+    with embedded_server(f"--model_base_path={tmp_path / 'm'}") as server:
+        response = multi_inference(server, spec("default", "classify_x_to_y"), spec("default", "regress_x_to_y"))
+    first, second = response.results
+    assert [row.classes[0].score for row in first.classification_result.classifications] == [3.0, 4.0]
+    assert [r.value for r in second.regression_result.regressions] == [3.0, 4.0]
 
 
 def test_3_6_input_is_looked_at_last(server: EmbeddedServerProcess) -> None:

@@ -102,7 +102,7 @@ def test_1_3_a_failed_first_load_ends_with_the_reason_on_stdouts_end(saved_model
     assert done.returncode == 255
     assert done.stdout.startswith(
         "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: "
-        "{{name: default version: 1 due to error: "
+        "{{{name: default version: 1} due to error: "
     )
     assert done.stdout.endswith("}, }\n")
     assert "Traceback" not in done.stderr
@@ -145,7 +145,7 @@ def test_1_3_good_models_do_not_save_a_start(saved_models: SavedModels, tmp_path
     )
     done = run("--port=1", "--max_num_load_retries=0", f"--model_config_file={config}")
     assert done.returncode == 255
-    assert "1 servable(s) did not become available: {{name: bad version: 1 due to error: " in last_line(done)
+    assert "1 servable(s) did not become available: {{{name: bad version: 1} due to error: " in last_line(done)
 
 
 @pytest.mark.parametrize("content", ["", "model_config_list {}"])

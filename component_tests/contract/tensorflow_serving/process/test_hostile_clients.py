@@ -18,7 +18,7 @@ import grpc
 import pytest
 
 from component_tests.contract.tensorflow_serving.requests import MODEL, PREDICTION, predict_request, spec, tensor
-from component_tests.contract.tensorflow_serving.test_rest import post, predictions
+from component_tests.contract.tensorflow_serving.rest.http_client import post, predictions
 from component_tests.fakes.saved_models import SavedModels
 from component_tests.fakes.servers.embedded_server_process import EmbeddedServerProcess, embedded_server
 from infra_validator.protos import tensorflow_pb2

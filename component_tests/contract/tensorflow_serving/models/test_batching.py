@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from component_tests.contract.tensorflow_serving.conftest import model_config
+from component_tests.contract.tensorflow_serving.models.test_warmup import predict_log, with_warmup
 from component_tests.contract.tensorflow_serving.requests import (
     FAILED_PRECONDITION,
     INVALID_ARGUMENT,
@@ -25,8 +26,7 @@ from component_tests.contract.tensorflow_serving.requests import (
     strings,
     tensor,
 )
-from component_tests.contract.tensorflow_serving.test_rest import ask, post, predictions
-from component_tests.contract.tensorflow_serving.test_warmup import predict_log, with_warmup
+from component_tests.contract.tensorflow_serving.rest.http_client import ask, post, predictions
 from component_tests.fakes.saved_models import SavedModels
 from component_tests.fakes.servers.embedded_server_process import EmbeddedServerProcess, embedded_server
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
@@ -254,7 +254,7 @@ def test_1_4_parameters_that_fail_the_load(
     model = saved_models.base_path("half_plus_two")
     with embedded_server(f"--model_base_path={model}", *flags, wait=False) as server:
         assert server.wait_for_exit() == 255
-        assert f"{{name: default version: 1 due to error: {error}}}" in server.stdout
+        assert f"{{{{{{name: default version: 1}} due to error: {error}}}" in server.stdout
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_3_9_warm_up_requests_are_batched_too(saved_models: SavedModels, tmp_pat
     with embedded_server(f"--model_base_path={tmp_path / 'm'}", "--enable_batching", wait=False) as server:
         assert server.wait_for_exit() == 255
         error = "INVALID_ARGUMENT: Batching Run() input tensors must have at least one dimension"
-        assert f"{{name: default version: 1 due to error: {error}}}" in server.stdout
+        assert f"{{{{{{name: default version: 1}} due to error: {error}}}" in server.stdout
 
 
 def test_3_9_an_unload_waits_for_what_is_in_the_queue_and_leaves_no_thread(

@@ -142,6 +142,6 @@ def test_a_unix_socket_that_is_no_socket(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_console_script_is_declared() -> None:
-    declared = (pathlib.Path(__file__).parents[3] / "pyproject.toml").read_text()
+    declared = (pathlib.Path(__file__).parents[4] / "pyproject.toml").read_text()
     assert 'tfs_model_status_probe = "infra_validator.probe.command:entry"' in declared
     assert callable(command.entry)

@@ -15,8 +15,8 @@ from component_tests.fakes.saved_models import SavedModels
 from infra_validator.core import wire
 from infra_validator.embedded_server.engine import tensors
 from infra_validator.embedded_server.engine.c_api import Tensor, load_library
-from infra_validator.embedded_server.grpc.prediction_service import PredictionService
 from infra_validator.embedded_server.inference.inference import RunSettings
+from infra_validator.embedded_server.inference.prediction_service import PredictionService
 from infra_validator.embedded_server.models.servable import Servable
 from infra_validator.embedded_server.status import StatusError
 from infra_validator.protos import tensorflow_pb2

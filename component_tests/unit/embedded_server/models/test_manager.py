@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from infra_validator.core.deadline import Deadline, wait_until
-from infra_validator.embedded_server.engine.c_api import Session
+from infra_validator.embedded_server.engine.session import Session
 from infra_validator.embedded_server.models.manager import Manager, RetryPolicy
 from infra_validator.embedded_server.models.servable import Servable
 from infra_validator.embedded_server.models.state_monitor import State, StateMonitor, describe_failures
@@ -99,7 +99,7 @@ def test_a_new_version_is_loaded_before_the_old_one_is_unloaded(world: World) ->
     assert world.loads.sessions[1].closed
 
 
-def test_a_failed_new_version_keeps_the_old_one_and_is_not_tried_again_until_it_was_away(world: World) -> None:
+def test_a_failed_new_version_keeps_the_old_one_and_is_not_tried_again(world: World) -> None:
     world.aspire(1)
     world.until_state(1, State.AVAILABLE)
     world.loads.failing.add(2)
@@ -110,10 +110,80 @@ def test_a_failed_new_version_keeps_the_old_one_and_is_not_tried_again_until_it_
     world.aspire(2, 3)
     world.until_state(3, State.AVAILABLE)
     assert world.loads.asked == [1, 2, 3]
-    world.aspire(3)
+
+
+def test_a_failed_version_that_was_away_is_tried_again_where_nothing_else_serves(world: World) -> None:
+    world.loads.failing.add(2)
+    world.aspire(2)
+    world.until_state(2, State.END)
+    world.loads.failing.clear()
+    world.aspire()
     world.until(lambda: not world.manager._requested)
-    world.aspire(2, 3)
+    world.aspire(2)
     world.until_state(2, State.AVAILABLE)
+
+
+def test_what_serves_stays_whatever_becomes_of_the_version_that_failed(world: World) -> None:
+    """2.3 items 5 and 8, trap 11: its directory goes, comes back mended, and the policy changes."""
+    world.aspire(1)
+    world.until_state(1, State.AVAILABLE)
+    world.loads.failing.add(2)
+    world.aspire(2)
+    world.until_state(2, State.END)
+    world.loads.failing.clear()
+    for wanted in ((1,), (2,), (1,), (1, 2)):
+        world.aspire(*wanted)
+        world.manager.aspire(
+            "other", {5: "/other/5"}
+        )  # once this one is there, the manager has looked at the other, too
+        world.until(lambda: world.manager.is_available("other", 5))
+        world.manager.aspire("other", {})
+        world.until(lambda: not world.manager.is_available("other", 5))
+        assert (world.state(1), world.state(2)) == (State.AVAILABLE, State.END)
+    assert [version for version in world.loads.asked if version != 5] == [1, 2]
+    world.aspire(3)
+    world.until_state(1, State.END)
+    assert world.state(3) is State.AVAILABLE
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_serves_stays_when_it_is_wanted_again_while_its_successor_is_loading(world: World, fails: bool) -> None:
+    """As a reload to the policy ``specific {1}``; with a successor that loads after all, and one that fails."""
+    world.aspire(1)
+    world.until_state(1, State.AVAILABLE)
+    world.loads.blocked[2] = threading.Event()
+    world.loads.failing |= {2} if fails else set()
+    world.aspire(2)
+    world.until(lambda: 2 in world.loads.asked)
+    world.aspire(1)
+    world.loads.blocked[2].set()
+    world.until_state(2, State.END)
+    seen = world.monitor.state("m", 2)
+    assert seen is not None
+    assert seen.error is not None
+    assert seen.error.code is (Code.NOT_FOUND if fails else Code.CANCELLED)
+    if not fails:
+        assert world.loads.sessions[2].closed
+        world.until(lambda: not world.manager._requested)
+    world.manager.aspire("other", {5: "/other/5"})
+    world.until(lambda: world.manager.is_available("other", 5))
+    assert world.state(1) is State.AVAILABLE
+    assert world.loads.asked == [1, 2, 5]
+
+
+def test_a_version_serves_until_the_one_before_it_is_back(world: World) -> None:
+    """Its directory is deleted while a request still holds the one before it."""
+    world.aspire(1)
+    world.until_state(1, State.AVAILABLE)
+    held = world.manager.find("m", 1)
+    world.aspire(2)
+    world.until_state(1, State.UNLOADING)
+    world.aspire(1)
+    world.manager.find("m", 2).release()
+    held.release()
+    world.until_state(2, State.END)
+    assert world.state(1) is State.AVAILABLE
+    assert world.loads.asked == [1, 2, 1]
 
 
 def test_an_unload_waits_for_the_last_request(world: World) -> None:
@@ -186,5 +256,5 @@ def test_waiting_looks_past_earlier_lives() -> None:
     threading.Timer(0.02, lambda: monitor.publish("m", 1, State.END, StatusError(Code.ABORTED, "x"))).start()
     failed = monitor.wait_until_settled(["m"], past)
     assert describe_failures(failed, "model(s)") == (
-        "1 model(s) did not become available: {{name: m version: 1 due to error: ABORTED: x}, }"
+        "1 model(s) did not become available: {{{name: m version: 1} due to error: ABORTED: x}, }"
     )

@@ -1,0 +1,88 @@
+"""Every name of the wiring leads to a class or function of its family; so must what other packages offer by entry points."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+
+import pytest
+
+from infra_validator import wiring
+from infra_validator.core.errors import UsageError
+from infra_validator.model_server_clients.base_client import BaseModelServerClient
+from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
+
+
+@pytest.mark.parametrize("platform", wiring.PLATFORMS)
+def test_platforms(platform: str) -> None:
+    found = wiring.runner_class(platform)
+    assert issubclass(found, BaseModelServerRunner)
+    assert found.platform == platform
+    assert callable(wiring.garbage_collector(platform))
+
+
+@pytest.mark.parametrize("client", wiring.CLIENTS)
+def test_clients(client: str) -> None:
+    assert issubclass(wiring.client_class(client), BaseModelServerClient)
+
+
+@pytest.mark.parametrize("binary", wiring.SERVING_BINARIES)
+def test_serving_binaries(binary: str) -> None:
+    assert callable(wiring.serving_binaries_function(binary))
+
+
+@pytest.fixture
+def offered(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's installed package, with entry points good and bad."""
+    (tmp_path / "their_package.py").write_text(
+        "from infra_validator.model_server_runners.local_process.runner import LocalProcessRunner\n"
+        "class TheirRunner(LocalProcessRunner):\n    platform = 'theirs'\n"
+        "class NoRunner:\n    pass\n"
+        "def their_binaries(spec):\n    return []\n"
+        "NUMBER = 3\n"
+    )
+    metadata = tmp_path / "their_package-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[infra_validator.platforms]\ntheirs = their_package:TheirRunner\nbroken = their_package:NoRunner\n"
+        "[infra_validator.clients]\nbroken = their_package:their_binaries\n"
+        "[infra_validator.serving_binaries]\ntheirs = their_package:their_binaries\nbroken = their_package:NUMBER\n"
+        "[infra_validator.garbage_collectors]\nbroken = their_package:NUMBER\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("offered")
+def test_what_another_package_offers() -> None:
+    assert wiring.runner_class("theirs").platform == "theirs"
+    assert wiring.serving_binaries_function("theirs").__name__ == "their_binaries"
+
+
+@pytest.mark.usefixtures("offered")
+@pytest.mark.parametrize(
+    ("find", "kind"),
+    [
+        (wiring.runner_class, "BaseModelServerRunner"),
+        (wiring.client_class, "BaseModelServerClient"),
+        (wiring.serving_binaries_function, "function"),
+        (wiring.garbage_collector, "function"),
+    ],
+)
+def test_what_another_package_offers_by_mistake(find: Callable[[str], object], kind: str) -> None:
+    with pytest.raises(UsageError, match=f"'broken' leads to .* is no {kind}"):
+        find("broken")
+
+
+def test_a_name_that_nobody_offers() -> None:
+    with pytest.raises(KeyError, match="nothing is called 'nowhere'"):
+        wiring.runner_class("nowhere")
+
+
+def test_the_names_that_users_of_tfx_import() -> None:
+    from infra_validator.model_server_runners.kubernetes_runner import KubernetesRunner
+    from infra_validator.model_server_runners.local_docker_runner import LocalDockerRunner
+
+    assert wiring.runner_class("kubernetes") is KubernetesRunner
+    assert wiring.runner_class("local_docker") is LocalDockerRunner
+    assert issubclass(LocalDockerRunner, BaseModelServerRunner)

@@ -1,0 +1,146 @@
+"""Whether files are at the end of a validation what they were at its beginning, and the digest of a model, read meanwhile.
+
+What the operating system tells of a file (identity, size, times of change) is taken before the server starts; the content is read
+beside the start. At the end a file of which all that is the same is the same; one that was touched is read again. Times have a
+granularity: a file that was written just before the beginning is read again in any case, as git does with its index.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from infra_validator.core.errors import AttemptFailed, InfrastructureError
+from infra_validator.saved_model.digest import content_of, contents, digest_of, model_files
+
+_GRANULARITY = 2_000_000_000  # nanoseconds; the coarsest time stamps of common file systems
+
+_Stamp = tuple[int, int, int, int, int]
+
+
+class _Stopped(Exception):
+    """The content is not needed any more."""
+
+
+class Unchanged:
+    """Looks at a model and other files twice.
+
+    Args:
+      model: the SavedModel directory; empty if it is not on this machine.
+      others: what messages call another file -> its path; only regular files that exist count.
+
+    Raises:
+      InfrastructureError: the model cannot be read.
+    """
+
+    def __init__(self, model: str, others: Mapping[str, str]) -> None:
+        self._model = model
+        self._others = dict(others)
+        self._taken_at = time.time_ns()
+        self._of_model = model_files(model) if model else {}
+        self._files = self._called(self._of_model)
+        self._before = {path: _stamp(path) for path in self._files.values()}
+        self._content: dict[str, bytes] = {}
+        self._problem: InfrastructureError | AttemptFailed | None = None
+        self._moved: list[str] = []
+        self._stopping = threading.Event()
+        self._read = threading.Event()
+        self._on_read: Callable[[], None] = lambda: None
+        threading.Thread(target=self._read_all, name="digest", daemon=True).start()
+
+    def when_read(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called, in another thread or now, once everything is read."""
+        self._on_read = call
+        if self._read.is_set():
+            call()
+
+    @property
+    def read(self) -> bool:
+        """Whether everything is read."""
+        return self._read.is_set()
+
+    def close(self) -> None:
+        """Read no more."""
+        self._stopping.set()
+
+    def __enter__(self) -> Unchanged:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def digest(self) -> str:
+        """The model's digest (saved_model/digest.py). Called once everything is read.
+
+        Raises:
+          InfrastructureError: the model could not be read.
+        """
+        if self._problem is not None:
+            raise self._problem
+        return digest_of({name: self._content[path] for name, path in self._of_model.items()})
+
+    def what_changed(self) -> str:
+        """Which file is not what it was; empty if none is. May be called before everything is read, and is then a little stricter."""
+        try:
+            now = self._called(model_files(self._model) if self._model else {})
+        except (InfrastructureError, AttemptFailed) as error:
+            return f"{self._model or 'a file'}: {error.detail}"
+        for name in sorted(self._files.keys() ^ now.keys()):
+            return f"{name} {'is gone' if name in self._files else 'is new'}"
+        for name, path in now.items():
+            if path in self._moved or self._is_another(path):
+                return f"{name} has another content"
+        return ""
+
+    def _is_another(self, path: str) -> bool:
+        before = self._before[path]
+        if _stamp(path) == before and self._taken_at - max(before[3:]) > _GRANULARITY:
+            return False
+        known = self._content.get(path)
+        if known is None:  # never read: its stamp is all that is known of it
+            return _stamp(path) != before
+        try:
+            return content_of(path) != known
+        except (InfrastructureError, AttemptFailed):
+            return True
+
+    def _called(self, of_model: Mapping[str, str]) -> dict[str, str]:
+        """What messages call each file -> its path."""
+        files = {f"{self._model}/{name}": path for name, path in of_model.items()}
+        return files | {f"{name} ({path})": path for name, path in self._others.items() if os.path.isfile(path)}
+
+    def _read_all(self) -> None:
+        try:
+            self._content = contents({path: path for path in self._files.values()}, self._read_one)
+        except (InfrastructureError, AttemptFailed) as error:
+            self._problem = error
+        except _Stopped:
+            return
+        finally:
+            self._read.set()
+            self._on_read()
+
+    def _read_one(self, path: str) -> bytes:
+        content = content_of(path, self._go_on)
+        if _stamp(path) != self._before[path]:
+            self._moved.append(path)  # nobody knows which of its contents the server read
+        return content
+
+    def _go_on(self) -> None:
+        if self._stopping.is_set():
+            raise _Stopped()
+
+
+def _stamp(path: str) -> _Stamp:
+    """What tells one content of a file from another without reading it; zeros if there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening has network file systems ask their server
+        try:
+            found = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return (0, 0, 0, 0, 0)
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
