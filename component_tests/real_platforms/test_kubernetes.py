@@ -161,7 +161,11 @@ NEVER_RAN: dict[str, tuple[Json, ReasonCode, str]] = {
         "Unschedulable",
     ),
     "no such volume": (
-        {"volumes": [{"name": "v", "secret": {"secretName": "gone"}}], "mount_grace_seconds": 2},
+        {
+            "volumes": [{"name": "v", "secret": {"secretName": "gone"}}],
+            "volume_mounts": [{"name": "v", "mountPath": "/v"}],  # a volume that nothing mounts is never set up
+            "mount_grace_seconds": 2,
+        },
         ReasonCode.VOLUME_NOT_MOUNTED,
         "FailedMount",
     ),

@@ -57,7 +57,11 @@ NEVER_RAN: dict[str, tuple[dict[str, Any], ReasonCode, str]] = {
         "StartError",
     ),
     "FailedMount": (
-        {"volumes": [{"name": "v", "secret": {"secretName": "gone"}}], "mount_grace_seconds": 0.2},
+        {
+            "volumes": [{"name": "v", "secret": {"secretName": "gone"}}],
+            "volume_mounts": [{"name": "v", "mountPath": "/v"}],
+            "mount_grace_seconds": 0.2,
+        },
         ReasonCode.VOLUME_NOT_MOUNTED,
         'FailedMount: MountVolume.SetUp failed for volume "v" : secret "gone" not found',
     ),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import http.client
 import json
 import pathlib
 import socket
@@ -75,9 +76,21 @@ ASSUMED = {
         "portforward over WebSocket has a data and an error channel for each port, each opened by the port's number.",
         "kubelet pkg/kubelet/server/portforward",
     ),
-    "test_streams_need_get_before_1_35_and_create_since": (
-        "WebSocket exec and port-forward are authorized as get before 1.35 and as create since.",
-        "Kubernetes 1.35 release notes (AuthorizePodWebsocketUpgradeCreatePermission)",
+    "test_streams_need_get_and_since_1_35_create_besides": (
+        "WebSocket exec and port-forward are authorized as get, and from 1.35 on as create besides, refused with an empty reason.",
+        "Kubernetes 1.35 release notes, kubernetes#134577 (AuthorizePodWebsocketUpgradeCreatePermission)",
+    ),
+    "test_streams_take_no_media_type_but_any": (
+        "The node's streaming routes declare no media type: an Accept header that does not hold */* is answered 406.",
+        "seen on 1.36 with exec v4, v5 and port-forward, ExtendWebSocketsToKubelet on and off",
+    ),
+    "test_media_types_are_negotiated": (
+        "An Accept header without JSON is answered 406, a body of an unknown type 415, a verb that a path lacks 405.",
+        "kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources",
+    ),
+    "test_a_volume_that_no_container_mounts_is_never_set_up": (
+        "The node sets up the volumes that a container mounts; another one may name what is not there.",
+        "kubelet pkg/kubelet/volumemanager/populator; seen on 1.36",
     ),
     "test_what_is_not_granted_is_403_in_known_words": (
         "RBAC refuses with 403 and names user, verb, resource and namespace.",
@@ -379,27 +392,74 @@ def _open(address: str, port: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("minor", "verb", "other"), [(34, "get", "create"), (35, "create", "get")])
-def test_streams_need_get_before_1_35_and_create_since(
-    cluster: FakeCluster, tmp_path: pathlib.Path, minor: int, verb: str, other: str
+FORWARD = "/api/v1/namespaces/default/pods/{}/portforward"
+
+
+def refused_stream(api: KubernetesApi, pod_name: str) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        api.websocket(FORWARD.format(pod_name), "ports=1", ("v4.channel.k8s.io",), Deadline.after(20), "forward")
+    return caught.value
+
+
+@pytest.mark.parametrize("minor", [34, 35])
+def test_streams_need_get_and_since_1_35_create_besides(
+    cluster: FakeCluster, tmp_path: pathlib.Path, minor: int
 ) -> None:
     cluster.minor = minor
-    for granted, works in ((verb, True), (other, False)):
-        cluster.accounts["t"] = Account(
-            "me", [{"apiGroups": [""], "resources": ["pods/portforward"], "verbs": [granted]}]
-        )
+    for verbs in (["get"], ["create"], ["get", "create"]):
+        cluster.accounts["t"] = Account("me", [{"apiGroups": [""], "resources": ["pods/portforward"], "verbs": verbs}])
         config = KubernetesConfig(kubeconfig=cluster.kubeconfig(tmp_path, token="t"))
         api = connect(config, Surroundings.here(), Deadline.after(30))
-        with pytest.raises(ApiError) as caught:
-            api.websocket(
-                "/api/v1/namespaces/default/pods/nobody/portforward",
-                "ports=1",
-                ("v4.channel.k8s.io",),
-                Deadline.after(20),
-                "forward",
-            )
-        assert caught.value.status == (404 if works else 403)
+        error = refused_stream(api, "nobody")
+        works = "get" in verbs and (minor < 35 or "create" in verbs)
+        assert error.status == (404 if works else 403)
+        if not works:
+            assert 'resource "pods/portforward"' in error.message
         api.close()
+
+
+def test_streams_take_no_media_type_but_any(cluster: FakeCluster, core: Any) -> None:
+    core.create_namespaced_pod("default", pod())
+    phase(core, "Running")
+    for accept, status in (
+        ("application/json", 406),
+        ("text/plain", 406),
+        ("application/json, */*", 101),
+        ("*/*", 101),
+    ):
+        connection = http.client.HTTPConnection(cluster.url.removeprefix("http://"), timeout=20)
+        headers = {
+            "Authorization": "Bearer admin-token",
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+            "Sec-WebSocket-Protocol": "v4.channel.k8s.io",
+            "Accept": accept,
+        }
+        connection.request("GET", f"{FORWARD.format('p')}?ports=28500", headers=headers)
+        assert connection.getresponse().status == status, accept
+        connection.close()
+
+
+def test_media_types_are_negotiated(cluster: FakeCluster) -> None:
+    path = "/api/v1/namespaces/default/pods"
+    for method, headers, status in (
+        ("GET", {"Accept": "text/html"}, 406),
+        ("GET", {"Accept": "application/vnd.kubernetes.protobuf, application/json;q=0.5"}, 200),
+        ("POST", {"Content-Type": "text/plain"}, 415),
+        ("PUT", {"Content-Type": "application/json"}, 405),
+    ):
+        connection = http.client.HTTPConnection(cluster.url.removeprefix("http://"), timeout=20)
+        connection.request(method, path, body=b"{}", headers={"Authorization": "Bearer admin-token", **headers})
+        assert connection.getresponse().status == status, (method, headers)
+        connection.close()
+
+
+def test_a_volume_that_no_container_mounts_is_never_set_up(core: Any) -> None:
+    secret = kubernetes.client.V1SecretVolumeSource(secret_name="gone")
+    core.create_namespaced_pod("default", pod(volumes=[kubernetes.client.V1Volume(name="v", secret=secret)]))
+    assert phase(core, "Running")
 
 
 def test_what_is_not_granted_is_403_in_known_words(cluster: FakeCluster, tmp_path: pathlib.Path) -> None:

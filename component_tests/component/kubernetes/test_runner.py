@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,10 +26,11 @@ from component_tests.fakes.saved_models import SavedModels
 from infra_validator import validate
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import InfrastructureError, SpecError
-from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.states import Life
 from infra_validator.model_server_clients.base_client import JobGone
 from infra_validator.model_server_clients.tensorflow_serving import TensorFlowServingClient
+from infra_validator.model_server_runners.base_runner import failure_of
 from infra_validator.model_server_runners.kubernetes.identity import Surroundings
 from infra_validator.model_server_runners.kubernetes.leftovers import collect_garbage
 from infra_validator.model_server_runners.kubernetes.rights import rights_for, role
@@ -121,6 +123,7 @@ def test_upload_has_a_limit(jobs: Jobs) -> None:
     failure = jobs.refusal(model={"upload": {"max_size": "1k"}})
     assert failure.reason is ReasonCode.MODEL_NOT_DELIVERED
     assert "upload.max_size (1k)" in failure.detail
+    assert not failure.heals
     assert jobs.cluster.pods() == []
 
 
@@ -265,6 +268,54 @@ def test_a_port_forward_that_is_forbidden_is_not_the_models_fault(jobs: Jobs) ->
     with pytest.raises(JobGone) as caught:
         answered(runner)
     assert caught.value.seen.reason is ReasonCode.KUBERNETES_FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(400, "pod does not exist"), (404, "not found"), (406, "406: Not Acceptable"), (422, "Invalid")],
+)
+def test_a_port_forward_that_is_refused_ends_the_wait_at_once(jobs: Jobs, status: int, words: str) -> None:
+    jobs.cluster.faults.append(Fault("GET", "/portforward", status, 99, words, "Refused"))
+    runner = jobs.running("good")
+    with pytest.raises(JobGone) as caught:
+        answered(runner)
+    assert caught.value.seen.reason is ReasonCode.SERVER_NOT_REACHABLE
+    assert words in caught.value.seen.detail
+    assert caught.value.seen.heals is False
+    assert failure_of(caught.value.seen).reason.blames is Blames.INFRASTRUCTURE
+
+
+def test_a_port_forward_is_opened_anew_while_the_node_restarts(jobs: Jobs) -> None:
+    runner = jobs.running("good")
+    answered(runner)
+    words = "error dialing backend: dial tcp 10.0.0.1:10250: connect: connection refused"
+    faults = [Fault("GET", "/portforward", 500, 2, words), Fault("GET", "/portforward", 0, 1)]
+    jobs.cluster.faults.extend(faults)
+    forward = runner._forward
+    assert forward is not None
+    for held in list(forward._sockets):
+        with contextlib.suppress(OSError):
+            held.shutdown(2)
+    answered(runner)
+    assert [fault.times for fault in faults] == [0, 0]
+
+
+def test_who_waits_for_a_closed_port_hears_of_the_pods_end_at_once(jobs: Jobs) -> None:
+    """A status call that is under way does not have to run into its own limit."""
+    runner = jobs.running("late", endpoint="port_forward")
+    host, _, port = runner.GetEndpoint().rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=SECONDS) as waiting:
+        jobs.cluster.kill_container(runner.pod_name, "model-server", signal.SIGSEGV)
+        assert waiting.recv(1) == b""
+    assert jobs.failure(runner).reason is ReasonCode.SERVER_KILLED
+
+
+def test_an_upload_that_is_refused_did_not_deliver_the_model(jobs: Jobs) -> None:
+    jobs.cluster.faults.append(Fault("GET", "/exec", 406, 99, "406: Not Acceptable", "NotAcceptable"))
+    failure = jobs.refusal(model={"upload": {}})
+    assert failure.reason is ReasonCode.MODEL_NOT_DELIVERED
+    assert "406" in failure.detail
+    assert not failure.heals
 
 
 def test_an_address_that_does_not_answer_is_not_the_models_fault(jobs: Jobs) -> None:
@@ -543,6 +594,37 @@ def test_a_missing_right_is_named_before_anything_is_made(jobs: Jobs, incomplete
     assert "The verb delete on pods in the namespace default" in failure.detail
     assert "kind: Role" in failure.next_step
     assert jobs.cluster.pods() == []
+
+
+def without_create(resource: str) -> list[Json]:
+    rules = role("default", rights_for(uploads=True, forwards=True))["rules"]
+    return [{**rule, "verbs": ["get"]} if rule["resources"] == [resource] else rule for rule in rules]
+
+
+@pytest.mark.parametrize("resource", ["pods/exec", "pods/portforward"])
+def test_get_without_create_is_enough_before_1_35_only(jobs: Jobs, resource: str) -> None:
+    account(jobs, without_create(resource))
+    failure = jobs.refusal(model={"upload": {}})
+    assert failure.reason is ReasonCode.KUBERNETES_FORBIDDEN
+    assert f"The verb create on {resource} in the namespace default is not granted" in failure.detail
+    assert jobs.cluster.pods() == []
+    jobs.cluster.minor = 34
+    answered(jobs.running(model={"upload": {}}))
+
+
+@pytest.mark.parametrize("resource", ["pods/exec", "pods/portforward"])
+def test_a_refusal_without_a_reason_names_the_right(jobs: Jobs, resource: str) -> None:
+    account(jobs, without_create(resource))
+    jobs.cluster.faults.append(Fault("POST", "selfsubjectrulesreviews", status=404))
+    seen: Any = None
+    try:
+        answered(jobs.running(model={"upload": {}}))
+    except JobGone as gone:
+        seen = gone.seen
+    except InfrastructureError as error:
+        seen = error
+    assert seen.reason is ReasonCode.KUBERNETES_FORBIDDEN
+    assert f'cannot create resource "{resource}"' in seen.detail
 
 
 def test_rights_that_are_only_seen_one_by_one_are_enough(jobs: Jobs) -> None:

@@ -267,9 +267,13 @@ class PodProcess(threading.Thread):
         self.tell(change)
 
     def _mount(self) -> None:
-        """Make the volumes; a missing one is told in events, tried again, and keeps the pod waiting."""
+        """Make the volumes that a container mounts; a missing one is told in events, tried again, and keeps the pod waiting."""
         made: dict[str, pathlib.Path] = {}
+        containers = [*(self.spec.get("initContainers") or ()), *self.spec["containers"]]
+        mounted = {mount["name"] for container in containers for mount in container.get("volumeMounts") or ()}
         for volume in self.spec.get("volumes") or ():
+            if volume["name"] not in mounted:
+                continue
             told = False
             while True:
                 problem, path = self._volume(volume)
@@ -280,7 +284,7 @@ class PodProcess(threading.Thread):
                     self.event("FailedMount", f'MountVolume.SetUp failed for volume "{volume["name"]}" : {problem}')
                     told = True
                 self.pause(0.05)
-        for container in [*(self.spec.get("initContainers") or ()), *self.spec["containers"]]:
+        for container in containers:
             root = self.directory / "root" / container["name"]
             running = RunningContainer(container["name"], root, self.directory / f"{container['name']}.log")
             root.mkdir(parents=True)

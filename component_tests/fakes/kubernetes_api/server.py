@@ -29,6 +29,14 @@ Json = dict[str, Any]
 _TLS = pathlib.Path(__file__).parent / "tls"
 _NAMESPACED = re.compile(r"^/api/v1/namespaces/([^/]+)/([a-z]+)(?:/([^/]+))?(?:/([a-z]+))?$")
 _REVIEWS = "/apis/authorization.k8s.io/v1/"
+_VERBS = {"GET": "get", "POST": "create", "DELETE": "delete"}
+_ANSWERED = {"application/json", "application/*", "*/*"}
+_PATCHES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+)
 KINDS = {"pods": "Pod", "events": "Event", "persistentvolumeclaims": "PersistentVolumeClaim"}
 
 
@@ -86,6 +94,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self._answer()
 
+    def do_PUT(self) -> None:
+        self._answer()
+
+    def do_PATCH(self) -> None:
+        self._answer()
+
     # ---------------------------------------------------------------- one request
 
     def _answer(self) -> None:
@@ -121,6 +135,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         address = urllib.parse.urlsplit(self.path)
         query = urllib.parse.parse_qs(address.query, keep_blank_values=True)
         account = self._who()
+        self._check_media_types(address.path)
+        if address.path == "/version" and self.command == "GET":
+            version = {"major": "1", "minor": str(self.cluster.minor), "gitVersion": f"v1.{self.cluster.minor}.0"}
+            self._send_object(200, version)
+            return
         if address.path.startswith(_REVIEWS):
             self._send_object(
                 201, authorization.review(self.cluster, account, address.path[len(_REVIEWS) :], json.loads(body))
@@ -144,6 +163,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         self._one(account, namespace, resource, name, subresource, query, body, fault)
 
+    def _check_media_types(self, path: str) -> None:
+        """As the API server's content negotiation: what it cannot answer with is 406, what it cannot read is 415."""
+        accepted = _media_types(self.headers.get("Accept") or "*/*")
+        if not accepted & _ANSWERED and not path.endswith(("/exec", "/portforward", "/attach")):
+            words = f"only the following media types are accepted: {', '.join(sorted(_ANSWERED - {'*/*', 'application/*'}))}"
+            raise Refused(406, "NotAcceptable", words)
+        sent = (self.headers.get("Content-Type") or "").partition(";")[0].strip()
+        known = _PATCHES if self.command == "PATCH" else ("", "application/json")
+        if self.command in ("POST", "PUT", "PATCH") and not self.headers.get("Upgrade") and sent not in known:
+            words = (
+                f"the body of the request was in an unknown format - accepted media types include: {', '.join(known)}"
+            )
+            raise Refused(415, "UnsupportedMediaType", words)
+
     def _one(
         self,
         account: Account,
@@ -158,7 +191,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if subresource in ("exec", "portforward"):
             self._stream(account, namespace, name, subresource, query)
             return
-        verb = {"GET": "get", "POST": "create", "DELETE": "delete"}[self.command]
+        if (
+            self.command not in _VERBS
+            or (subresource and self.command != "GET")
+            or bool(name) is (self.command == "POST")
+        ):
+            raise Refused(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        verb = _VERBS[self.command]
         whole = f"{resource}/{subresource}" if subresource else resource
         authorization.check(account, verb, whole, namespace, name)
         if self.command == "POST":
@@ -365,13 +404,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
     # ---------------------------------------------------------------- exec and port-forward
 
     def _stream(self, account: Account, namespace: str, name: str, kind: str, query: dict[str, list[str]]) -> None:
-        # Asked for with GET (WebSocket); since 1.35 authorized as create, as a POST always was.
-        verb = "create" if self.cluster.minor >= 35 else "get"
-        authorization.check(account, verb, f"pods/{kind}", namespace, name)
+        # A WebSocket is asked for with GET. Since 1.35 the right to create is asked for besides, in words that give no reason.
+        authorization.check(account, "get" if self.command == "GET" else "create", f"pods/{kind}", namespace, name)
+        compound = self.command == "GET" and self.cluster.minor >= 35
+        if compound and not authorization.allowed(account, "create", f"pods/{kind}", name):
+            raise Refused(403, "Forbidden", f'pods "{name}" is forbidden: ', {"name": name, "kind": "pods"})
         pod = self._found("pods", namespace, name)
         key = self.headers.get("Sec-WebSocket-Key")
         if "websocket" not in (self.headers.get("Upgrade") or "").lower() or not key:
-            raise Refused(400, "BadRequest", "unable to upgrade: not a WebSocket request")
+            raise Refused(400, "BadRequest", "Upgrade request required")
+        if (
+            self.headers.get("Sec-WebSocket-Version") != "13"
+            or "upgrade" not in self.headers.get("Connection", "").lower()
+        ):
+            raise Refused(
+                400, "BadRequest", "websocket: unsupported version: 13 not found in 'Sec-Websocket-Version' header"
+            )
         offered = [one.strip() for one in (self.headers.get("Sec-WebSocket-Protocol") or "").split(",") if one.strip()]
         known: tuple[str, ...] = streams.EXEC_PROTOCOLS if kind == "exec" else streams.FORWARD_PROTOCOLS
         if kind == "exec" and self.cluster.minor < 30:
@@ -380,6 +428,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not protocol:
             raise Refused(403, "Forbidden", "unable to upgrade: unable to negotiate protocol")
         streams.check(self.cluster, pod, kind, query)
+        if "*/*" not in _media_types(self.headers.get("Accept") or "*/*"):
+            # The node's streaming routes declare no media type: only "anything" is acceptable.
+            self.send_answer(406, b"406: Not Acceptable\n\nAvailable representations: ", {"Content-Type": "text/plain"})
+            return
         self.send_response(101, "Switching Protocols")
         self.send_header("Upgrade", "websocket")
         self.send_header("Connection", "Upgrade")
@@ -394,6 +446,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             streams.run_exec(process, query, frames, protocol)
         else:
             streams.run_forward(process, int(query["ports"][0]), frames, self.connection)
+
+
+def _media_types(header: str) -> set[str]:
+    return {part.partition(";")[0].strip().lower() for part in header.split(",")}
 
 
 class _Chunks:

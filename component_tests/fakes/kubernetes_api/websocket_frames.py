@@ -36,12 +36,13 @@ class Frames:
                 (length,) = struct.unpack(">H", self._reader.read(2))
             elif length == 127:
                 (length,) = struct.unpack(">Q", self._reader.read(8))
-            mask = self._reader.read(4) if head[1] & 0x80 else b""
+            if not head[1] & 0x80 or head[0] & 0x70:
+                return CLOSE, b""  # a client's frame that is not masked, or uses an extension, ends the connection
+            mask = self._reader.read(4)
             payload = self._reader.read(length)
             if len(payload) < length:
                 return CLOSE, b""
-            if mask:
-                payload = _masked(payload, mask)
+            payload = _masked(payload, mask)
             if opcode == PING:
                 self.send(payload, PONG)
                 continue

@@ -37,7 +37,7 @@ class FollowingApi(Protocol):
     ) -> contextlib.AbstractContextManager[Stream]: ...
 
 
-class LogNews:
+class LogFollower:
     """The log of one running container, from now to ``close``. That it cannot be followed is no error: then there is no news.
 
     Args:

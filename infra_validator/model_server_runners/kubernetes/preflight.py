@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.model_server_runners.kubernetes.api.errors import ApiError
+from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable
 from infra_validator.model_server_runners.kubernetes.identity import (
     Surroundings,
     confirms,
@@ -78,7 +79,10 @@ def check_rights(
             raise
         _LOG.info("Our rights cannot be reviewed (%s); what is forbidden will be seen when it is tried.", error)
         return
-    lacking = missing(status.get("resourceRules") or (), rights)
+    rules = status.get("resourceRules") or ()
+    lacking = missing(rules, rights)
+    if any(verb == "create" and "/" in resource for verb, resource in lacking):
+        lacking = missing(rules, rights, _minor_version(api, deadline))
     if lacking and status.get("incomplete"):
         lacking = [one for one in lacking if not _allowed(api, namespace, *one, deadline)]
     if lacking:
@@ -89,6 +93,16 @@ def check_rights(
             f"The verb {verb} on {resource} in the namespace {namespace} is not granted{more}.",
             next_step=f"{ReasonCode.KUBERNETES_FORBIDDEN.next_step} It is:\n{role_yaml(config, namespace)}",
         )
+
+
+def _minor_version(api: CallingApi, deadline: Deadline) -> int | None:
+    """The cluster's minor version; None where it is not told. Clouds write ``30+``."""
+    try:
+        told = str(api.call("GET", "/version", deadline, "get the version").get("minor") or "")
+    except (ApiError, ApiUnreachable):
+        return None
+    digits = re.match(r"\d+", told)
+    return int(digits[0]) if digits else None
 
 
 def _allowed(api: CallingApi, namespace: str, verb: str, resource: str, deadline: Deadline) -> bool:

@@ -1,7 +1,7 @@
 """Which rights a spec needs in its namespace, as a Role, and whether the caller has them. Pure.
 
-WebSocket ``exec`` and ``portforward`` are asked for with the verb ``get`` by clusters before 1.35 and with ``create`` since
-(the Kubernetes documentation, "Authorization"), so the Role has both and either is taken for enough by the preflight.
+WebSocket ``exec`` and ``portforward`` are authorized as ``get``; from 1.35 on as ``create`` besides (the feature gate
+AuthorizePodWebsocketUpgradeCreatePermission), so the Role has both, and the preflight asks for what the cluster's version needs.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ import yaml
 
 from infra_validator.specs import KubernetesConfig
 
+_COMPOUND = 35  # the minor version from which on a WebSocket needs two verbs
+
 
 @dataclasses.dataclass(frozen=True)
 class Right:
     """A verb on a resource, and what it is for.
 
     Attributes:
-      verbs: the verbs; with ``any_of`` one of them is enough.
+      verbs: the verbs; all of them are in the Role.
+      create_since: the minor version of Kubernetes from which on the verb ``create`` is needed; 0: always.
       needed: whether nothing works without it; the rest makes messages better or finds the own pod.
     """
 
     resource: str
     verbs: tuple[str, ...]
     purpose: str
-    any_of: bool = False
+    create_since: int = 0
     needed: bool = True
 
 
@@ -45,9 +48,9 @@ def rights_for(*, uploads: bool, forwards: bool) -> tuple[Right, ...]:
         Right("persistentvolumeclaims", ("get",), "whether its claim can be mounted", needed=False),
     ]
     if uploads:
-        rights.append(Right("pods/exec", ("create", "get"), "the model's upload", any_of=True))
+        rights.append(Right("pods/exec", ("create", "get"), "the model's upload", _COMPOUND))
     if forwards:
-        rights.append(Right("pods/portforward", ("create", "get"), "the way to the server", any_of=True))
+        rights.append(Right("pods/portforward", ("create", "get"), "the way to the server", _COMPOUND))
     return tuple(rights)
 
 
@@ -95,17 +98,24 @@ def role_yaml(config: KubernetesConfig, namespace: str = "", account: str = "") 
     return yaml.safe_dump_all(objects, sort_keys=False, default_flow_style=None, width=120)
 
 
-def missing(rules: Sequence[Mapping[str, Any]], rights: Sequence[Right]) -> list[tuple[str, str]]:
-    """(verb, resource) of every *needed* right that ``rules`` (of a SelfSubjectRulesReview) do not grant."""
-    lacking: list[tuple[str, str]] = []
-    for right in rights:
-        if not right.needed:
-            continue
-        absent = [verb for verb in right.verbs if not _granted(rules, verb, right.resource)]
-        if right.any_of and len(absent) < len(right.verbs):
-            continue
-        lacking.extend((verb, right.resource) for verb in (absent[:1] if right.any_of else absent))
-    return lacking
+def missing(
+    rules: Sequence[Mapping[str, Any]], rights: Sequence[Right], minor: int | None = None
+) -> list[tuple[str, str]]:
+    """(verb, resource) of every *needed* right that ``rules`` (of a SelfSubjectRulesReview) do not grant.
+
+    Args:
+      rules: the ``resourceRules``.
+      rights: what is needed.
+      minor: the cluster's minor version; None: not known, so what any version needs counts.
+    """
+    return [
+        (verb, right.resource)
+        for right in rights
+        if right.needed
+        for verb in right.verbs
+        if not _granted(rules, verb, right.resource)
+        and not (verb == "create" and minor is not None and minor < right.create_since)
+    ]
 
 
 def _granted(rules: Sequence[Mapping[str, Any]], verb: str, resource: str) -> bool:

@@ -21,12 +21,22 @@ from infra_validator.core.states import JobState, Life, Observation
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner, failure_of
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog
 from infra_validator.model_server_runners.kubernetes.api import client as kubernetes_api
-from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable, meaning_of
+from infra_validator.model_server_runners.kubernetes.api.errors import (
+    ApiError,
+    ApiUnreachable,
+    meaning_for_stream,
+    meaning_of,
+)
+from infra_validator.model_server_runners.kubernetes.api.stream import WebSocket
 from infra_validator.model_server_runners.kubernetes.causes import SERVER_CONTAINER, UPLOAD_CONTAINER, Judge, is_running
 from infra_validator.model_server_runners.kubernetes.connection import upload as kubernetes_upload
-from infra_validator.model_server_runners.kubernetes.connection.backoff import Knocking
+from infra_validator.model_server_runners.kubernetes.connection.backoff import Backoff
 from infra_validator.model_server_runners.kubernetes.connection.endpoint import choose_endpoint
-from infra_validator.model_server_runners.kubernetes.connection.port_forward import PROTOCOLS, PortForward
+from infra_validator.model_server_runners.kubernetes.connection.port_forward import (
+    PROTOCOLS,
+    PortForward,
+    Problem,
+)
 from infra_validator.model_server_runners.kubernetes.identity import (
     Surroundings,
     choose_namespace,
@@ -36,7 +46,7 @@ from infra_validator.model_server_runners.kubernetes.identity import (
     who_for_people,
 )
 from infra_validator.model_server_runners.kubernetes.leftovers import delete_pod, undo_command
-from infra_validator.model_server_runners.kubernetes.log_follower import LogNews
+from infra_validator.model_server_runners.kubernetes.log_follower import LogFollower
 from infra_validator.model_server_runners.kubernetes.logs import read_logs
 from infra_validator.model_server_runners.kubernetes.pod.manifest import (
     LABEL_RUN,
@@ -45,7 +55,13 @@ from infra_validator.model_server_runners.kubernetes.pod.manifest import (
     build_pod,
     check_created,
 )
-from infra_validator.model_server_runners.kubernetes.pod.model_source import Delivery, choose, make_delivery
+from infra_validator.model_server_runners.kubernetes.pod.model_source import (
+    RECEIVING_DIRECTORY,
+    UPLOAD_MARKER,
+    Delivery,
+    choose,
+    make_delivery,
+)
 from infra_validator.model_server_runners.kubernetes.preflight import check_rights, find_own_pod, node_for_claim
 from infra_validator.model_server_runners.kubernetes.rights import may_forward, rights_for, role_yaml
 from infra_validator.model_server_runners.kubernetes.watch import PodWatcher
@@ -84,7 +100,7 @@ class KubernetesRunner(BaseModelServerRunner):
         self._uploading: threading.Thread | None = None
         self._watcher: PodWatcher | None = None
         self._forward: PortForward | None = None
-        self._log_news: LogNews | None = None
+        self._log_follower: LogFollower | None = None
         self._endpoint = ""
 
     # ---------------------------------------------------------------- what the base class calls
@@ -122,9 +138,14 @@ class KubernetesRunner(BaseModelServerRunner):
         if self.api is None or self._watcher is None:
             return ""
         runs = self._look().life is Life.RUNNING
-        if runs and self._log_news is not None and self._log_news.follows and self._log_news.spoke_at is not None:
+        if (
+            runs
+            and self._log_follower is not None
+            and self._log_follower.follows
+            and self._log_follower.spoke_at is not None
+        ):
             return (
-                self._log_news.tail
+                self._log_follower.tail
             )  # of a server that ended, the API server is asked once more: no word may be missing
         events = [] if runs else self._watcher.events
         return read_logs(self.api, self._watcher.pod, events, Deadline.after(_LOG_SECONDS))
@@ -173,6 +194,7 @@ class KubernetesRunner(BaseModelServerRunner):
                     ReasonCode.MODEL_NOT_DELIVERED,
                     f"The model has {archive.model_bytes} bytes, more than kubernetes.model.upload.max_size "
                     f"({way.upload.max_size}).",
+                    heals=False,
                     next_step="Raise the limit, or name another way for the model in kubernetes.model.",
                 )
         delivery = make_delivery(way, model, self.plan.image, self._archive.model_bytes if self._archive else 0)
@@ -285,7 +307,8 @@ class KubernetesRunner(BaseModelServerRunner):
         assert self._watcher is not None
         deadline = Deadline.after(self.config.start_timeout_seconds)
         path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pod_name}/exec"
-        query = f"{kubernetes_upload.exec_query()}&{kubernetes_upload.receive_command(self._archive.length)}"
+        target, marker = f"{RECEIVING_DIRECTORY}/model", f"{RECEIVING_DIRECTORY}/{UPLOAD_MARKER}"
+        query = kubernetes_upload.exec_query(self._archive.length, target, marker)
         try:
             stream = self.api.websocket(
                 path, query, kubernetes_upload.PROTOCOLS, deadline, f"exec in pod {self.pod_name}"
@@ -296,16 +319,16 @@ class KubernetesRunner(BaseModelServerRunner):
                 stream.shutdown()
             rate = self._archive.model_bytes / 2**20 / max(seconds, 0.001)
             self.on_progress(f"Kubernetes: the model is there ({seconds:.1f} s, {rate:.0f} MiB/s).")
-        except (ApiError, ApiUnreachable) as error:
-            self._end_for(error)
-        except InfrastructureError as error:
-            self._watcher.end(Observation.gone(error.reason, error.detail))
+        except (ApiError, ApiUnreachable, InfrastructureError) as error:
+            self._end_for(error, ReasonCode.MODEL_NOT_DELIVERED)
 
-    def _end_for(self, error: ApiError | ApiUnreachable) -> None:
-        """The API server does not let us go on: no fault of the model."""
-        if self._watcher is not None:
-            refusal = meaning_of(error, role_yaml(self.config, self.namespace))
-            self._watcher.end(Observation.gone(refusal.reason, refusal.detail))
+    def _end_for(self, problem: Problem, otherwise: ReasonCode) -> None:
+        """There is no way to the pod: no fault of the model. Unless the pod has ended meanwhile: then that is the cause."""
+        assert self._watcher is not None
+        with contextlib.suppress(ApiError, ApiUnreachable, InfrastructureError):
+            self._watcher.look_again()
+        refusal = meaning_for_stream(problem, otherwise, role_yaml(self.config, self.namespace))
+        self._watcher.end(Observation.gone(refusal.reason, refusal.detail, heals=refusal.heals))
 
     def _check_wanted(self) -> None:
         self.interruption.check()
@@ -327,18 +350,25 @@ class KubernetesRunner(BaseModelServerRunner):
             wait_until(told, Deadline.after(_ADDRESS_SECONDS), news=self.news)
 
     def _open_forward(self, port: int) -> str:
-        api = self.api
+        api, watcher = self.api, self._watcher
         assert api is not None
+        assert watcher is not None
         pod_path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pod_name}"
         path = f"{pod_path}/portforward"
         what = f"port-forward to pod {self.pod_name}"
 
-        def open_stream() -> Any:
+        def open_stream() -> WebSocket:
             return api.websocket(path, f"ports={port}", PROTOCOLS, Deadline.after(_LOG_SECONDS), what)
 
-        self._log_news = log_news = LogNews(api, pod_path, SERVER_CONTAINER, f"follow the log of pod {self.pod_name}")
-        self.register_cleanup("let the log go", lambda _: log_news.close())
-        self._forward = forward = PortForward(open_stream, self._end_for, Knocking(log_news))
+        self._log_follower = log_follower = LogFollower(
+            api, pod_path, SERVER_CONTAINER, f"follow the log of pod {self.pod_name}"
+        )
+        self.register_cleanup("let the log go", lambda _: log_follower.close())
+
+        def lost(problem: Problem) -> None:
+            self._end_for(problem, ReasonCode.SERVER_NOT_REACHABLE)
+
+        self._forward = forward = PortForward(open_stream, lost, Backoff(log_follower), watcher.lives)
         self.register_cleanup("close the port-forward", lambda _: forward.close())
         return forward.endpoint
 

@@ -119,6 +119,18 @@ class PodWatcher:
             self._final = self._final or seen
         self._news.announce()
 
+    def lives(self) -> bool:
+        """Whether the pod is not gone, as far as is known."""
+        return self.observe().life is not Life.GONE
+
+    def look_again(self) -> None:
+        """Ask for the pod once more: its end may be known to the API server and not yet to the watch.
+
+        Raises:
+          ApiError, ApiUnreachable: it cannot be asked.
+        """
+        self._take_listed(self._listed())
+
     def close(self) -> None:
         """Stop following. May be called twice."""
         self._closed.set()
@@ -175,10 +187,16 @@ class PodWatcher:
 
     def _list_pod(self) -> None:
         """What happened while nobody watched."""
+        listed = self._listed()
+        self._version = str(listed["metadata"]["resourceVersion"])
+        self._take_listed(listed)
+
+    def _listed(self) -> dict[str, Any]:
         query = {"fieldSelector": f"metadata.name={self._name}"}
         deadline = Deadline.after(_LIST_SECONDS, self._clock)
-        listed = self._api.call("GET", self._pods, deadline, f"list pods in {self._namespace}", query=query)
-        self._version = str(listed["metadata"]["resourceVersion"])
+        return self._api.call("GET", self._pods, deadline, f"list pods in {self._namespace}", query=query)
+
+    def _take_listed(self, listed: Mapping[str, Any]) -> None:
         mine = [pod for pod in listed.get("items") or () if pod["metadata"]["uid"] == self._uid]
         if mine:
             self._see(mine[0])

@@ -28,14 +28,16 @@ from infra_validator.model_server_runners.kubernetes.api.errors import (
     ApiUnreachable,
     error_of,
     innermost,
+    with_reason,
 )
-from infra_validator.model_server_runners.kubernetes.api.stream import JsonStream
+from infra_validator.model_server_runners.kubernetes.api.stream import JsonStream, WebSocket
 from infra_validator.model_server_runners.kubernetes.identity import Surroundings
 from infra_validator.specs import KubernetesConfig
 
 _CONNECT_SECONDS = 5.0  # TCP and TLS; an API server that needs longer is not there
 _UNREACHABLE_TRIES = 3
 _LARGEST_ANSWER = 64 * 2**20  # bytes
+_NOT_OF_STREAMS = ("Accept", "Content-Type")
 _RENEWAL_SECONDS = 15.0  # an exec plugin may ask a cloud
 
 T = TypeVar("T")
@@ -132,7 +134,7 @@ class KubernetesApi:
         finally:
             response.close()
 
-    def websocket(self, path: str, query: str, protocols: tuple[str, ...], deadline: Deadline, what: str) -> Any:
+    def websocket(self, path: str, query: str, protocols: tuple[str, ...], deadline: Deadline, what: str) -> WebSocket:
         """An open WebSocket (of the websocket-client library) with one of the ``protocols``, in binary frames.
 
         Raises:
@@ -141,7 +143,7 @@ class KubernetesApi:
         """
         limit = deadline.capped(_CONNECT_SECONDS * 2)
 
-        def opened() -> Any:
+        def opened() -> WebSocket:
             return bounded(
                 lambda: self._websocket(path, query, protocols, limit, what), limit, lambda one: one.shutdown()
             )
@@ -182,14 +184,15 @@ class KubernetesApi:
             words = f"{error.message}, also with the credentials read anew"
             raise ApiError(401, error.reason, words, error.call) from error
 
-    def _websocket(self, path: str, query: str, protocols: tuple[str, ...], limit: Deadline, what: str) -> Any:
+    def _websocket(self, path: str, query: str, protocols: tuple[str, ...], limit: Deadline, what: str) -> WebSocket:
         self.calls += 1
         address = urllib.parse.urlsplit(self.url)
         scheme = "wss" if address.scheme == "https" else "ws"
         url = urllib.parse.urlunsplit((scheme, address.netloc, address.path + path, query, ""))
-        headers = [f"{name}: {value}" for name, value in self._headers().items() if name != "Content-Type"]
+        # The node's streaming routes declare no media type: with any Accept but */* they answer 406.
+        headers = [f"{name}: {value}" for name, value in self._headers().items() if name not in _NOT_OF_STREAMS]
         try:
-            return websocket.create_connection(
+            opened: WebSocket = websocket.create_connection(
                 url,
                 header=headers,
                 subprotocols=list(protocols),
@@ -200,10 +203,11 @@ class KubernetesApi:
                 suppress_origin=True,
                 **self.access.proxy(),
             )
+            return opened
         except websocket.WebSocketBadStatusException as error:
             body = getattr(error, "resp_body", None) or b""
             text = body if isinstance(body, bytes) else str(body).encode()
-            raise error_of(error.status_code, text, error.resp_headers or {}, what) from error
+            raise with_reason(error_of(error.status_code, text, error.resp_headers or {}, what), path) from error
         except (websocket.WebSocketException, OSError, ValueError) as error:
             raise ApiUnreachable(what, f"no WebSocket to {self.url}: {innermost(error)}") from error
 

@@ -90,6 +90,17 @@ def error_of(status: int, body: bytes, headers: Mapping[str, str], call: str) ->
     return ApiError(code, str(given.get("reason") or ""), str(given.get("message") or ""), call, retry_after, causes)
 
 
+def with_reason(error: ApiError, path: str) -> ApiError:
+    """``error`` of a stream to a pod, with the right that is missing where the API server names none.
+
+    From 1.35 on it asks for ``create`` besides ``get`` and refuses with an empty reason (``pods "p" is forbidden: ``).
+    """
+    if error.status != 403 or not error.message.rstrip(" .:").endswith("is forbidden"):
+        return error
+    words = f'{error.message.rstrip(" .:")}: cannot create resource "pods/{path.rpartition("/")[2]}"'
+    return ApiError(error.status, error.reason, words, error.call, error.retry_after, error.causes)
+
+
 def innermost(error: BaseException) -> str:
     """The innermost cause, which is the one that says something."""
     inner = getattr(error, "reason", None)
@@ -126,3 +137,22 @@ def meaning_of(error: ApiError | ApiUnreachable, role: str = "") -> Infrastructu
     if error.status in RETRIED:
         return InfrastructureError(ReasonCode.KUBERNETES_UNREACHABLE, words)
     return InfrastructureError(ReasonCode.POD_REFUSED, words)
+
+
+def meaning_for_stream(
+    error: ApiError | ApiUnreachable | InfrastructureError, otherwise: ReasonCode, role: str = ""
+) -> InfrastructureError:
+    """Our error for a stream to a pod (exec, port-forward) that could not be had.
+
+    Args:
+      error: what came.
+      otherwise: the reason unless it is one of credentials or rights: what the stream was for did not happen.
+      role: as in ``meaning_of``.
+    """
+    if isinstance(error, InfrastructureError):
+        return error
+    meaning = meaning_of(error, role)
+    if meaning.reason in (ReasonCode.KUBERNETES_UNAUTHORIZED, ReasonCode.KUBERNETES_FORBIDDEN):
+        return meaning
+    heals = isinstance(error, ApiUnreachable) or error.status in RETRIED
+    return InfrastructureError(otherwise, meaning.detail, heals=heals)

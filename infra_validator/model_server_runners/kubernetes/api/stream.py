@@ -1,4 +1,4 @@
-"""An answer of the API server that goes on: the lines of a watch, the bytes of a log."""
+"""An answer of the API server that goes on: the lines of a watch, the bytes of a log, the frames of a WebSocket."""
 
 from __future__ import annotations
 
@@ -6,11 +6,25 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import urllib3
 
 from infra_validator.model_server_runners.kubernetes.api.errors import ApiUnreachable, innermost
+
+
+class WebSocket(Protocol):
+    """What is needed of the websocket-client library's WebSocket."""
+
+    sock: socket.socket
+
+    def settimeout(self, timeout: float) -> object: ...
+
+    def send(self, payload: bytes, opcode: int) -> object: ...
+
+    def recv_data(self) -> tuple[int, bytes]: ...
+
+    def shutdown(self) -> object: ...
 
 
 class JsonStream:

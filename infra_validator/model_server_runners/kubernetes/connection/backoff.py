@@ -20,14 +20,14 @@ _LOOK_SECONDS = 0.05  # how soon it is noticed that nobody waits any more
 
 
 class Log(Protocol):
-    """What is needed of kubernetes_log_news.LogNews."""
+    """What is needed of log_follower.LogFollower."""
 
     news: News
     spoke_at: float | None
     follows: bool
 
 
-class Knocking:
+class Backoff:
     """The tries of all connections to one port: while it is closed to one, it is closed to all. Thread-safe.
 
     Args:
@@ -41,7 +41,8 @@ class Knocking:
         self._lock = threading.Lock()
         self._heard = 0.0  # when the log had last spoken at the last try
         self._tried_at = self._clock.monotonic()
-        self._refusals = 0
+        self._failures = 0
+        self._was_open = False  # whether the server ever answered: then its log no longer tells when the port opens
         self._open = False
 
     def wait(self, wanted: Callable[[], bool]) -> bool:
@@ -57,16 +58,17 @@ class Knocking:
             self._clock.pause(self._log.news, seen, min(pause, _LOOK_SECONDS))
         return False
 
-    def refused(self) -> None:
+    def failed(self) -> None:
         """A try found the port closed, or did not reach the pod."""
         with self._lock:
             self._open = False
-            self._refusals += 1
+            self._failures += 1
 
     def answered(self) -> None:
         """The server has answered: the next connection need not wait."""
         with self._lock:
-            self._open, self._refusals = True, 0
+            self._open = self._was_open = True
+            self._failures = 0
 
     def _pause(self) -> float:
         """Seconds until the next try, as things are."""
@@ -74,12 +76,12 @@ class Knocking:
             return 0.0
         now = self._clock.monotonic()
         spoke_at = self._log.spoke_at
-        speaks = spoke_at is not None and self._log.follows
-        if not self._refusals:
+        speaks = spoke_at is not None and self._log.follows and not self._was_open
+        if not self._failures:
             pauses: tuple[float, ...] = (_FIRST_SECONDS,)
         else:
             pauses = _SPEAKING_PAUSES if speaks else _SILENT_PAUSES
-        timed = self._tried_at + pauses[min(max(self._refusals, 1), len(pauses)) - 1] - now
+        timed = self._tried_at + pauses[min(max(self._failures, 1), len(pauses)) - 1] - now
         if spoke_at is not None and spoke_at > self._heard:
             return min(timed, spoke_at + _QUIET_SECONDS - now)
         return timed

@@ -2,7 +2,7 @@
 
 Every connection has a WebSocket of its own, so that one that breaks takes no other with it; whoever was connected connects again. While
 the server's port is still closed (it opens only after the model is loaded), the connection is held and the pod asked again, since a
-refusal would only make the caller knock more often. When to ask is told by the server's log: see backoff.py.
+refusal would only make the caller try more often. When to ask is told by the server's log: see backoff.py.
 
 The protocol is ``v4.channel.k8s.io``: binary frames that begin with the channel's number; channel 0 carries the bytes, channel 1 the
 error; the first frame on each names the port (two bytes, little-endian).
@@ -15,12 +15,13 @@ import logging
 import select
 import socket
 import threading
-import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable
-from infra_validator.model_server_runners.kubernetes.connection.backoff import Knocking
+from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
+from infra_validator.core.errors import InfrastructureError
+from infra_validator.model_server_runners.kubernetes.api.errors import RETRIED, ApiError, ApiUnreachable
+from infra_validator.model_server_runners.kubernetes.api.stream import WebSocket
+from infra_validator.model_server_runners.kubernetes.connection.backoff import Backoff
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,17 +29,24 @@ PROTOCOLS = ("v4.channel.k8s.io",)
 _DATA, _ERROR = 0, 1
 _BINARY, _CLOSE = 2, 8  # WebSocket opcodes
 _HELD_BYTES = 64 * 1024  # what a client may send before the pod answers; gRPC sends some 100 bytes
-_UNREACHABLE_SECONDS = 30.0
+_SILENCE_SECONDS = 30.0  # a peer that takes nothing for this long is gone
+_PATIENCE_SECONDS = 60.0  # a kubelet or an API server that restarts is back by then
+
+#: Why there is no way to the pod: an error of the API server's, or what the node said.
+Problem = ApiError | ApiUnreachable | InfrastructureError
 
 
 class PortForward:
     """A listening port on 127.0.0.1. Close it.
 
     Args:
-      open_stream: opens one WebSocket to the pod's port; raises if it cannot.
-      on_refused: told when the API server refuses the stream for good, or cannot be reached for long: then it is not the server in
-        the pod that does not answer.
-      knocking: says when to try.
+      open_stream: opens one WebSocket to the pod's port; raises a Problem if it cannot.
+      on_lost: called once when there is no way to the pod: the API server refuses the stream, or, though the pod lives, the pod is not
+        reached for ``patience_seconds`` where it must be reachable (the API server is away; the server had answered before).
+      backoff: says when to try.
+      lives: whether the pod lives; connections that wait end when it does not.
+      patience_seconds: see ``on_lost``.
+      clock: where time is read.
 
     Attributes:
       endpoint: ``127.0.0.1:port``.
@@ -48,18 +56,25 @@ class PortForward:
 
     def __init__(
         self,
-        open_stream: Callable[[], Any],
-        on_refused: Callable[[ApiError | ApiUnreachable], None],
-        knocking: Knocking,
+        open_stream: Callable[[], WebSocket],
+        on_lost: Callable[[Problem], None],
+        backoff: Backoff,
+        lives: Callable[[], bool] = lambda: True,
+        patience_seconds: float = _PATIENCE_SECONDS,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._knocking = knocking
+        self._backoff = backoff
         self._open_stream = open_stream
-        self._on_refused = on_refused
-        self._unreachable_since: float | None = None
+        self._on_lost = on_lost
+        self._lives = lives
+        self._patience_seconds = patience_seconds
+        self._clock = clock
+        self._patience: Deadline | None = None  # runs while the pod is not reached
+        self._answered = False
         self.problem = ""
         self.streams = 0
         self._closed = threading.Event()
-        self._sockets: set[Any] = set()
+        self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"127.0.0.1:{self._listener.getsockname()[1]}"
@@ -76,7 +91,8 @@ class PortForward:
             held = list(self._sockets)
         for one in held:
             _shut(one)
-        self._thread.join(2.0)
+        if self._thread is not threading.current_thread():
+            self._thread.join(2.0)
 
     # ---------------------------------------------------------------- one connection
 
@@ -92,48 +108,68 @@ class PortForward:
     def _serve(self, client: socket.socket) -> None:
         with self._kept(client):
             held = b""
-            while self._knocking.wait(lambda: not self._closed.is_set() and _still_there(client)):
+            while self._backoff.wait(lambda: self._wanted(client)):
                 stream = self._opened()
                 if stream is not None:
                     with self._kept(stream.sock):
-                        connection = _Connection(client, stream, held)
+                        connection = _Connection(client, stream, held, self._has_answered)
                         alive = connection.carry()
                     held = connection.held
                     self.problem = connection.error or self.problem
                     with contextlib.suppress(Exception):
                         stream.shutdown()
-                    if connection.answered:
-                        self._knocking.answered()
                     if connection.answered or not alive:
                         return
-                self._knocking.refused()
+                    if self._answered:
+                        self._not_reached(ApiUnreachable("port-forward", self.problem or "the stream broke"))
+                self._backoff.failed()
 
-    def _opened(self) -> Any | None:
+    def _wanted(self, client: socket.socket) -> bool:
+        return not self._closed.is_set() and self._lives() and _still_there(client)
+
+    def _has_answered(self) -> None:
+        self._answered = True
+        self._patience = None
+        self._backoff.answered()
+
+    def _opened(self) -> WebSocket | None:
         try:
             self.streams += 1
             stream = self._open_stream()
         except ApiError as error:
-            self._note(error)
-            if error.status in (401, 403):
-                self._on_refused(error)
+            if error.status in RETRIED:
+                self._not_reached(error)
+            else:
+                self._lost(error)
         except ApiUnreachable as error:
-            self._note(error)
-            since = self._unreachable_since = self._unreachable_since or time.monotonic()
-            if time.monotonic() - since > _UNREACHABLE_SECONDS:
-                self._on_refused(error)
-        except Exception as error:
-            self._note(error)
+            self._not_reached(error)
+        except InfrastructureError as error:  # credentials that cannot be refreshed
+            self._lost(error)
         else:
-            self._unreachable_since = None
+            if not self._answered:
+                self._patience = None  # the way is open; that the port is closed is a matter of the model's loading
             return stream
         return None
 
-    def _note(self, error: Exception) -> None:
-        self.problem = str(error)
-        _LOG.debug("port-forward: %s", error)
+    def _not_reached(self, problem: ApiError | ApiUnreachable) -> None:
+        """The pod is not reached now; a node or an API server that restarts is back before long."""
+        self.problem = str(problem)
+        _LOG.debug("port-forward: %s", problem)
+        self._patience = self._patience or Deadline.after(self._patience_seconds, self._clock)
+        if self._patience.expired():
+            self._lost(problem)
+
+    def _lost(self, problem: Problem) -> None:
+        self.problem = str(problem)
+        with self._lock:
+            first = not self._closed.is_set()
+            self._closed.set()
+        if first and self._lives():
+            self._on_lost(problem)
+        self.close()
 
     @contextlib.contextmanager
-    def _kept(self, one: Any) -> Any:
+    def _kept(self, one: socket.socket) -> Iterator[None]:
         """``one`` is shut when the forward is closed, and at the end in any case."""
         with self._lock:
             self._sockets.add(one)
@@ -158,9 +194,10 @@ class _Connection:
       error: what the error channel said.
     """
 
-    def __init__(self, client: socket.socket, stream: Any, held: bytes) -> None:
+    def __init__(self, client: socket.socket, stream: WebSocket, held: bytes, on_answer: Callable[[], None]) -> None:
         self._client = client
         self._stream = stream
+        self._on_answer = on_answer
         self.held = held
         self.answered = False
         self.error = ""
@@ -169,7 +206,7 @@ class _Connection:
     def carry(self) -> bool:
         """Carry bytes both ways until one side ends. Returns whether the local client is still there."""
         try:
-            self._stream.settimeout(30.0)
+            self._stream.settimeout(_SILENCE_SECONDS)
             if self.held:
                 self._send(self.held)
             while True:
@@ -212,7 +249,9 @@ class _Connection:
             self.error = payload.decode("utf-8", "replace").strip()
             return False
         if channel == _DATA and payload:
-            self.answered, self.held = True, b""
+            if not self.answered:
+                self.answered, self.held = True, b""
+                self._on_answer()
             self._client.sendall(payload)
         return True
 
@@ -227,6 +266,6 @@ def _still_there(client: socket.socket) -> bool:
         return False
 
 
-def _shut(one: Any) -> None:
+def _shut(one: socket.socket) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         one.shutdown(socket.SHUT_RDWR)

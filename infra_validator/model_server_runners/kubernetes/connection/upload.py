@@ -11,13 +11,12 @@ import select
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.model_server_runners.kubernetes.api.stream import WebSocket
 from infra_validator.model_server_runners.kubernetes.causes import UPLOAD_CONTAINER
-from infra_validator.model_server_runners.kubernetes.pod.model_source import RECEIVING_DIRECTORY, UPLOAD_MARKER
 from infra_validator.saved_model.archive import Archive
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
@@ -31,23 +30,22 @@ _PROGRESS_SECONDS = 5.0
 _RECEIVE = 'set -e; mkdir -p "$0"; head -c "$1" | tar -xof - -C "$0"; : > "$2"'
 
 
-def exec_query() -> str:
-    """The query of the exec call, without the length; see ``receive_command``."""
-    return urllib.parse.urlencode(
-        {"container": UPLOAD_CONTAINER, "stdin": "true", "stdout": "true", "stderr": "true", "tty": "false"}
-    )
+def exec_query(length: int, directory: str, marker: str) -> str:
+    """The query of the exec call.
 
-
-def receive_command(length: int) -> str:
-    """The command of the exec call as a part of its query."""
-    marker = f"{RECEIVING_DIRECTORY}/{UPLOAD_MARKER}"
-    command = ["sh", "-c", _RECEIVE, f"{RECEIVING_DIRECTORY}/model", str(length), marker]
-    return urllib.parse.urlencode([("command", part) for part in command])
+    Args:
+      length: the archive's length in bytes.
+      directory: where it is unpacked in the container.
+      marker: the file that is made when it is unpacked.
+    """
+    command = ["sh", "-c", _RECEIVE, directory, str(length), marker]
+    streams = {"container": UPLOAD_CONTAINER, "stdin": "true", "stdout": "true", "stderr": "true", "tty": "false"}
+    return urllib.parse.urlencode([*streams.items(), *(("command", part) for part in command)])
 
 
 def send(
     archive: Archive,
-    stream: Any,
+    stream: WebSocket,
     deadline: Deadline,
     check: Callable[[], None],
     on_progress: Callable[[str], None],
@@ -119,7 +117,7 @@ class _Answer:
       over: whether the command has ended or the stream was closed.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: WebSocket) -> None:
         self._stream = stream
         self._said = b""
         self._status = b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from infra_validator.core.deadline import Clock, News
-from infra_validator.model_server_runners.kubernetes.connection.backoff import Knocking
+from infra_validator.model_server_runners.kubernetes.connection.backoff import Backoff
 
 
 class SpeakingLog:
@@ -40,14 +40,14 @@ def tries(words: list[float], opens: float, *, follows: bool = True) -> list[flo
     """The moments of the tries of a port that opens at ``opens``."""
     log = SpeakingLog(words, follows=follows)
     clock = ManualClock(log)
-    knocking = Knocking(log, clock)
+    backoff = Backoff(log, clock)
     moments: list[float] = []
-    while knocking.wait(lambda: clock.now < 100):
+    while backoff.wait(lambda: clock.now < 100):
         moments.append(round(clock.now, 2))
         if clock.now >= opens:
-            knocking.answered()
+            backoff.answered()
             return moments
-        knocking.refused()
+        backoff.failed()
     raise AssertionError(f"never open: {moments}")
 
 
@@ -76,19 +76,19 @@ def test_a_log_that_ended_after_its_first_words_is_no_longer_waited_for() -> Non
 def test_a_port_that_answered_is_tried_at_once_and_a_closed_one_is_closed_to_all() -> None:
     log = SpeakingLog([0.02], follows=True)
     clock = ManualClock(log)
-    knocking = Knocking(log, clock)
-    assert knocking.wait(lambda: True)
-    knocking.answered()
+    backoff = Backoff(log, clock)
+    assert backoff.wait(lambda: True)
+    backoff.answered()
     before = clock.now
-    assert knocking.wait(lambda: True)
+    assert backoff.wait(lambda: True)
     assert clock.now == before
-    knocking.refused()
-    assert knocking.wait(lambda: True)  # of another connection
-    assert clock.now >= before + 1.9
+    backoff.failed()
+    assert backoff.wait(lambda: True)  # of another connection
+    assert clock.now == pytest.approx(before + 0.25, abs=0.011)  # its log no longer tells when the port opens
 
 
 def test_nobody_waits_for_a_client_that_is_gone() -> None:
     log = SpeakingLog([], follows=True)
     clock = ManualClock(log)
-    assert Knocking(log, clock).wait(lambda: clock.now < 0.1) is False
+    assert Backoff(log, clock).wait(lambda: clock.now < 0.1) is False
     assert clock.now <= 0.2
