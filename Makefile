@@ -9,8 +9,11 @@ AIRFLOW_VENV := .venv-airflow/bin
 AIRFLOW_TESTS := $(wildcard component_tests/real_platforms/airflow/test_*.py component_tests/real_platforms/kubeflow/test_kfp*.py)
 UV := $(firstword $(wildcard .cache/uv-venv/bin/uv) uv)
 PYTEST := $(VENV)/python -m pytest
+# A file's tests stay on one worker, those that import TFX on one, which begins with them (component_tests/conftest.py).
+WORKERS ?= 2
+PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help map env env-airflow env-caikit lint format test test-fast test-platforms test-docker test-airflow test-caikit test-tfx-next bench-docker demo demo-airflow probe-pyz lock clean
+.PHONY: help map env env-airflow env-caikit lint format test test-fast test-platforms test-docker test-airflow test-caikit test-tfx-next bench-docker demo demo-airflow demo-kubeflow probe-pyz lock clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -36,11 +39,11 @@ format: env  ## Format the code.
 	$(VENV)/ruff format .
 	$(VENV)/ruff check --fix .
 
-test: lint  ## Everything that needs no daemon; under 10 minutes.
-	$(PYTEST) -m "not docker and not airflow and not caikit and not kfp and not kubernetes"
+test: lint  ## Everything that needs no daemon, in two workers (WORKERS=2); about five minutes.
+	$(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not kfp and not kubernetes"
 
 test-fast: env  ## The tests that take milliseconds; under a minute.
-	PYTHONHASHSEED=0 $(PYTEST) -n 2 -m "not docker and not airflow and not caikit and not kfp and not kubernetes and not tfx and not slow" component_tests/unit component_tests/contract
+	PYTHONHASHSEED=0 $(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not kfp and not kubernetes and not tfx and not slow" component_tests/unit component_tests/contract
 
 test-platforms: test-docker test-airflow test-caikit  ## Docker, Airflow, Kubeflow Pipelines, caikit.
 
@@ -55,7 +58,7 @@ test-caikit: env-caikit env  ## The conformance test on caikit's own runtime.
 
 test-tfx-next: env  ## TFX 1.21, Python 3.13, protobuf 6: the TFX tests in a Debian 13; needs root and debootstrap.
 	$(VENV)/python -c "from component_tests.fakes.saved_models import made_once; made_once()"
-	tools/debian13.sh python -m pytest -p no:cacheprovider -m tfx component_tests/component
+	tools/debian13.sh python -m pytest -p no:cacheprovider -m tfx component_tests/component/tfx
 
 bench-docker: env  ## The race on Docker: TFX's executor, by hand, ours; about ten minutes.
 	tools/with_dockerd.sh $(VENV)/python -W ignore -m benchmarks.docker_race
