@@ -53,7 +53,7 @@ def test_gzip_members_one_after_the_other_are_one_file(tmp_path: pathlib.Path) -
     assert list(read_records(str(tmp_path / "f"))) == RECORDS
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b"")])
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"")], ids=["plain", "gzip"])
 def test_an_empty_file_has_no_records(tmp_path: pathlib.Path, content: bytes) -> None:
     (tmp_path / "f").write_bytes(content)
     assert list(read_records(str(tmp_path / "f"))) == []
