@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import string
 from collections.abc import Mapping
 from typing import Any, Protocol
+
+
+_LAST_WORDS = 6  # lines of a log; what a server prints between the cause of its end and the end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +77,14 @@ class LaunchPlan:
     port_taken: str = r"(?i)address already in use"
     client_arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def lost_port(self, exit_code: int, log: str) -> bool:
+        """Whether a server that ended by itself with ``exit_code`` did so since its port was in use: the last lines of its log say so.
+
+        An earlier line of the same words was about something that it survived. A signal, or a success, has other causes.
+        """
+        lines = [line for line in log.splitlines() if line.strip()][-_LAST_WORDS:]
+        return 0 < exit_code and bool(self.port_taken) and re.search(self.port_taken, "\n".join(lines)) is not None
 
     def uses(self, placeholder: str) -> bool:
         """Whether an argument asks for ``placeholder``."""

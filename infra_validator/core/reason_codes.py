@@ -392,7 +392,8 @@ class ReasonCode(enum.Enum):
         Blames.INFRASTRUCTURE,
         False,
         "The server's port cannot be published on the address that was chosen.",
-        "Name an address of the daemon's machine in serving_spec.local_docker.publish_address.",
+        "Name an address of the daemon's machine in serving_spec.local_docker.publish_address: 127.0.0.1 where the daemon and the "
+        "validator share a network.",
     )
     GPU_NOT_AVAILABLE = (
         Blames.INFRASTRUCTURE,
@@ -495,8 +496,9 @@ class ReasonCode(enum.Enum):
     SERVER_NOT_REACHABLE = (
         Blames.INFRASTRUCTURE,
         True,
-        "The pod runs, but there is no way to its port from here.",
-        "Set kubernetes.endpoint to port_forward, or open the network to the pod.",
+        "The server runs, but there is no way to its port from here.",
+        "Kubernetes: set kubernetes.endpoint to port_forward, or open the network to the pod. Docker: set local_docker.host_ip_address "
+        "to an address of the daemon's machine that is reached from here, or network_mode to a network of the validator's container.",
     )
 
     # --- the infrastructure: what was tested is not what was named

@@ -55,12 +55,13 @@ class Stopwatch:
         self._clock = clock
 
     @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: str, outcome_of: Callable[[], str] = lambda: "ok") -> Iterator[None]:
+        """Time the block as one phase; ``outcome_of`` tells how it went where nothing was raised."""
         began = self._clock.monotonic()
         outcome = "failed"
         try:
             yield
-            outcome = "ok"
+            outcome = outcome_of()
         finally:
             seconds = self._clock.monotonic() - began
             self.phases.append(Phase(name, seconds))
@@ -219,7 +220,7 @@ class Attempt:
         self._alive = CheckResult(_ALIVE, CheckOutcome.PASSED)
 
     def _stop(self, runner: BaseModelServerRunner) -> None:
-        with self._watch.phase("stop"):
+        with self._watch.phase("stop", lambda: "left something behind" if runner.stop_problems else "ok"):
             runner.Stop(Deadline.after(self._spec.stop_grace_seconds + _STOP_SECONDS))
         self._interruption.forget(runner.news)
         self.server_log = runner.GetLogs()

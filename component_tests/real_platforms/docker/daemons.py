@@ -14,6 +14,8 @@ import threading
 import urllib.parse
 from collections.abc import Iterator
 
+import pytest
+
 from component_tests.real_platforms.docker_images.build import docker
 from infra_validator.core.deadline import Deadline, wait_until
 
@@ -125,6 +127,9 @@ class Registry:
         self.docker_config = directory / "docker-config"
 
     def start(self) -> None:
+        for program, package in (("docker-registry", "docker-registry"), ("htpasswd", "apache2-utils")):
+            if shutil.which(program) is None:
+                pytest.fail(f"{program} is not installed: apt-get install {package}", pytrace=False)
         self._directory.mkdir(parents=True, exist_ok=True)
         passwords = subprocess.run(["htpasswd", "-Bbn", USER, PASSWORD], capture_output=True, text=True, check=True)
         (self._directory / "htpasswd").write_text(passwords.stdout)
@@ -175,12 +180,13 @@ auth:
 
 
 @contextlib.contextmanager
-def over_tcp(url: str, certificates: pathlib.Path | None = None) -> Iterator[str]:
+def over_tcp(url: str, certificates: pathlib.Path | None = None, longest_upload: int | None = None) -> Iterator[str]:
     """A TCP address on 127.0.0.1 behind which the daemon of a Unix socket answers.
 
     Args:
       url: the daemon's.
       certificates: a directory as DOCKER_CERT_PATH names it; then TLS is spoken, and clients must show a certificate.
+      longest_upload: bytes of one connection that go on from a client to the daemon; what comes after them gets lost.
     """
     path = urllib.parse.urlsplit(url).path
     tls = None
@@ -189,7 +195,7 @@ def over_tcp(url: str, certificates: pathlib.Path | None = None) -> Iterator[str
         tls.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
         tls.verify_mode = ssl.CERT_REQUIRED
     with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=_serve, args=(server, path, tls), daemon=True).start()
+        threading.Thread(target=_serve, args=(server, path, tls, longest_upload), daemon=True).start()
         try:
             yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
         finally:
@@ -207,16 +213,16 @@ def make_certificates(directory: pathlib.Path) -> pathlib.Path:
     return directory
 
 
-def _serve(server: socket.socket, path: str, tls: ssl.SSLContext | None) -> None:
+def _serve(server: socket.socket, path: str, tls: ssl.SSLContext | None, longest: int | None) -> None:
     while True:
         try:
             client, _ = server.accept()
         except OSError:
             return
-        threading.Thread(target=_relay, args=(client, path, tls), daemon=True).start()
+        threading.Thread(target=_relay, args=(client, path, tls, longest), daemon=True).start()
 
 
-def _relay(client: socket.socket, path: str, tls: ssl.SSLContext | None) -> None:
+def _relay(client: socket.socket, path: str, tls: ssl.SSLContext | None, longest: int | None) -> None:
     if tls is not None:
         try:
             client = tls.wrap_socket(client, server_side=True)
@@ -225,14 +231,17 @@ def _relay(client: socket.socket, path: str, tls: ssl.SSLContext | None) -> None
             return
     daemon = socket.socket(socket.AF_UNIX)
     daemon.connect(path)
-    threading.Thread(target=_copy, args=(client, daemon), daemon=True).start()
+    threading.Thread(target=_copy, args=(client, daemon, longest), daemon=True).start()
     _copy(daemon, client)
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
+def _copy(source: socket.socket, target: socket.socket, longest: int | None = None) -> None:
+    copied = 0
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
-            target.sendall(data)
+            copied += len(data)
+            if longest is None or copied <= longest:
+                target.sendall(data)
     for end in (source, target):  # HTTP is over when one side is
         with contextlib.suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)

@@ -18,9 +18,17 @@ from component_tests.real_platforms.docker.daemons import OwnDaemon, daemon_url,
 from component_tests.real_platforms.docker.validations import left, make_model
 from component_tests.real_platforms.docker_images import build
 from infra_validator import wiring
-from infra_validator.core.deadline import Deadline
+from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.model_server_runners.local_docker import leftovers as docker_leftovers
-from infra_validator.model_server_runners.local_docker.leftovers import DEADLINE, OURS, OWNER, RUN_ID, expired, labels
+from infra_validator.model_server_runners.local_docker.leftovers import (
+    DEADLINE,
+    OURS,
+    OWNER,
+    PROCESS,
+    RUN_ID,
+    expired,
+    labels,
+)
 from infra_validator.model_server_runners.local_docker.runner import LocalDockerRunner
 from infra_validator.specs import LocalDockerConfig, ServingSpec
 
@@ -30,7 +38,7 @@ pytestmark = pytest.mark.docker
 VALIDATOR = """
 import sys
 from component_tests.fakes.planners import misbehaving_container
-from infra_validator.core.deadline import Deadline
+from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.model_server_runners.local_docker.runner import LocalDockerRunner
 from infra_validator.specs import ServingSpec
 image, model, delivery, url = sys.argv[1:]
@@ -143,6 +151,27 @@ def test_a_run_is_removed_with_what_is_still_being_created(scheme: str) -> None:
         _check_removal(daemon_url() if scheme == "unix" else url)
 
 
+def test_gc_knows_a_dead_validator_whose_watchdog_was_killed_as_well(tmp_path: pathlib.Path) -> None:
+    """Not only after three hours."""
+    command = [sys.executable, "-c", VALIDATOR, build.fake(), str(make_model(tmp_path / "model")), "mount", ""]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=build.ROOT) as validator:
+        assert validator.stdout is not None
+        name = validator.stdout.readline().strip()
+        wait_until(lambda: left([name]) or None, Deadline.after(60))
+        validator.send_signal(signal.SIGSTOP)
+        children = pathlib.Path(f"/proc/{validator.pid}/task/{validator.pid}/children").read_text().split()
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        validator.send_signal(signal.SIGKILL)
+        validator.wait(30)
+    assert left([name]) != []
+    gc = [sys.executable, "-m", "infra_validator", "gc", "--docker"]
+    result = subprocess.run(gc, capture_output=True, text=True, check=False, cwd=build.ROOT, timeout=120)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"container {name}: removed: its owner, process {validator.pid}, does not run any more" in result.stdout
+    assert left([name]) == []
+
+
 def _check_removal(url: str) -> None:
     run_id = f"test-run-{os.getpid()}"
     name = f"infra-validator-test-late-{os.getpid()}"
@@ -159,3 +188,13 @@ def test_labels_that_cannot_be_read_keep_things_alive() -> None:
     assert not expired({OWNER: OURS})
     assert not expired({OWNER: "somebody-else", DEADLINE: "1"})
     assert not expired(labels("a", 100))
+    assert not expired({**labels("a", 100), PROCESS: "what"})
+
+
+def test_a_dead_owner_is_known_only_where_it_could_be_seen() -> None:
+    boot, namespace, pid, started = labels("a", 100)[PROCESS].split()
+    ours = labels("a", 100)
+    assert "does not run any more" in expired({**ours, PROCESS: f"{boot} {namespace} {pid} {int(started) + 1}"})
+    assert "does not run any more" in expired({**ours, PROCESS: f"{boot} {namespace} {2**22 + 1} {started}"})
+    for elsewhere in (f"another-boot {namespace} {2**22 + 1} 1", f"{boot} pid:[1] {2**22 + 1} 1"):
+        assert not expired({**ours, PROCESS: elsewhere})

@@ -100,6 +100,54 @@ def test_an_upload_that_takes_too_long_is_not_the_models_fault(fake: str, tmp_pa
     assert outcome.left == []
 
 
+def test_a_daemon_that_takes_an_upload_too_slowly_is_no_daemon_that_does_not_answer(
+    fake: str, tmp_path: pathlib.Path
+) -> None:
+    model = make_model(tmp_path / "model")
+    with open(model / "variables" / "large", "wb") as large:
+        large.truncate(64 * 2**20)
+    with over_tcp(daemon_url(), longest_upload=2**20) as url:
+        outcome = validate(reads_model(fake), model, {"client_base_url": url, "upload_timeout_seconds": 3})
+    finding = outcome.report.finding
+    assert finding.reason is ReasonCode.MODEL_NOT_VISIBLE, finding
+    assert (outcome.attempt.left_behind, outcome.left) == ((), [])
+    assert "upload_timeout_seconds" in finding.next_step
+
+
+def test_a_published_port_that_is_not_reached_is_not_the_models_fault(fake: str, tmp_path: pathlib.Path) -> None:
+    """It is published on one address of the machine, and looked for on another, where somebody refuses."""
+    config = {"publish_address": "127.0.0.1", "host_ip_address": "127.0.0.2"}
+    outcome = validate(
+        reads_model(fake), make_model(tmp_path / "model"), config, limits={"max_loading_time_seconds": 3}
+    )
+    finding = outcome.report.finding
+    assert (outcome.verdict, finding.reason) == (Verdict.INCONCLUSIVE, ReasonCode.SERVER_NOT_REACHABLE)
+    assert "127.0.0.2" in finding.detail
+    assert "host_ip_address" in finding.next_step
+    assert outcome.left == []
+
+
+def test_the_address_that_is_named_is_where_the_server_is_reached(fake: str, tmp_path: pathlib.Path) -> None:
+    outcome = validate(reads_model(fake), make_model(tmp_path / "model"), {"publish_address": "127.0.0.3"})
+    check_read(outcome)
+    assert any("127.0.0.3" in line for line in outcome.progress)
+
+
+def test_a_validator_that_shares_the_daemon_s_network_is_no_container_to_it(fake: str, tmp_path: pathlib.Path) -> None:
+    """As in a virtual machine made from an image, or with Docker in Docker: there is a /.dockerenv, and nobody knows our container."""
+    root = pathlib.Path("/.dockerenv")
+    made = not root.exists()
+    if made:
+        root.touch()
+    try:
+        outcome = validate(reads_model(fake), make_model(tmp_path / "model"))
+    finally:
+        if made:
+            root.unlink()
+    check_read(outcome)
+    assert any("the daemon is on this machine" in line for line in outcome.progress)
+
+
 def test_a_file_system_that_the_daemon_does_not_see(fake: str, tmp_path: pathlib.Path) -> None:
     """A mount of this process alone: the daemon sees an empty directory in its place, or another one."""
     model = make_model(tmp_path / "hidden" / "model")
@@ -118,7 +166,7 @@ def test_a_file_system_that_the_daemon_does_not_see(fake: str, tmp_path: pathlib
         "for delivery in ('auto', 'mount'):\n"
         "    outcome = validate(reads_model(str(image)), model, {'model_delivery': delivery})\n"
         "    print(json.dumps([outcome.verdict.value, outcome.report.finding.reason.name, outcome.attempt.server_log,\n"
-        "        outcome.left, outcome.runners[0].bytes_copied, outcome.progress]))\n"
+        "        outcome.left, outcome.runners[0].bytes_copied, outcome.progress, outcome.attempt.left_behind]))\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", program, str(model), str(tmp_path / "other"), fake],
@@ -133,6 +181,7 @@ def test_a_file_system_that_the_daemon_does_not_see(fake: str, tmp_path: pathlib
     assert "/models/m/1/saved_model.pb a model" in auto[2]
     assert auto[3:5] == [[], len("a model") + len("an index")]
     assert any("copied" in line for line in auto[5])
+    assert auto[6] == mount[6] == []  # the volume goes after the container that holds it
     assert mount[:2] == ["INCONCLUSIVE", "MODEL_NOT_VISIBLE"]
     assert mount[3] == []
 

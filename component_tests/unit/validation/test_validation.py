@@ -143,6 +143,7 @@ def run(
     requests: RequestSource | Callable[[], Iterable[SampleRequest]] | None = None,
     interruption: Interruption | None = None,
     on_flaky: str = "bless",
+    on_progress: Callable[[str], None] = lambda line: None,
 ) -> ValidationReport:
     spec = ValidationSpec.of({"num_tries": tries, "max_loading_time_seconds": 10, "on_flaky": on_flaky})
     validation = Validation(
@@ -150,7 +151,7 @@ def run(
         spec,
         requests=requests,
         signatures=("other", "serving_default"),
-        on_progress=lambda line: None,
+        on_progress=on_progress,
         interruption=interruption,
         clock=HandClock(),
     )
@@ -270,8 +271,11 @@ def test_an_abort_raised_by_a_platform_is_the_same() -> None:
 
 
 def test_a_broken_cleanup_never_hides_the_verdict() -> None:
-    report = run(Candidates().make(Story(cleanup=OSError("the daemon is gone"))))
+    said: list[str] = []
+    report = run(Candidates().make(Story(cleanup=OSError("the daemon is gone"))), on_progress=said.append)
     assert report.verdict is Verdict.BLESSED
+    assert any("stop left something behind" in line for line in said)
+    assert not any("stop ok" in line for line in said)
     assert report.serving_binaries[0].attempts[0].left_behind == ("Could not remove it: the daemon is gone",)
 
 

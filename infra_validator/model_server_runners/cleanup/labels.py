@@ -76,6 +76,11 @@ class Label:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
+    @property
+    def process(self) -> str:
+        """The owning process in one text, for labels of things that others can see: it names no other process on any machine."""
+        return f"{self.boot} {self.namespace} {self.pid} {self.pid_started}"
+
     def expired(self, clock: Clock = SYSTEM_CLOCK) -> str:
         """Why nobody can want it any more; empty if somebody may."""
         here = self.host == socket.gethostname()
@@ -87,6 +92,18 @@ class Label:
                 return ""
             return f"its owner, process {self.pid}, does not run any more"
         return "its time is over" if clock.utc() > self.deadline else ""
+
+
+def is_dead(process: str) -> bool:
+    """Whether the process of a ``Label.process`` is known to have ended: only where it ran on this machine, since its last start, and
+    where we see its processes."""
+    boot, namespace, pid, started = [*process.split(" "), "", "", "", ""][:4]
+    if not boot or boot != _boot() or not namespace or namespace != _namespace():
+        return False
+    if not (pid.isdecimal() and started.isdecimal()):
+        return False
+    owner = stat(int(pid))
+    return not (owner and owner.alive and owner.started == int(started))
 
 
 @dataclasses.dataclass(frozen=True)

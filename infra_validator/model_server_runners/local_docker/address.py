@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import ipaddress
 import os
 import re
+import select
 import socket
 import struct
 import urllib.parse
@@ -52,12 +54,42 @@ class Address:
       publish_on: the IP address that its ports are published on; empty: they are not published.
       reach_at: the host or address where the ports are reached; empty: the container's own address in ``network``.
       why: one sentence, for people.
+      sure: whether a port that refuses connections there can only be one on which nobody listens yet; else it may be another
+        machine's.
     """
 
     network: str
     publish_on: str
     reach_at: str
     why: str
+    sure: bool = True
+
+
+def shares_our_network(daemon_url: str, bridge_name: str, bridge_address: str) -> bool:
+    """Whether a daemon behind a Unix socket has the network that this process has, whatever kind of machine or container this is.
+
+    Args:
+      bridge_name: the network interface of the daemon's default network; empty if it has none.
+      bridge_address: the daemon's own address there; an engine that was never started before does not tell it.
+    """
+    same = _same_namespace(urllib.parse.urlsplit(daemon_url).path)
+    if same is not None:
+        return same
+    return bridge_name in (name for _, name in socket.if_nameindex()) or is_ours(bridge_address)
+
+
+def _same_namespace(path: str) -> bool | None:
+    """Whether the process that listens on a Unix socket is in our network namespace; None if the kernel does not tell us."""
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1.0)
+            probe.connect(path)
+            pid, _, _ = struct.unpack(
+                "3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            )
+        return os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/self/ns/net") if pid else None
+    except (OSError, AttributeError):
+        return None
 
 
 def is_ours(address: str) -> bool:
@@ -87,31 +119,33 @@ def choose(
     network = config.network_mode
     own_networks = ((own_container or {}).get("NetworkSettings") or {}).get("Networks") or {}
     own_mode = str(((own_container or {}).get("HostConfig") or {}).get("NetworkMode") or "")
-    reach, why = _reach(config, daemon_url, surroundings, own_mode)
+    reach, why, sure = _reach(config, daemon_url, surroundings, own_mode)
     if network == "host":
-        return Address(network, "", reach, f"the server listens in the network of the daemon's machine; {why}")
+        return Address(network, "", reach, f"the server listens in the network of the daemon's machine; {why}", sure)
     shared = network if network in own_networks else "" if network else _shared(own_networks)
     if shared and not config.host_ip_address and own_mode != "host":
         return Address(shared, "", "", f"the validator's container and the server share the network {shared}")
-    return Address(network, config.publish_address or _as_ip(reach), reach, why)
+    return Address(network, config.publish_address or _as_ip(reach), reach, why, sure)
 
 
-def _reach(config: LocalDockerConfig, url: str, surroundings: Surroundings, own_mode: str) -> tuple[str, str]:
-    """Where published ports are reached, and why there."""
+def _reach(config: LocalDockerConfig, url: str, surroundings: Surroundings, own_mode: str) -> tuple[str, str, bool]:
+    """Where published ports are reached, why there, and whether that is sure."""
     parts = urllib.parse.urlsplit(url)
     if config.host_ip_address:
-        return config.host_ip_address, "host_ip_address says so"
+        return config.host_ip_address, "host_ip_address says so", False
     if parts.scheme not in ("unix", "npipe"):
-        return parts.hostname or _LOOPBACK, f"the daemon is at {parts.hostname}"
+        return parts.hostname or _LOOPBACK, f"the daemon is at {parts.hostname}", False
+    if config.publish_address and not ipaddress.ip_address(config.publish_address).is_unspecified:
+        return config.publish_address, "the ports are published there", False
     if not surroundings.container or own_mode == "host":
-        return _LOOPBACK, "the daemon is on this machine"
+        return _LOOPBACK, "the daemon is on this machine", True
     if not surroundings.gateway:
         raise InfrastructureError(
             ReasonCode.ADDRESS_NOT_AVAILABLE,
             "The validator runs in a container without a default route, so it does not reach the daemon's machine.",
             next_step="Set serving_spec.local_docker.network_mode to a network that the validator's container is in.",
         )
-    return surroundings.gateway, "the validator runs in a container; this is its gateway, the daemon's machine"
+    return surroundings.gateway, "the validator runs in a container; this is its gateway, the daemon's machine", False
 
 
 def _shared(own_networks: dict[str, Any]) -> str:
@@ -144,6 +178,57 @@ def endpoint(address: Address, container: dict[str, Any], port: int) -> str:
     for binding in (settings.get("Ports") or {}).get(f"{port}/tcp") or []:
         return _join(address.reach_at, int(binding["HostPort"]))
     return ""
+
+
+class Door:
+    """Whether the port of a running server can be reached from here at all. Asked again and again; never blocks.
+
+    Docker's own proxy takes connections for a published port from the moment it is published, before the server listens.
+
+    Args:
+      endpoint: ``host:port``.
+      sure: see Address.
+
+    Attributes:
+      problem: why it was not reached, in the system's words.
+      refused: whether it was refused by whoever is there.
+    """
+
+    def __init__(self, endpoint: str, sure: bool) -> None:
+        host, _, port = endpoint.rpartition(":")
+        self._where = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        self._sure = sure
+        self._socket: socket.socket | None = None
+        self.problem = ""
+        self.refused = False
+
+    def is_open(self) -> bool:
+        """Whether a connection was taken, or refused where that only means that nobody listens yet."""
+        error = self._connect()
+        self.refused = error == errno.ECONNREFUSED
+        self.problem = "no answer" if error == errno.EINPROGRESS else os.strerror(error)
+        if error != errno.EINPROGRESS:
+            self.close()
+        return error == 0 or (self.refused and self._sure)
+
+    def close(self) -> None:
+        """Give up what is under way. May be called twice."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _connect(self) -> int:
+        """Begin a connection, or look how the one that was begun goes; the system's error number."""
+        if self._socket is None:
+            family, kind, protocol, _, address = self._where
+            self._socket = socket.socket(family, kind, protocol)
+            self._socket.setblocking(False)
+            return self._socket.connect_ex(address)
+        poll = select.poll()
+        poll.register(self._socket, select.POLLOUT)
+        if not poll.poll(0):
+            return errno.EINPROGRESS
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
 def _join(host: str, port: int) -> str:

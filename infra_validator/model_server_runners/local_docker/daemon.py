@@ -107,14 +107,16 @@ class DockerDaemon:
         with self._call("ask how the daemon is set up", deadline) as api:
             return [str(option) for option in api.info().get("SecurityOptions") or []]
 
-    def bridge_address(self, deadline: Deadline) -> str:
-        """The daemon's own address on its default network; empty if it has none."""
+    def bridge(self, deadline: Deadline) -> tuple[str, str]:
+        """The network interface of the daemon's default network, and its own address there; empty what it does not have or tell."""
         with self._call("look at the network bridge", deadline) as api:
             try:
-                networks = api.inspect_network("bridge")["IPAM"]["Config"] or [{}]
+                network = api.inspect_network("bridge")
             except docker.errors.NotFound:
-                return ""
-            return str(networks[0].get("Gateway") or "")
+                return "", ""
+            addresses = (network.get("IPAM") or {}).get("Config") or [{}]
+            name = (network.get("Options") or {}).get("com.docker.network.bridge.name")
+            return str(name or ""), str(addresses[0].get("Gateway") or "")
 
     def events(self, filters: Mapping[str, list[str]], deadline: Deadline) -> JsonStream:
         """The events from now on; ends when it is closed (from any thread) or the daemon goes away."""

@@ -1,8 +1,8 @@
 """Containers and volumes on a Docker daemon: how they are labelled, and how those that nobody removed are found.
 
 Three things remove what a validation made: its own Stop; where the validator was killed, its watchdog (``remove_run``, within two
-seconds); where the validator's whole machine died, ``infra-validator gc`` or the next validation on that daemon (``sweep``): only what
-bears our label and is past its deadline.
+seconds); where the watchdog was killed too, or the daemon did not answer it, ``infra-validator gc`` or the next validation on that
+daemon (``sweep``): only what bears our label, and whose owner is known to be dead or whose time is over.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import urllib.parse
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
 from infra_validator.core.errors import InfrastructureError
-from infra_validator.model_server_runners.cleanup.labels import Leftover
+from infra_validator.model_server_runners.cleanup.labels import Label, Leftover, is_dead
 from infra_validator.model_server_runners.local_docker import removal as docker_removal
 from infra_validator.model_server_runners.local_docker.daemon import DockerDaemon
 from infra_validator.model_server_runners.local_docker.removal import SWEEP_PAUSE, SWEEP_SECONDS
@@ -28,6 +28,7 @@ OWNER = "infra-validator.owner"
 RUN_ID = "infra-validator.run-id"
 HOST = "infra-validator.host"
 DEADLINE = "infra-validator.deadline"
+PROCESS = "infra-validator.process"
 
 OURS = "infra-validator"
 
@@ -37,24 +38,32 @@ _GARBAGE_SECONDS = 60.0
 def labels(run_id: str, lifetime_seconds: float, clock: Clock = SYSTEM_CLOCK) -> dict[str, str]:
     """The labels of one run.
 
-    ``infra-validator.deadline`` is in whole seconds since 1970 UTC; ``infra-validator.host`` is the validator's machine, for people.
+    ``infra-validator.deadline`` is in whole seconds since 1970 UTC; ``infra-validator.host`` is the validator's machine, for people;
+    ``infra-validator.process`` is the validator itself (see ``cleanup.labels.Label.process``).
     """
     return {
         OWNER: OURS,
         RUN_ID: run_id,
         HOST: socket.gethostname(),
         DEADLINE: str(int(clock.utc() + lifetime_seconds)),
+        PROCESS: Label.of_this_process(run_id, clock).process,
     }
 
 
-def expired(found: dict[str, str], clock: Clock = SYSTEM_CLOCK) -> bool:
-    """Whether something with these labels is ours and past its deadline. A label that cannot be read keeps it alive."""
+def expired(found: dict[str, str], clock: Clock = SYSTEM_CLOCK) -> str:
+    """Why nobody can want something with these labels any more; empty if somebody may, or it is not ours.
+
+    A label that cannot be read keeps it alive.
+    """
     if found.get(OWNER) != OURS:
-        return False
-    try:
-        return int(found[DEADLINE]) < clock.utc()
-    except (KeyError, ValueError):
-        return False
+        return ""
+    made = f"made on {found.get(HOST, 'an unknown machine')}"
+    if is_dead(found.get(PROCESS, "")):
+        return f"its owner, process {found[PROCESS].split()[2]}, does not run any more; {made}"
+    with contextlib.suppress(KeyError, ValueError):
+        over = int(clock.utc()) - int(found[DEADLINE])
+        return f"its time was over {over} s ago; {made}" if over > 0 else ""
+    return ""
 
 
 def sweep(
@@ -63,10 +72,10 @@ def sweep(
     """Find, and unless told otherwise remove, what is ours and expired: containers first, since they hold volumes."""
     leftovers = []
     for kind, name, found in daemon.labelled(f"{OWNER}={OURS}", deadline):
-        if not expired(found, clock):
+        why = expired(found, clock)
+        if not why:
             continue
         problem = _remove(daemon, kind, name, deadline) if remove else ""
-        why = f"its time was over {int(clock.utc()) - int(found[DEADLINE])} s ago; made on {found.get(HOST, 'an unknown machine')}"
         leftovers.append(Leftover(f"{kind} {name}", why, (), problem))
     return leftovers
 

@@ -28,7 +28,14 @@ from infra_validator.model_server_runners.cleanup.temporary_directory import mak
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog
 from infra_validator.model_server_runners.local_docker import container_spec as docker_container_spec
 from infra_validator.model_server_runners.local_docker import leftovers as docker_leftovers
-from infra_validator.model_server_runners.local_docker.address import Address, Surroundings, choose, endpoint, is_ours
+from infra_validator.model_server_runners.local_docker.address import (
+    Address,
+    Door,
+    Surroundings,
+    choose,
+    endpoint,
+    shares_our_network,
+)
 from infra_validator.model_server_runners.local_docker.container_spec import Delivery
 from infra_validator.model_server_runners.local_docker.daemon import DockerDaemon
 from infra_validator.model_server_runners.local_docker.images import Image, pull_if_missing, resolve
@@ -40,6 +47,7 @@ from infra_validator.specs import LocalDockerConfig, ServingSpec
 
 _GARBAGE_SECONDS = 10.0
 _NOTICE_SECONDS = 5.0  # how long the watcher gets to tell of an end that somebody else has seen
+_REACHED_WITHIN = 10.0  # seconds; what answers neither yes nor no for so long is another network's
 _GRACE_SECONDS = 600.0
 _LONGEST_LIFETIME = 30 * 86400.0
 
@@ -80,6 +88,8 @@ class LocalDockerRunner(BaseModelServerRunner):
         self._labels: dict[str, str] = {}
         self._watcher: ContainerWatcher | None = None
         self._endpoint = ""
+        self._door: Door | None = None
+        self._reached = False
         self.name = f"infra-validator-{self._run_id}"
         self.image: Image | None = None
         self.address: Address | None = None
@@ -138,7 +148,24 @@ class LocalDockerRunner(BaseModelServerRunner):
         watcher.started(self._daemon)
 
     def _look(self) -> Observation:
-        return self._watcher.observation() if self._watcher is not None else Observation.pending()
+        seen = self._watcher.observation() if self._watcher is not None else Observation.pending()
+        return self._look_at_door() if seen.life is Life.RUNNING and not self._reached else seen
+
+    def _look_at_door(self) -> Observation:
+        """Running once its port can be reached from here: one that cannot says nothing about the model."""
+        found = self._find_endpoint()
+        if self._door is None:
+            assert self.address is not None
+            self._door = door = Door(found, self.address.sure)
+            self._door_limit = Deadline.after(_REACHED_WITHIN)
+            self.register_cleanup("close the trial connection", lambda _: door.close())
+        if self._door.is_open():
+            self._reached = True
+            return Observation.running()
+        detail = f"The container runs, but its port cannot be reached at {found}: {self._door.problem}."
+        if self._door_limit.expired() and not self._door.refused:
+            return Observation.gone(ReasonCode.SERVER_NOT_REACHABLE, detail)
+        return Observation.pending(detail, ReasonCode.SERVER_NOT_REACHABLE)
 
     def _find_endpoint(self) -> str:
         if not self._endpoint:
@@ -218,7 +245,8 @@ class LocalDockerRunner(BaseModelServerRunner):
                 log_lines=self._config.log_tail_lines,
             )
             self.register_cleanup("end the watch over the container", lambda _: self._end_watch())
-            self.register_cleanup(f"remove container {self.name}", self._remove_container)
+        # Every time, since what holds a volume that was made meanwhile must go before the volume.
+        self.register_cleanup(f"remove container {self.name}", self._remove_container)
         for warning in self._daemon.create_container(self.name, body, deadline):
             self._tell(f"Docker warns: {warning}")
 
@@ -226,7 +254,7 @@ class LocalDockerRunner(BaseModelServerRunner):
         """The stop ladder: SIGTERM, the grace, SIGKILL, removal. Gone already is fine."""
         assert self._watcher is not None
         self._watcher.stopping()
-        self.stopped_by = StopMethod.NONE
+        self.stopped_by = self.stopped_by or StopMethod.NONE
         if self._watcher.observation().life is Life.RUNNING and self._daemon.signal_container(
             self.name, "SIGTERM", deadline
         ):
@@ -239,13 +267,13 @@ class LocalDockerRunner(BaseModelServerRunner):
         """A container that has ended has no ports; its end, which the watcher is about to tell, is the cause."""
         if found is None or not found["State"]["Running"]:
             self._ends_within(Deadline.after(_NOTICE_SECONDS))
-        seen = self._look()
+        seen = self._watcher.observation() if self._watcher is not None else Observation.pending()
         if seen.life is Life.GONE:
             raise failure_of(seen)
 
     def _ends_within(self, deadline: Deadline) -> bool:
         def ended() -> bool | None:
-            return self._look().life is Life.GONE or None
+            return (self._watcher is not None and self._watcher.observation().life is Life.GONE) or None
 
         try:
             return wait_until(ended, deadline, news=self.news)
@@ -260,7 +288,7 @@ class LocalDockerRunner(BaseModelServerRunner):
         surroundings, own = Surroundings.here(), None
         if surroundings.container:
             own = self._daemon.container(surroundings.container_id, deadline)
-            if own is None and is_ours(self._daemon.bridge_address(deadline)):
+            if own is None and shares_our_network(self._daemon.url, *self._daemon.bridge(deadline)):
                 surroundings = Surroundings()  # a virtual machine made from an image, or a daemon beside us in a pod
         return choose(self._config, self._daemon.url, surroundings, own)
 

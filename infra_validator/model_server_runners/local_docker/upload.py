@@ -60,7 +60,12 @@ class ModelVolume:
         self._daemon.create_volume(self.name, self._labels, deadline)
         self._daemon.create_container(self._carrier, carrier(image, self.name, _TARGET, self._labels), deadline)
         pieces = self._counted(archive.chunks(), archive.length, deadline)
-        self._daemon.put_archive(self._carrier, _TARGET, pieces, deadline)
+        try:
+            self._daemon.put_archive(self._carrier, _TARGET, pieces, deadline)
+        except InfrastructureError as error:
+            if error.reason is ReasonCode.DOCKER_NOT_ANSWERING and deadline.expired():
+                raise _not_in_time("the daemon took nothing more") from error
+            raise
         self._daemon.remove_container(self._carrier, deadline)
 
     def remove(self, deadline: Deadline) -> None:
@@ -76,13 +81,17 @@ class ModelVolume:
             self._check()
             how_far = f"{sent / 1e6:.0f} of {size / 1e6:.0f} MB"
             if deadline.expired():
-                raise InfrastructureError(
-                    ReasonCode.MODEL_NOT_VISIBLE,
-                    f"The upload of the model was not done in time: {how_far}.",
-                    next_step="Raise serving_spec.local_docker.upload_timeout_seconds.",
-                )
+                raise _not_in_time(how_far)
             if SYSTEM_CLOCK.monotonic() > tell_at:
                 tell_at = SYSTEM_CLOCK.monotonic() + _TELL_EVERY
                 self._tell(f"the model is copied: {how_far}")
             yield piece
             sent += len(piece)
+
+
+def _not_in_time(how_far: str) -> InfrastructureError:
+    return InfrastructureError(
+        ReasonCode.MODEL_NOT_VISIBLE,
+        f"The upload of the model was not done in time: {how_far}.",
+        next_step="Raise serving_spec.local_docker.upload_timeout_seconds.",
+    )

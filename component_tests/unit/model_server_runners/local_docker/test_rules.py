@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import pathlib
+import socket
 from typing import Any
 
 import pytest
 
 from component_tests.fakes.planners import ContainerPlanner
+from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import InfrastructureError, SpecError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import Life
 from infra_validator.model_server_runners.local_docker import container_spec as docker_container_spec
-from infra_validator.model_server_runners.local_docker.address import Address, Surroundings, choose, endpoint
+from infra_validator.model_server_runners.local_docker.address import (
+    Address,
+    Door,
+    Surroundings,
+    choose,
+    endpoint,
+    shares_our_network,
+)
 from infra_validator.model_server_runners.local_docker.errors import Ending, no_connection, refusal
 from infra_validator.model_server_runners.local_docker.images import repository
 from infra_validator.model_server_runners.local_docker.model_files import container_user, survey
@@ -139,6 +149,9 @@ def own(*networks: str, mode: str = "") -> dict[str, Any]:
         ({}, UNIX, INSIDE, None, ("", "172.18.0.1", "172.18.0.1")),
         ({"network_mode": "host"}, UNIX, INSIDE, own("bridge"), ("host", "", "172.18.0.1")),
         ({"host_ip_address": "192.0.2.7"}, UNIX, INSIDE, own("bridge"), ("", "192.0.2.7", "192.0.2.7")),
+        ({"publish_address": "127.0.0.1"}, UNIX, INSIDE, None, ("", "127.0.0.1", "127.0.0.1")),
+        ({"publish_address": "0.0.0.0"}, UNIX, INSIDE, None, ("", "0.0.0.0", "172.18.0.1")),
+        ({"publish_address": "10.0.0.5"}, "tcp://192.0.2.9:2376", OUTSIDE, None, ("", "10.0.0.5", "192.0.2.9")),
     ],
 )
 def test_where_a_server_is_reached(
@@ -175,6 +188,60 @@ def test_a_container_without_a_way_out() -> None:
 )
 def test_the_port_is_read_from_the_daemon(address: Address, settings: dict[str, Any], expected: str) -> None:
     assert endpoint(address, {"NetworkSettings": settings}, 8500) == expected
+
+
+def test_the_listener_of_a_socket_tells_whether_the_daemon_shares_our_network(tmp_path: pathlib.Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        assert shares_our_network(f"unix://{tmp_path}/socket", "", "")
+
+
+def test_where_the_listener_is_not_seen_the_bridge_tells(tmp_path: pathlib.Path) -> None:
+    nobody = f"unix://{tmp_path}/socket"
+    (interface,) = [name for _, name in socket.if_nameindex() if name == "lo"]
+    assert shares_our_network(nobody, interface, "")
+    assert shares_our_network(nobody, "", "127.0.0.1")
+    assert not shares_our_network(nobody, "docker-of-somebody", "192.0.2.200")
+
+
+def outcome(door: Door) -> bool:
+    """Whether it is open, once the loopback has answered."""
+
+    def answer() -> bool | None:
+        is_open = door.is_open()
+        return None if door.problem == "no answer" else is_open
+
+    return wait_until(answer, Deadline.after(30))
+
+
+def test_a_port_that_takes_connections_is_reached() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        door = Door(f"127.0.0.1:{server.getsockname()[1]}", sure=False)
+        assert outcome(door)
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_a_refusal_means_something_only_where_nobody_else_can_have_refused(sure: bool) -> None:
+    with socket.socket() as bound:  # not listening
+        bound.bind(("127.0.0.1", 0))
+        door = Door(f"127.0.0.1:{bound.getsockname()[1]}", sure=sure)
+        assert outcome(door) is sure
+        assert door.refused
+        assert door.problem == "Connection refused"
+
+
+def test_a_full_queue_is_no_answer_and_nobody_waits_for_it() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, contextlib.ExitStack() as clients:
+        where = server.getsockname()
+        for _ in range(4):  # nobody accepts them
+            client = clients.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(where)
+        door = Door(f"127.0.0.1:{where[1]}", sure=True)
+        assert not door.is_open()
+        assert door.problem == "no answer"
+        door.close()
 
 
 def test_surroundings_are_seen(tmp_path: pathlib.Path) -> None:
