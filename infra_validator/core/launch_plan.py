@@ -8,7 +8,6 @@ import string
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-
 _LAST_WORDS = 6  # lines of a log; what a server prints between the cause of its end and the end
 
 
@@ -84,7 +83,7 @@ class LaunchPlan:
         An earlier line of the same words was about something that it survived. A signal, or a success, has other causes.
         """
         lines = [line for line in log.splitlines() if line.strip()][-_LAST_WORDS:]
-        return 0 < exit_code and bool(self.port_taken) and re.search(self.port_taken, "\n".join(lines)) is not None
+        return exit_code > 0 and bool(self.port_taken) and re.search(self.port_taken, "\n".join(lines)) is not None
 
     def uses(self, placeholder: str) -> bool:
         """Whether an argument asks for ``placeholder``."""

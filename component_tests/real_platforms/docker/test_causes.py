@@ -14,7 +14,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -303,18 +303,21 @@ class TestADaemonOfItsOwn:
     def _sleeper(self) -> ContainerPlanner:
         return ContainerPlanner(build.busybox(), ("/bin/busybox", "sleep", "1000"))
 
+    #: Its own network is not reached from here, and nobody listens in it.
+    _here: ClassVar[dict[str, str]] = {"network_mode": "host", "host_ip_address": "127.0.0.1"}
+
     def test_restarted(self, daemon: OwnDaemon, model: pathlib.Path) -> None:
         def restart(_: LocalDockerRunner) -> None:
             daemon.stop()
             daemon.start()
 
-        config = {"client_base_url": daemon.url, "network_mode": "host", "client_timeout_seconds": 20}
+        config = {"client_base_url": daemon.url, **self._here, "client_timeout_seconds": 20}
         outcome = validate(self._sleeper(), model, config, meanwhile=restart)
         check(outcome, Verdict.NOT_BLESSED, REASON.JOB_ABORTED)
         assert daemon.docker("ps", "-aq").split() == []
 
     def test_gone_is_said_by_stop_which_does_not_raise(self, daemon: OwnDaemon, model: pathlib.Path) -> None:
-        where = {"client_base_url": daemon.url, "network_mode": "host", "client_timeout_seconds": 5}
+        where = {"client_base_url": daemon.url, **self._here, "client_timeout_seconds": 5}
         spec = ServingSpec.of({"tensorflow_serving": {"tags": ["1"]}, "local_docker": where})
         runner = LocalDockerRunner(str(model), self._sleeper(), spec)
         runner.Start()

@@ -121,7 +121,7 @@ def choose(
     own_mode = str(((own_container or {}).get("HostConfig") or {}).get("NetworkMode") or "")
     reach, why, sure = _reach(config, daemon_url, surroundings, own_mode)
     if network == "host":
-        return Address(network, "", reach, f"the server listens in the network of the daemon's machine; {why}", sure)
+        return Address(network, "", reach, f"the server listens in the network of the daemon's machine; {why}")
     shared = network if network in own_networks else "" if network else _shared(own_networks)
     if shared and not config.host_ip_address and own_mode != "host":
         return Address(shared, "", "", f"the validator's container and the server share the network {shared}")
