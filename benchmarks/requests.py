@@ -31,7 +31,7 @@ from infra_validator.model_server_clients.grpc_channel import open_channel
 from infra_validator.model_server_clients.tensorflow_serving import TensorFlowServingClient
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.sample_requests.examples.example_files import requests_from_examples_dir
-from infra_validator.sample_requests.files.tfrecord import write_records
+from infra_validator.sample_requests.records.tfrecord import write_records
 from infra_validator.saved_model.graph import read_graph
 
 MODEL = "examples"  # one string input of serialized tf.Example

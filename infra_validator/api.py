@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from infra_validator import wiring
@@ -20,9 +20,11 @@ from infra_validator.core.errors import (
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.launch_plan import LaunchPlan
 from infra_validator.core.reason_codes import Blames, ReasonCode
-from infra_validator.core.sample_request import RequestSource, SampleRequest
+from infra_validator.core.sample_request import RequestOrigin, RequestSource
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict
+from infra_validator.sample_requests.request_source import GivenRequests, chosen_source
 from infra_validator.saved_model.find import FoundModel, find_saved_model
+from infra_validator.saved_model.graph import SavedModelGraph, read_graph
 from infra_validator.saved_model.model_files import check_model_files
 from infra_validator.saved_model.unchanged import Unchanged
 from infra_validator.specs import OnRejected, RequestSpec, ServingSpec, ValidationSpec
@@ -116,7 +118,9 @@ def run_validation(
     validation_spec: Any = None,
     request_spec: Any = None,
     *,
-    requests: RequestSource | Callable[[], Iterable[SampleRequest]] | None = None,
+    requests: GivenRequests | None = None,
+    examples: Any = None,
+    graph_path: str = "",
     on_progress: Callable[[str], None] = _LOG.info,
     interruption: Interruption | None = None,
 ) -> ValidationReport:
@@ -126,7 +130,10 @@ def run_validation(
       model: the SavedModel directory.
       serving_spec: a ServingSpec, a TFX proto, a dict, JSON or YAML text, or the path of a file.
       validation_spec, request_spec: the same; None means all defaults.
-      requests: makes the sample requests anew for each attempt; None only loads the model.
+      requests: the path of a file of sample requests, or what makes them anew for each attempt. None: those of ``examples``, or
+        those that ``request_spec.generate`` makes up, or none, and the model is only loaded.
+      examples: a TFX Examples artifact to make sample requests of.
+      graph_path: a local copy of a remote model's graph.
       on_progress: called with one line for people at the end of each phase.
       interruption: ends the validation early, cleaned up.
 
@@ -137,12 +144,13 @@ def run_validation(
     limits = ValidationSpec.of(validation_spec)
     asked = RequestSpec.of(request_spec)
     interruption = interruption or Interruption()
-    source = requests if requests is None or isinstance(requests, RequestSource) else RequestSource(requests)
-    _check_source(source, limits, asked)
+    _check_source(requests if requests is not None else examples, limits, asked)
     try:
         plan = make_plan(model, spec, limits, asked)
         for note in (*filter(None, (plan.note,)), *plan.warnings):
             on_progress(note)
+        graph = functools.partial(_graph, graph_path or plan.model, asked)
+        source = chosen_source(requests, examples, asked, graph, spec.model_name)
         if source is not None:
             _check_first_request(source)
         # All attempts run one image, even if its tag moves meanwhile.
@@ -195,7 +203,7 @@ def validate(
     validation_spec: Any = None,
     request_spec: Any = None,
     *,
-    requests: RequestSource | Callable[[], Iterable[SampleRequest]] | None = None,
+    requests: GivenRequests | None = None,
     on_progress: Callable[[str], None] = _LOG.info,
     interruption: Interruption | None = None,
 ) -> ValidationReport:
@@ -253,20 +261,25 @@ def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> tuple[Fou
     return found, tuple(sorted(name for name in graph.signatures if not name.startswith("__")))
 
 
-def _check_source(source: RequestSource | None, limits: ValidationSpec, asked: RequestSpec) -> None:
+def _graph(path: str, asked: RequestSpec) -> SavedModelGraph:
+    return read_graph(path, asked.tag_set)
+
+
+def _check_source(source: object, limits: ValidationSpec, asked: RequestSpec) -> None:
     """That there is something to ask with where the specs say that something is to be asked.
 
     Raises:
       SpecError: there is not.
     """
-    if source is not None:
+    loads_only = isinstance(source, RequestSource) and source.origin is RequestOrigin.NONE
+    if asked.generate is not None or (source is not None and not loads_only):
         return
     how = "Give sample requests (--requests FILE; requests= in Python), or have some made up (--generate)."
     if limits.require_requests:
         raise SpecError(
             "validation_spec.require_requests", "is true, but there is nothing to ask the model with", next_step=how
         )
-    if asked != only_tags(asked):
+    if not loads_only and asked != only_tags(asked):
         raise SpecError("request_spec", "says what to ask, but there is nothing to ask it with", next_step=how)
 
 

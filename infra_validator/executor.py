@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Iterator
 from typing import Any
 
 from tfx import types
@@ -19,12 +18,12 @@ from infra_validator import api, blessing
 from infra_validator.core.errors import InfrastructureError, SpecError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
+from infra_validator.core.sample_request import RequestOrigin, RequestSource
 from infra_validator.core.shutdown_signals import shutdown_signals
 from infra_validator.model_server_runners.cleanup.temporary_directory import temporary_directory
 from infra_validator.report.verdict import Verdict
-from infra_validator.sample_requests.examples.artifact import requests_from_examples_artifact
 from infra_validator.sample_requests.files.prediction_log import write_warmup_file
+from infra_validator.sample_requests.request_source import requests_of_examples
 from infra_validator.saved_model.find import find_saved_model
 from infra_validator.saved_model.graph import read_graph
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
@@ -103,19 +102,30 @@ class _Task:
 
 def _validate(task: _Task) -> None:
     model = _local_model(task)
-    requests = _request_source(task, model)
+    asked = task.request_spec or RequestSpec()
+    examples = task.examples if task.request_spec is not None else None  # as in TFX: no request spec, no requests
+    loads_only = examples is None and asked.generate is None
+    if loads_only and asked != api.only_tags(asked):
+        _LOG.warning(
+            "The request spec says what to ask, but there are no examples to ask it with: the model is only loaded."
+        )
+    graph_path = model if loads_only and not asked.named_signatures else _local_graph(task, model)
     report = api.run_validation(
         model,
         task.serving_spec,
         task.validation_spec,
-        _asked(task, requests),
-        requests=requests,
+        asked,
+        requests=RequestSource(tuple, RequestOrigin.NONE) if loads_only else None,
+        examples=examples,
+        graph_path=graph_path,
         on_progress=_LOG.info,
         interruption=task.interruption,
     )
     report = dataclasses.replace(report, model=task.model_uri)
     blessing.write_report(task.output, report)
-    if report.blessed and requests is not None and task.request_spec is not None and task.request_spec.make_warmup:
+    if report.blessed and examples is not None and asked.make_warmup:
+        graph = read_graph(find_saved_model(graph_path).path, asked.tag_set)
+        requests = requests_of_examples(examples, asked, graph, task.serving_spec.model_name)
         write = functools.partial(_write_warmup_file, requests)
         blessing.write_warmup_model(task.output, model, write, task.scratch)
     task.interruption.check()
@@ -124,32 +134,6 @@ def _validate(task: _Task) -> None:
     api.raise_for(report, task.validation_spec)
     level = logging.INFO if report.blessed else logging.WARNING
     _LOG.log(level, "%s: %s", report.verdict.value, report.finding.sentence)
-
-
-def _asked(task: _Task, requests: RequestSource | None) -> RequestSpec | None:
-    """The request spec as it can be carried out: without examples the model is only loaded, as in TFX."""
-    if task.request_spec is None or requests is not None:
-        return task.request_spec
-    loaded_only = api.only_tags(task.request_spec)
-    if loaded_only != task.request_spec:
-        _LOG.warning(
-            "The request spec says what to ask, but there are no examples to ask it with: the model is only loaded."
-        )
-    return loaded_only
-
-
-def _request_source(task: _Task, model: str) -> RequestSource | None:
-    """Makes the sample requests of the examples; None (load only) unless there are examples and a request spec, as in TFX."""
-    spec, examples = task.request_spec, task.examples
-    if spec is None or examples is None:
-        return None
-
-    def requests() -> Iterator[SampleRequest]:
-        graph = read_graph(find_saved_model(_local_graph(task, model)).path, spec.tag_set)
-        signatures = graph.signatures_named(spec.signature_names)
-        return requests_from_examples_artifact(examples, signatures, task.serving_spec.model_name, spec)
-
-    return RequestSource(requests, RequestOrigin.EXAMPLES)
 
 
 def _write_warmup_file(requests: RequestSource, path: str) -> None:

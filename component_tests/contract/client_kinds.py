@@ -15,7 +15,7 @@ from infra_validator.model_server_clients.model_runtime import ModelRuntimeClien
 from infra_validator.model_server_clients.tensorflow_serving import GET_MODEL_STATUS, TensorFlowServingClient
 from infra_validator.protos import model_runtime_pb2, tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
-from infra_validator.sample_requests import methods
+from infra_validator.sample_requests.questions import methods
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from infra_validator.protos import tensorflow_pb2
-from infra_validator.sample_requests.files.tfrecord import write_records
+from infra_validator.sample_requests.records.tfrecord import write_records
 
 
 def model_artifact(directory: pathlib.Path, saved_model: pathlib.Path) -> Any:

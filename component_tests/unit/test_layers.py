@@ -13,9 +13,6 @@ KNOWN: set[str] = {
     "probe/transport/dial.py imports probe/settings.py: that is upwards",
     "probe/transport/grpcio_transport.py imports probe/settings.py: that is upwards",
     "probe/transport/tls.py imports probe/settings.py: that is upwards",
-    "sample_requests/files/json_requests.py imports sample_requests/examples/example_files.py: that is upwards",
-    "sample_requests/files/prediction_log.py imports sample_requests/examples/example_files.py: that is upwards",
-    "sample_requests/files/requests_file.py imports sample_requests/examples/example_files.py: that is upwards",
 }
 
 
@@ -65,7 +62,7 @@ FORBIDDEN = [
     ("embedded_server/server.py", "embedded_server/main.py", "upwards"),
     ("probe/transport/dial.py", "probe/settings.py", "upwards"),
     ("model_runtime/backends/embedded.py", "model_runtime/servicer.py", "upwards"),
-    ("sample_requests/files/tfrecord.py", "sample_requests/examples/artifact.py", "upwards"),
+    ("sample_requests/examples/artifact.py", "sample_requests/files/json_requests.py", "upwards"),
 ]
 
 

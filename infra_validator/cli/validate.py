@@ -5,28 +5,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import functools
 import json
 import os
 import pathlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from infra_validator import api
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import Blames, ReasonCode
-from infra_validator.core.sample_request import RequestSource, SampleRequest
 from infra_validator.core.shutdown_signals import shutdown_signals
 from infra_validator.report.evidence import EvidenceLevel
 from infra_validator.report.verdict import SCHEMA_VERSION, Finding, ValidationReport, Verdict
-from infra_validator.sample_requests.files.requests_file import requests_from_file
-from infra_validator.saved_model.find import find_saved_model
-from infra_validator.saved_model.graph import SavedModelGraph, read_graph
-from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs import GenerateSpec, RequestSpec, ValidationSpec
 
 _EXIT_CODES = {Verdict.BLESSED: 0, Verdict.NOT_BLESSED: 1, Verdict.INCONCLUSIVE: 3}
 _WRONG_USAGE = 2
@@ -45,7 +40,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--validation-spec", metavar="SPEC", help="limits and tries")
     parser.add_argument("--request-spec", metavar="SPEC", help="which signatures are asked, how many requests")
     parser.add_argument(
-        "--requests", metavar="FILE", help="sample requests: JSON instances, or a TFRecord of PredictionLog"
+        "--requests",
+        metavar="FILE",
+        help="sample requests: JSON, .npz, or a TFRecord of PredictionLog or tf.Example",
+    )
+    parser.add_argument(
+        "--generate",
+        action="store_true",
+        help="make sample requests up from the signature (request_spec.generate says how)",
     )
     parser.add_argument(
         "--require-requests",
@@ -108,8 +110,8 @@ def _validate(arguments: argparse.Namespace, interruption: Interruption) -> Vali
         arguments.model,
         arguments.serving_spec,
         _validation_spec(arguments),
-        arguments.request_spec,
-        requests=_request_source(arguments),
+        _request_spec(arguments),
+        requests=arguments.requests,
         on_progress=_progress(arguments.quiet),
         interruption=interruption,
     )
@@ -128,22 +130,14 @@ def _validation_spec(arguments: argparse.Namespace) -> ValidationSpec:
     return dataclasses.replace(spec, require_requests=True) if arguments.require_requests else spec
 
 
-def _request_source(arguments: argparse.Namespace) -> RequestSource | None:
-    """The requests of ``--requests``; nothing is read before the validation asks, so that its checks come first."""
-    if arguments.requests is None:
-        return None
-    model_name = ServingSpec.of(arguments.serving_spec).model_name
-    asked = RequestSpec.of(arguments.request_spec)
-
-    @functools.cache
-    def graph() -> SavedModelGraph:
-        return read_graph(find_saved_model(arguments.model).path, asked.tag_set)
-
-    def requests() -> Iterator[SampleRequest]:
-        named = graph().signatures_named(asked.signature_names)
-        return requests_from_file(arguments.requests, graph().signatures, model_name, next(iter(named)))
-
-    return RequestSource(requests)
+def _request_spec(arguments: argparse.Namespace) -> RequestSpec:
+    spec = RequestSpec.of(arguments.request_spec)
+    if arguments.generate and arguments.requests is not None:
+        raise UsageError(
+            "--generate and --requests are both given: requests are made up only where there are none.",
+            next_step="Take one of them out.",
+        )
+    return dataclasses.replace(spec, generate=spec.generate or GenerateSpec()) if arguments.generate else spec
 
 
 def _progress(quiet: bool) -> Callable[[str], None]:
@@ -190,7 +184,7 @@ def _write(report: ValidationReport, output: pathlib.Path) -> None:
 
 def _print_plan(arguments: argparse.Namespace) -> int:
     plan = api.make_plan(
-        arguments.model, arguments.serving_spec, arguments.validation_spec, arguments.request_spec
+        arguments.model, arguments.serving_spec, arguments.validation_spec, _request_spec(arguments)
     ).to_dict()
     if arguments.format == "json":
         print(json.dumps({"schema_version": SCHEMA_VERSION, "dry_run": True, **plan}, indent=2))
@@ -203,7 +197,8 @@ def _print_plan(arguments: argparse.Namespace) -> int:
         f"  at most {limits['num_tries']} tries, {limits['max_loading_time_seconds']:g} s to load,"
         f" {limits['max_query_time_seconds']:g} s to answer, {limits['total_time_seconds']:g} s in all"
     )
-    print(f"  sample requests: {arguments.requests or 'none (the model is only loaded)'}")
+    made_up = "made up from the signature" if "generate" in plan["request_spec"] else "none (the model is only loaded)"
+    print(f"  sample requests: {arguments.requests or made_up}")
     return 0
 
 

@@ -230,8 +230,8 @@ class ReasonCode(enum.Enum):
     BAD_REQUESTS = (
         Blames.USAGE,
         False,
-        "The file of sample requests is wrong.",
-        "Correct the line or record that is named.",
+        "The sample requests are wrong.",
+        "Correct the line, record or field that is named.",
     )
 
     # --- the infrastructure: files

@@ -1,8 +1,10 @@
-"""Where sample requests come from. Each module makes an iterator of SampleRequest that reads as it is consumed.
+"""Where sample requests come from. What makes them is an iterator that reads as it is consumed.
 
-- ``from_examples``: the files of one split of an Examples artifact (``requests_from_examples_dir``);
-- ``examples_artifact``: the artifact itself, as TFX hands it over (``requests_from_examples_artifact``);
-- ``from_file``: a file of JSON or a TFRecord of PredictionLog (``requests_from_file``);
+- ``request_source``: which source it is: a file, an Examples artifact, made up (``chosen_source``);
 - ``from_message``: a message that the caller made (``request_from_message``);
-- ``prediction_log``: the reverse, a model's warm-up file (``write_warmup_file``, ``WARMUP_FILE``).
+- ``files``: JSON, .npz, TFRecords (``requests_from_file``), and the reverse, a warm-up file (``write_warmup_file``);
+- ``examples``: an Examples artifact's records, whose features become named inputs;
+- ``generated``: requests made up from a signature;
+- ``questions``: what a request asks before it is a message: joined to batches, written for gRPC and REST;
+- ``records``: TFRecord files.
 """

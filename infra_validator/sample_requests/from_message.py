@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from infra_validator.core.errors import UsageError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
-from infra_validator.sample_requests import methods
+from infra_validator.sample_requests.questions import methods
 
 _METHODS = {
     "PredictRequest": methods.PREDICT,

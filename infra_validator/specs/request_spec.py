@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
-from infra_validator.specs.reader import above_zero, read, spec_field, to_dict
+from infra_validator.core.errors import SpecError
+from infra_validator.specs.generate_spec import GenerateSpec
+from infra_validator.specs.reader import above_zero, one_of, read, spec_field, to_dict
+
+_LARGEST_BATCH = 2**31 - 1  # TensorFlow counts rows in 32 bits where it splits batches; a message holds no more bytes
+
+#: ``signature_names: ["*"]``: all that the model serves.
+ALL_SIGNATURES = "*"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,7 +21,7 @@ class TensorFlowServingRequestSpec:
     """TFX's TensorFlowServingRequestSpec."""
 
     tag_set: tuple[str, ...] = spec_field((), "Tags of the graph to ask; empty: serve.")
-    signature_names: tuple[str, ...] = spec_field((), "Signatures to ask; empty: serving_default.")
+    signature_names: tuple[str, ...] = spec_field((), 'Signatures to ask; empty: serving_default; ["*"]: all.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +33,15 @@ class RequestSpec:
     num_examples: int = spec_field(1, "How many examples are sent.", check=above_zero)
     make_warmup: bool = spec_field(False, "Whether to write the model with the requests as its warm-up file.")
     concurrency: int = spec_field(8, "How many requests are under way at once.", check=above_zero)
+    features: Mapping[str, str] = spec_field({}, "The feature of the examples for an input, where their names differ.")
+    padding: Mapping[str, Any] = spec_field({}, "What fills up an input's rows of several lengths.")
+    numbers_in_strings: tuple[str, ...] = spec_field((), "Inputs whose numbers stand in strings in the examples.")
+    images: Mapping[str, str] = spec_field({}, "`decode` for inputs whose features are encoded images.")
+    generate: GenerateSpec | None = spec_field(None, "Make requests up from the signature.")
+    batch_sizes: tuple[int, ...] = spec_field(
+        (), "Rows are sent in batches of each of these sizes; empty: as they are."
+    )
+    protocols: tuple[str, ...] = spec_field((), "`grpc`, `rest` or both; empty: grpc.")
 
     @classmethod
     def of(cls, given: Any) -> RequestSpec:
@@ -34,14 +51,48 @@ class RequestSpec:
     def to_dict(self) -> dict[str, Any]:
         return to_dict(self)
 
+    def check(self, path: str) -> None:
+        """What the fields must be together. Raises SpecError."""
+        for index, size in enumerate(self.batch_sizes):
+            if not 1 <= size <= _LARGEST_BATCH:
+                raise SpecError(f"{path}.batch_sizes[{index}]", f"must be from 1 to {_LARGEST_BATCH}, not {size}")
+        for index, protocol in enumerate(self.protocols):
+            problem = one_of("grpc", "rest")(protocol)
+            if problem:
+                raise SpecError(f"{path}.protocols[{index}]", problem)
+        for name, how in self.images.items():
+            problem = one_of("decode")(how)
+            if problem:
+                raise SpecError(f"{path}.images.{name}", problem)
+        for name, filler in self.padding.items():
+            if not isinstance(filler, (bool, int, float, str)):
+                raise SpecError(f"{path}.padding.{name}", "must be a number, a boolean or a string")
+        if ALL_SIGNATURES in self.signature_names and len(self.signature_names) > 1:
+            raise SpecError(f"{path}.tensorflow_serving.signature_names", '"*" stands alone: it means all of them')
+
+    @property
+    def named_signatures(self) -> tuple[str, ...]:
+        """The signatures that the spec names; empty where it leaves them to the default."""
+        return self.tensorflow_serving.signature_names if self.tensorflow_serving else ()
+
     @property
     def signature_names(self) -> tuple[str, ...]:
         """The signatures to ask."""
-        named = self.tensorflow_serving.signature_names if self.tensorflow_serving else ()
-        return named or ("serving_default",)
+        return self.named_signatures or ("serving_default",)
 
     @property
     def tag_set(self) -> frozenset[str]:
         """The tags of the graph to ask."""
         named = self.tensorflow_serving.tag_set if self.tensorflow_serving else ()
         return frozenset(named or ("serve",))
+
+    @property
+    def over_rest(self) -> bool:
+        """Whether the requests are to be asked over REST, too."""
+        return "rest" in self.protocols
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The fields that say something other than their default, in their order. ``tag_set`` also says how to load."""
+        names = [field.name for field in dataclasses.fields(self) if field.name in to_dict(self)]
+        return tuple(name for name in names if name != "tensorflow_serving" or self.named_signatures)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy
 import pytest
 
 from component_tests.fakes.saved_models import SavedModels
@@ -198,6 +199,41 @@ def test_an_unknown_signature_is_found_before_anything_is_started(
     result = verdict_of(command, 1)
     assert result["reason_code"] == "SIGNATURE_NOT_FOUND"
     assert result["serving_binaries"][0]["attempts"] == []
+
+
+def test_requests_are_made_up_where_there_are_none(
+    saved_models: SavedModels, scratch: pathlib.Path, requests_file: pathlib.Path
+) -> None:
+    model = saved_models.path("two_inputs")
+    asked = json.dumps({"tensorflow_serving": {"signature_names": ["*"]}, "batch_sizes": [2]})
+    result = verdict_of(validate(scratch, model, "--generate", "--request-spec", asked, "--format", "json"), 0)
+    assert result["evidence"]["source"] == "generated"
+    assert result["evidence"]["signatures_not_asked"] == []
+    assert result["evidence"]["requests"] == 4
+    code, output, _ = validate(scratch, model, "--generate", "--requests", str(requests_file)).end()
+    assert code == 2
+    assert "--generate and --requests are both given" in output
+    texts = saved_models.path("vocabulary")
+    assert "takes strings" in verdict_of(validate(scratch, texts, "--generate", "--format", "json"), 2)["reason"]
+    asked = json.dumps({"generate": {"texts": {"text": ["apple"]}}})
+    assert (
+        verdict_of(validate(scratch, texts, "--request-spec", asked, "--format", "json"), 0)["evidence"]["requests"]
+        == 1
+    )
+    nothing_left(scratch)
+
+
+def test_a_numpy_archive_is_a_file_of_requests(
+    saved_models: SavedModels, scratch: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    numpy.savez(tmp_path / "f.npz", a=numpy.ones((3, 2)), b=numpy.ones((3, 2)))
+    asked = json.dumps({"tensorflow_serving": {"signature_names": ["serving_default", "scalar"]}})
+    command = validate(
+        scratch,
+        saved_models.path("two_inputs"),
+        *("--requests", str(tmp_path / "f.npz"), "--request-spec", asked, "--format", "json"),
+    )
+    assert verdict_of(command, 0)["evidence"]["signatures_asked"] == ["serving_default", "scalar"]
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from component_tests.fakes.saved_models import SavedModels
 from component_tests.unit.sample_requests.examples_on_disk import example, write_split
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
-from infra_validator.sample_requests import methods
 from infra_validator.sample_requests.examples.artifact import requests_from_examples_artifact
 from infra_validator.sample_requests.from_message import request_from_message
+from infra_validator.sample_requests.questions import methods
 from infra_validator.saved_model.graph import read_graph
 from infra_validator.specs.request_spec import RequestSpec
 

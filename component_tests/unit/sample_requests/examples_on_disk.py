@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Sequence
 
 from infra_validator.protos import tensorflow_pb2
-from infra_validator.sample_requests.files.tfrecord import write_records
+from infra_validator.sample_requests.records.tfrecord import write_records
 
 
 def example(x: float) -> bytes:

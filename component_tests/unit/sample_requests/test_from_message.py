@@ -9,8 +9,8 @@ from infra_validator.core.errors import UsageError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
-from infra_validator.sample_requests import methods
 from infra_validator.sample_requests.from_message import request_from_message
+from infra_validator.sample_requests.questions import methods
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,8 @@ def _records(path: str) -> Iterator[bytes]:
 
     As there, what ends within a record's length is the end of the file.
     """
-    from infra_validator.sample_requests.files.crc32c import masked_crc32c
-    from infra_validator.sample_requests.files.tfrecord import HEADER_BYTES, length_of
+    from infra_validator.sample_requests.records.crc32c import masked_crc32c
+    from infra_validator.sample_requests.records.tfrecord import HEADER_BYTES, length_of
 
     offset = 0
     try:

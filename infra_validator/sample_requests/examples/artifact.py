@@ -16,12 +16,11 @@ from infra_validator.core.errors import ExamplesError, SpecError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.sample_requests.examples.example_files import (
-    TF_EXAMPLE,
-    Signatures,
     example_files,
     requests_from_example_files,
 )
-from infra_validator.sample_requests.files.tfrecord import OpenFile, open_local
+from infra_validator.sample_requests.questions.signature_inputs import Signatures
+from infra_validator.sample_requests.records.tfrecord import OpenFile, open_local
 from infra_validator.specs.request_spec import RequestSpec
 
 # TFX's names of custom properties of Examples artifacts.
@@ -61,7 +60,8 @@ def requests_from_examples_artifact(
         signatures,
         model_name,
         request_spec.num_examples,
-        _custom_property(examples, _PAYLOAD_FORMAT) or TF_EXAMPLE,
+        _custom_property(examples, _PAYLOAD_FORMAT),
+        request_spec,
         where=f"Split {split!r} of {examples.uri}",
         open_file=open_file,
     )

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from infra_validator.core.errors import ExamplesError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
-from infra_validator.protos import tensorflow_pb2
-from infra_validator.sample_requests.early import begun
-from infra_validator.sample_requests.files.tfrecord import OpenFile, TFRecordError, open_local, read_records
-from infra_validator.sample_requests.signature_request import RequestMaker, request_maker, why_no_example
-
-Signatures = Mapping[str, tensorflow_pb2.SignatureDef]
-
-TF_EXAMPLE = "FORMAT_TF_EXAMPLE"  # TFX's name of the payload format
-
-#: Payload formats whose records are no tf.Example but still one serialized message each: a predict signature may parse them.
-_OTHER_RECORDS = ("FORMAT_TF_SEQUENCE_EXAMPLE", "FORMAT_PROTO")
+from infra_validator.sample_requests.examples.record_questions import PAYLOAD_FORMATS, TF_EXAMPLE, RecordQuestions
+from infra_validator.sample_requests.questions.early import begun
+from infra_validator.sample_requests.questions.question import Question
+from infra_validator.sample_requests.questions.requests import requests_of
+from infra_validator.sample_requests.questions.signature_inputs import Signatures
+from infra_validator.sample_requests.records.tfrecord import OpenFile, TFRecordError, open_local, read_records
+from infra_validator.specs.request_spec import RequestSpec
 
 
 def requests_from_examples_dir(
@@ -28,6 +24,7 @@ def requests_from_examples_dir(
     model_name: str,
     num_examples: int = 1,
     payload_format: str = TF_EXAMPLE,
+    asked: RequestSpec | None = None,
 ) -> Iterator[SampleRequest]:
     """Requests of the first ``num_examples`` records in the directory of one split, one for each of ``signatures``.
 
@@ -39,14 +36,15 @@ def requests_from_examples_dir(
       signatures: the signatures to ask.
       model_name: the model's name on the server.
       num_examples: how many records at most; fewer are no error.
-      payload_format: TFX's name of what a record is.
+      payload_format: TFX's name of what a record is; empty if nobody knows.
+      asked: how features become named inputs, batch sizes and protocols.
 
     Raises:
       ExamplesError: EXAMPLES_NOT_READABLE or NO_EXAMPLES; names the file and the record. While iterating, too.
-      UsageError: a signature or the payload format cannot be served (SIGNATURE_NOT_SUPPORTED).
+      UsageError: a signature cannot be asked by records (SIGNATURE_NOT_SUPPORTED), or a record does not fit it (BAD_REQUESTS).
     """
     return requests_from_example_files(
-        example_files(split_dir), signatures, model_name, num_examples, payload_format, where=split_dir
+        example_files(split_dir), signatures, model_name, num_examples, payload_format, asked, where=split_dir
     )
 
 
@@ -66,6 +64,7 @@ def requests_from_example_files(
     model_name: str,
     num_examples: int,
     payload_format: str = TF_EXAMPLE,
+    asked: RequestSpec | None = None,
     *,
     where: str,
     open_file: OpenFile = open_local,
@@ -76,49 +75,47 @@ def requests_from_example_files(
       where: how messages call all of them together.
       open_file: opens one of ``files``; for file systems other than the machine's.
     """
-    makers = _makers(signatures, model_name, payload_format)
-    if not files:
-        raise ExamplesError(ReasonCode.NO_EXAMPLES, f"{where} holds no files.")
-    requests = begun(_requests(files, makers, num_examples, payload_format == TF_EXAMPLE, open_file))
+    asked = asked or RequestSpec()
+
+    def make() -> Iterator[Question]:
+        return questions_of_example_files(
+            files, signatures, num_examples, payload_format, asked, where=where, open_file=open_file
+        )
+
+    requests = begun(requests_of(make, signatures, model_name, asked))
     if requests is None:
         raise ExamplesError(ReasonCode.NO_EXAMPLES, f"{where}: {len(files)} files hold no record.")
     return requests
 
 
-def _makers(signatures: Signatures, model_name: str, payload_format: str) -> list[RequestMaker]:
-    if payload_format != TF_EXAMPLE and payload_format not in _OTHER_RECORDS:
+def questions_of_example_files(
+    files: Sequence[str],
+    signatures: Signatures,
+    num_examples: int,
+    payload_format: str,
+    asked: RequestSpec,
+    *,
+    where: str,
+    open_file: OpenFile = open_local,
+) -> Iterator[Question]:
+    """One question of each record for each signature; see requests_from_example_files."""
+    if payload_format not in PAYLOAD_FORMATS:
         raise ExamplesError(
             ReasonCode.EXAMPLES_NOT_READABLE,
             f"The examples have the payload format {payload_format}, of which no requests can be made.",
             next_step="Give examples of FORMAT_TF_EXAMPLE, or requests in a file (--requests).",
         )
-    makers = []
-    for name, signature in signatures.items():
-        makers.append(request_maker(name, signature, model_name))
-        if payload_format != TF_EXAMPLE and not signature.method_name.endswith("/predict"):
-            raise ExamplesError(
-                ReasonCode.EXAMPLES_NOT_READABLE,
-                f"Signature {name!r} ({signature.method_name}) takes tf.Example, but the examples have the payload format "
-                f"{payload_format}.",
-                next_step="Give examples of FORMAT_TF_EXAMPLE, or name a predict signature.",
-            )
-    return makers
-
-
-def _requests(
-    files: Iterable[str], makers: list[RequestMaker], limit: int, must_be_examples: bool, open_file: OpenFile
-) -> Iterator[SampleRequest]:
+    makers = [RecordQuestions(name, signature, payload_format, asked) for name, signature in signatures.items()]
+    if not files:
+        raise ExamplesError(ReasonCode.NO_EXAMPLES, f"{where} holds no files.")
     taken = 0
     for file in files:
         name = os.path.basename(file)
         for number, record in enumerate(_records(file, open_file), 1):
-            problem = why_no_example(record) if must_be_examples else ""
-            if problem:
-                raise ExamplesError(ReasonCode.EXAMPLES_NOT_READABLE, f"{file}, record {number}: {problem}.")
-            for make in makers:
-                yield make(record, f"record {number} of {name}")
+            for maker in makers:
+                yield maker.of_record(record, f"record {number} of {name}", f"{file}, record {number}")
             taken += 1
-            if taken >= limit:
+            if taken >= num_examples:
                 return
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from infra_validator.protos import tensorflow_pb2
-from infra_validator.sample_requests.files.json_tensor import JsonValueError, bytes_of, is_base64
+from infra_validator.sample_requests.questions.values import ValueMisfit, bytes_of, is_base64
 
 _INT64 = (-(2**63), 2**63 - 1)
 
@@ -16,17 +16,17 @@ def example_of(value: Any) -> tensorflow_pb2.Example:
     Strings and ``{"b64": ...}`` become bytes, numbers with a fraction or exponent floats, whole numbers and booleans int64.
 
     Raises:
-      JsonValueError: no object, a nested list, or one feature with values of several kinds.
+      ValueMisfit: no object, a nested list, or one feature with values of several kinds.
     """
     if not isinstance(value, dict):
-        raise JsonValueError("an example must be an object of features")
+        raise ValueMisfit("an example must be an object of features")
     example = tensorflow_pb2.Example()
     for name, given in value.items():
         values = given if isinstance(given, list) else [given]
         feature = example.features.feature[name]
         kinds = {_kind(name, element) for element in values}
         if len(kinds) > 1:
-            raise JsonValueError(f"feature {name!r} mixes values of the kinds {' and '.join(sorted(kinds))}")
+            raise ValueMisfit(f"feature {name!r} mixes values of the kinds {' and '.join(sorted(kinds))}")
         if kinds == {"bytes"}:
             feature.bytes_list.value.extend(bytes_of(element) for element in values)
         elif kinds == {"float"}:
@@ -43,4 +43,4 @@ def _kind(name: str, value: Any) -> str:
         return "float"
     if isinstance(value, int) and _INT64[0] <= value <= _INT64[1]:
         return "int64"
-    raise JsonValueError(f"feature {name!r} holds something other than strings, numbers within int64, and booleans")
+    raise ValueMisfit(f"feature {name!r} holds something other than strings, numbers within int64, and booleans")

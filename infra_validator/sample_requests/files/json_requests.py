@@ -14,29 +14,26 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from infra_validator.core.errors import UsageError
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.core.sample_request import SampleRequest
 from infra_validator.protos import tensorflow_pb2
-from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
-from infra_validator.sample_requests import methods
-from infra_validator.sample_requests.examples.example_files import Signatures
 from infra_validator.sample_requests.files.json_example import example_of
-from infra_validator.sample_requests.files.json_tensor import JsonValueError, is_base64, tensor_of
-from infra_validator.sample_requests.files.tfrecord import decompressed, open_local
-from infra_validator.sample_requests.signature_request import described_input
+from infra_validator.sample_requests.files.json_tensor import tensor_of
+from infra_validator.sample_requests.questions import methods
+from infra_validator.sample_requests.questions.question import Question
+from infra_validator.sample_requests.questions.signature_inputs import Signatures, described_inputs, needed_inputs
+from infra_validator.sample_requests.questions.values import ValueMisfit, is_base64
+from infra_validator.sample_requests.records.tfrecord import decompressed, open_local
 from infra_validator.saved_model.graph import signature_not_found
 
 _BODY_KEYS = ("instances", "inputs", "examples")
 
 
-def requests_from_json(
-    path: str, signatures: Signatures, model_name: str, default_signature: str
-) -> Iterator[SampleRequest]:
-    """The requests of a JSON file, made as they are asked for.
+def questions_of_json(path: str, signatures: Signatures, names: Sequence[str]) -> Iterator[Question]:
+    """The questions of a JSON file, made as they are asked for; what names no signature asks each of ``names``.
 
     Raises:
       UsageError: BAD_REQUESTS; names the line or the instance.
@@ -45,8 +42,10 @@ def requests_from_json(
     for where, value in _values(path):
         try:
             label = f"{where} of {os.path.basename(path)}" if where else os.path.basename(path)
-            yield _request(value, label, signatures, model_name, default_signature)
-        except (JsonValueError, RecursionError) as error:
+            named = _signature_name(value)
+            for name in [named] if named else names:
+                yield _question(value, label, name, signatures)
+        except (ValueMisfit, RecursionError) as error:
             raise bad_requests(path, where, str(error)) from error
 
 
@@ -109,104 +108,114 @@ def _parse(path: str, line: int, text: str) -> Any:
         raise bad_requests(path, f"line {line}" if line else "", "is nested too deeply") from error
 
 
-def _request(value: Any, label: str, signatures: Signatures, model_name: str, default_signature: str) -> SampleRequest:
-    name = _signature_name(value) or default_signature
+def _question(value: Any, label: str, name: str, signatures: Signatures) -> Question:
     if name not in signatures:
         raise signature_not_found(name, signatures, f"The model, asked by {label},")
     signature = signatures[name]
     key = _body_key(value, signature)
-    if key == "examples":
-        return _examples_request(value, name, signature, model_name, label)
-    if key == "inputs":
-        inputs = _columns(value["inputs"], signature)
-    elif key == "instances":
-        inputs = _rows(value["instances"], signature)
-    else:
-        inputs = _rows([value], signature)
-    request = serving_pb2.PredictRequest()
-    request.model_spec.name = model_name
-    request.model_spec.signature_name = name
-    for key, tensor in inputs.items():
-        request.inputs[key].CopyFrom(tensor)
-    return SampleRequest(methods.PREDICT, name, request.SerializeToString(), label)
+    try:
+        if key == "examples":
+            return _examples_question(value, name, signature, label)
+        if signature.method_name in (methods.CLASSIFY_METHOD_NAME, methods.REGRESS_METHOD_NAME) and not key:
+            raise ValueMisfit(f'it takes examples: {{"signature_name": "{name}", "examples": [...]}}')
+        if key == "inputs":
+            inputs = _columns(value["inputs"], signature)
+        else:
+            inputs = _rows(value["instances"] if key == "instances" else [value], signature)
+    except ValueMisfit as error:
+        raise ValueMisfit(f"for signature {name!r}: {error}") from error
+    return Question(methods.PREDICT, name, label, inputs, body=_body(value, name) if key else None, is_row=not key)
+
+
+def _body(value: dict[str, Any], name: str) -> bytes:
+    return json.dumps({**value, "signature_name": name}).encode()
 
 
 def _signature_name(value: Any) -> str:
     named = value.get("signature_name", "") if isinstance(value, dict) else ""
     if not isinstance(named, str):
-        raise JsonValueError("signature_name must be a string")
+        raise ValueMisfit("signature_name must be a string")
     return named
 
 
 def _body_key(value: Any, signature: tensorflow_pb2.SignatureDef) -> str:
     """Which key makes ``value`` the body of a request; empty if it is an instance itself."""
-    if not isinstance(value, dict) or value.keys() == set(signature.inputs):
+    if not isinstance(value, dict) or _fits(value, signature):
         return ""
     keys = [key for key in _BODY_KEYS if key in value]
     if len(keys) > 1:
-        raise JsonValueError(f"only one of {' and '.join(keys)} can be given")
+        raise ValueMisfit(f"only one of {' and '.join(keys)} can be given")
     if not keys and "signature_name" in value:
-        raise JsonValueError("there is a signature_name but none of instances, inputs, examples")
+        raise ValueMisfit("there is a signature_name but none of instances, inputs, examples")
     return keys[0] if keys else ""
 
 
 def _rows(instances: Any, signature: tensorflow_pb2.SignatureDef) -> dict[str, tensorflow_pb2.TensorProto]:
     """The inputs of row format: one tensor an input, whose first dimension is the number of instances."""
     if not isinstance(instances, list) or not instances:
-        raise JsonValueError("instances must be a list with something in it")
-    wanted = set(signature.inputs)
+        raise ValueMisfit("instances must be a list with something in it")
+    known = set(signature.inputs)
     first = instances[0]
     if isinstance(first, dict) and not is_base64(first):
         for number, instance in enumerate(instances, 1):
-            if not isinstance(instance, dict) or instance.keys() != wanted:
-                raise JsonValueError(f"instance {number} of the request must be an object of {_described(signature)}")
-        columns = {key: [instance[key] for instance in instances] for key in wanted}
-    elif len(wanted) == 1:
-        columns = {next(iter(wanted)): instances}
+            if not isinstance(instance, dict) or not _fits(instance, signature) or instance.keys() != first.keys():
+                raise ValueMisfit(
+                    f"instance {number} of the request must be an object of {described_inputs(signature)}"
+                    f"{_difference(instance, signature)}"
+                )
+        columns = {key: [instance[key] for instance in instances] for key in first}
+    elif len(known) == 1:
+        columns = {next(iter(known)): instances}
     else:
-        raise JsonValueError(f"an instance must be an object of {_described(signature)}")
+        raise ValueMisfit(f"an instance must be an object of {described_inputs(signature)}")
     return {key: _tensor(key, column, signature) for key, column in columns.items()}
 
 
 def _columns(inputs: Any, signature: tensorflow_pb2.SignatureDef) -> dict[str, tensorflow_pb2.TensorProto]:
     """The inputs of columnar format: whole tensors."""
-    wanted = set(signature.inputs)
     if isinstance(inputs, dict) and not is_base64(inputs):
-        if inputs.keys() != wanted:
-            raise JsonValueError(f"inputs must be an object of {_described(signature)}")
+        if not _fits(inputs, signature):
+            raise ValueMisfit(
+                f"inputs must be an object of {described_inputs(signature)}{_difference(inputs, signature)}"
+            )
         return {key: _tensor(key, value, signature) for key, value in inputs.items()}
-    if len(wanted) == 1:
-        key = next(iter(wanted))
+    if len(signature.inputs) == 1:
+        (key,) = signature.inputs
         return {key: _tensor(key, inputs, signature)}
-    raise JsonValueError(f"inputs must be an object of {_described(signature)}")
+    raise ValueMisfit(f"inputs must be an object of {described_inputs(signature)}")
+
+
+def _fits(named: dict[str, Any], signature: tensorflow_pb2.SignatureDef) -> bool:
+    """Whether values stand for inputs of the signature only, and for all that have no default there."""
+    return needed_inputs(signature) <= named.keys() <= set(signature.inputs)
+
+
+def _difference(named: Any, signature: tensorflow_pb2.SignatureDef) -> str:
+    """Which inputs are missing and which names are none, for a message."""
+    if not isinstance(named, dict):
+        return ""
+    missing = ", ".join(repr(key) for key in sorted(needed_inputs(signature) - named.keys()))
+    unknown = ", ".join(repr(key) for key in sorted(named.keys() - set(signature.inputs)))
+    return (f"; it lacks {missing}" if missing else "") + (f"; there is no input {unknown}" if unknown else "")
 
 
 def _tensor(key: str, value: Any, signature: tensorflow_pb2.SignatureDef) -> tensorflow_pb2.TensorProto:
     try:
         return tensor_of(value, signature.inputs[key].dtype)
-    except JsonValueError as error:
-        raise JsonValueError(f"input {key!r}: {error}") from error
+    except ValueMisfit as error:
+        raise ValueMisfit(f"input {key!r}: {error}") from error
 
 
-def _described(signature: tensorflow_pb2.SignatureDef) -> str:
-    return ", ".join(described_input(key, signature.inputs[key]) for key in sorted(signature.inputs))
-
-
-def _examples_request(
-    body: dict[str, Any], name: str, signature: tensorflow_pb2.SignatureDef, model_name: str, label: str
-) -> SampleRequest:
+def _examples_question(body: dict[str, Any], name: str, signature: tensorflow_pb2.SignatureDef, label: str) -> Question:
     regress = signature.method_name == methods.REGRESS_METHOD_NAME
-    request = serving_pb2.RegressionRequest() if regress else serving_pb2.ClassificationRequest()
-    request.model_spec.name = model_name
-    request.model_spec.signature_name = name
     examples = body["examples"]
     if not isinstance(examples, list) or not examples:
-        raise JsonValueError("examples must be a list with something in it")
-    made = [example_of(example) for example in examples]
-    if "context" in body:
-        request.input.example_list_with_context.examples.extend(made)
-        request.input.example_list_with_context.context.CopyFrom(example_of(body["context"]))
-    else:
-        request.input.example_list.examples.extend(made)
-    method = methods.REGRESS if regress else methods.CLASSIFY
-    return SampleRequest(method, name, request.SerializeToString(), label)
+        raise ValueMisfit("examples must be a list with something in it")
+    return Question(
+        methods.REGRESS if regress else methods.CLASSIFY,
+        name,
+        label,
+        examples=tuple(example_of(example) for example in examples),
+        context=example_of(body["context"]) if "context" in body else None,
+        body=_body(body, name),
+    )

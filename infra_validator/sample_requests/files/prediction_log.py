@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from google.protobuf import message
 
@@ -13,10 +13,11 @@ from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.core.wire import WireError, field_numbers
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
-from infra_validator.sample_requests import methods
-from infra_validator.sample_requests.examples.example_files import Signatures
 from infra_validator.sample_requests.files.json_requests import bad_requests
-from infra_validator.sample_requests.files.tfrecord import TFRecordError, read_records, write_records
+from infra_validator.sample_requests.questions import methods
+from infra_validator.sample_requests.questions.question import Question
+from infra_validator.sample_requests.questions.signature_inputs import Signatures
+from infra_validator.sample_requests.records.tfrecord import TFRecordError, read_records, write_records
 from infra_validator.saved_model.graph import signature_not_found
 
 #: Where TensorFlow Serving looks for a model's warm-up file, below the SavedModel directory.
@@ -35,8 +36,10 @@ _KINDS = {
 _DEFAULT_SIGNATURE = "serving_default"  # what a server takes an empty signature name for
 
 
-def requests_from_prediction_logs(path: str, signatures: Signatures, model_name: str) -> Iterator[SampleRequest]:
-    """The request of every record, addressed to the model under test (its name replaced, version and label taken away).
+def questions_of_prediction_logs(path: str, signatures: Signatures, names: Sequence[str]) -> Iterator[Question]:
+    """The question of every record, for the model under test (its name replaced, version and label taken away).
+
+    What names no signature asks each of ``names``.
 
     Raises:
       UsageError: BAD_REQUESTS; names the record.
@@ -45,13 +48,16 @@ def requests_from_prediction_logs(path: str, signatures: Signatures, model_name:
     number = 0
     try:
         for number, record in enumerate(read_records(path), 1):
-            yield _request_of(record, path, number, signatures, model_name)
+            yield from _questions_of(record, path, number, signatures, names)
     except TFRecordError as error:
         raise bad_requests(path, f"record {error.record}", error.problem) from error
 
 
-def _request_of(record: bytes, path: str, number: int, signatures: Signatures, model_name: str) -> SampleRequest:
+def _questions_of(
+    record: bytes, path: str, number: int, signatures: Signatures, names: Sequence[str]
+) -> Iterator[Question]:
     where = f"record {number}"
+    label = f"{where} of {os.path.basename(path)}"
     log = serving_pb2.PredictionLog()
     try:
         field_numbers(record)
@@ -63,16 +69,45 @@ def _request_of(record: bytes, path: str, number: int, signatures: Signatures, m
         raise bad_requests(path, where, "is no PredictionLog, or one without a request")
     if kind not in _KINDS:
         raise bad_requests(path, where, f"is a {kind}, which model servers do not answer")
+    if kind == "multi_inference_log":
+        yield _multi_inference(log.multi_inference_log.request, label, signatures)
+        return
+    method = _KINDS[kind]
     request = getattr(log, kind).request
-    specs = [task.model_spec for task in request.tasks] if kind == "multi_inference_log" else [request.model_spec]
-    names = [spec.signature_name or _DEFAULT_SIGNATURE for spec in specs]
-    label = f"{where} of {os.path.basename(path)}"
-    for spec, name in zip(specs, names, strict=True):
+    payload = request.SerializeToString()
+    named = request.model_spec.signature_name
+    for name in [named] if named else names:
         if name not in signatures:
             raise signature_not_found(name, signatures, f"The model, asked by {label},")
-        spec.name = model_name
+        if method == methods.PREDICT:
+            outputs = tuple(request.output_filter)
+            yield Question(method, name, label, dict(request.inputs), output_filter=outputs, payload=payload)
+        else:
+            yield _examples_question(request.input, method, name, label, payload)
+
+
+def _examples_question(given: serving_pb2.Input, method: str, name: str, label: str, payload: bytes) -> Question:
+    shared = given.WhichOneof("kind") == "example_list_with_context"
+    return Question(
+        method,
+        name,
+        label,
+        examples=tuple(given.example_list_with_context.examples if shared else given.example_list.examples),
+        context=given.example_list_with_context.context if shared else None,
+        payload=payload,
+    )
+
+
+def _multi_inference(request: serving_pb2.MultiInferenceRequest, label: str, signatures: Signatures) -> Question:
+    names = []
+    for task in request.tasks:
+        spec = task.model_spec
+        name = spec.signature_name or _DEFAULT_SIGNATURE
+        if name not in signatures:
+            raise signature_not_found(name, signatures, f"The model, asked by {label},")
         spec.ClearField("version_choice")
-    return SampleRequest(_KINDS[kind], ", ".join(names), request.SerializeToString(), label)
+        names.append(name)
+    return Question(methods.MULTI_INFERENCE, ", ".join(names), label, payload=request.SerializeToString())
 
 
 def write_warmup_file(requests: Iterable[SampleRequest], path: str) -> int:

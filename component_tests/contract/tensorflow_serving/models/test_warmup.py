@@ -13,7 +13,7 @@ from component_tests.contract.tensorflow_serving.requests import examples_input,
 from component_tests.fakes.saved_models import SavedModels
 from component_tests.fakes.servers.embedded_server_process import embedded_server
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
-from infra_validator.sample_requests.files.tfrecord import write_records
+from infra_validator.sample_requests.records.tfrecord import write_records
 
 pytestmark = pytest.mark.slow
 

@@ -14,9 +14,9 @@ from infra_validator.core.errors import ExamplesError, SpecError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.protos import tensorflow_pb2 as tf
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
-from infra_validator.sample_requests import methods
 from infra_validator.sample_requests.examples.artifact import requests_from_examples_artifact
 from infra_validator.sample_requests.examples.example_files import requests_from_examples_dir
+from infra_validator.sample_requests.questions import methods
 from infra_validator.specs.request_spec import RequestSpec
 
 PREDICT = {"serving_default": signature("predict", examples=(tf.DT_STRING, [-1]))}
@@ -102,25 +102,36 @@ def test_a_shape_of_unknown_rank_fits(tmp_path: pathlib.Path) -> None:
     assert list(requests_from_examples_dir(write_split(tmp_path, [example(1)]), {"s": unknown}, "m"))
 
 
-@pytest.mark.parametrize(
-    ("unsupported", "said"),
-    [
-        (signature("predict", x=(tf.DT_FLOAT, [-1, 2])), r"x \(float, shape \[-1, 2\]\)"),
-        (signature("predict", x=(tf.DT_STRING, [])), r"x \(string, shape \[\]\)"),
-        (signature("predict", x=(tf.DT_STRING, [-1, 1])), "x "),
-        (signature("predict", a=(tf.DT_STRING, [-1]), b=(tf.DT_STRING, [-1])), "a .*, b "),
-        (signature("predict"), "takes no input"),
-        (signature("something_else", x=(tf.DT_STRING, [-1])), "method name"),
-    ],
-)
-def test_signatures_that_examples_do_not_fit_are_told_before_the_files(
-    unsupported: tf.SignatureDef, said: str, tmp_path: pathlib.Path
-) -> None:
+def test_a_method_that_nobody_serves_is_told_before_the_files(tmp_path: pathlib.Path) -> None:
     split = write_split(tmp_path, [b"not looked at"])
-    with pytest.raises(UsageError, match=said) as caught:
-        requests_from_examples_dir(split, {"s": unsupported}, "m")
+    with pytest.raises(UsageError, match="method name") as caught:
+        requests_from_examples_dir(split, {"s": signature("something_else", x=(tf.DT_STRING, [-1]))}, "m")
     assert caught.value.reason is ReasonCode.SIGNATURE_NOT_SUPPORTED
     assert "--requests" in caught.value.next_step
+
+
+def test_protos_do_not_fit_named_inputs(tmp_path: pathlib.Path) -> None:
+    split = write_split(tmp_path, [b"not looked at"])
+    with pytest.raises(UsageError, match=r"x \(float, shape \[-1, 2\]\)") as caught:
+        requests_from_examples_dir(
+            split, {"s": signature("predict", x=(tf.DT_FLOAT, [-1, 2]))}, "m", payload_format="FORMAT_PROTO"
+        )
+    assert caught.value.reason is ReasonCode.SIGNATURE_NOT_SUPPORTED
+
+
+def test_a_string_input_gets_the_feature_of_its_name_where_that_holds_strings(tmp_path: pathlib.Path) -> None:
+    made = tf.Example()
+    made.features.feature["examples"].bytes_list.value.append(b"a text")
+    (request,) = requests_from_examples_dir(write_split(tmp_path, [made.SerializeToString()]), PREDICT, "m")
+    assert list(serving_pb2.PredictRequest.FromString(request.payload).inputs["examples"].string_val) == [b"a text"]
+
+
+def test_records_of_an_unknown_kind_go_to_string_inputs_as_they_are(tmp_path: pathlib.Path) -> None:
+    split = write_split(tmp_path, [b"x,y"])
+    (request,) = requests_from_examples_dir(split, PREDICT, "m", payload_format="")
+    assert list(serving_pb2.PredictRequest.FromString(request.payload).inputs["examples"].string_val) == [b"x,y"]
+    with pytest.raises(ExamplesError, match="no serialized"):
+        requests_from_examples_dir(split, CLASSIFY, "m", payload_format="")
 
 
 # ----------------------------------------------------------------------------------------------------- bad files

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from infra_validator.protos import tensorflow_pb2 as tf
-from infra_validator.sample_requests.files.json_tensor import JsonValueError, tensor_of
+from infra_validator.sample_requests.files.json_tensor import tensor_of
+from infra_validator.sample_requests.questions.values import ValueMisfit
 
 
 @pytest.mark.parametrize(
@@ -75,5 +76,5 @@ def test_not_a_number_is_a_number(dtype: tf.DataType.ValueType) -> None:
     ],
 )
 def test_what_does_not_fit_is_told(dtype: tf.DataType.ValueType, value: Any, said: str) -> None:
-    with pytest.raises(JsonValueError, match=said):
+    with pytest.raises(ValueMisfit, match=said):
         tensor_of(value, dtype)

@@ -19,9 +19,9 @@ from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.protos import tensorflow_pb2 as tf
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
-from infra_validator.sample_requests import methods
 from infra_validator.sample_requests.files.prediction_log import write_warmup_file
 from infra_validator.sample_requests.files.requests_file import requests_from_file
+from infra_validator.sample_requests.questions import methods
 
 SIGNATURES = {
     "serving_default": signature("predict", x=(tf.DT_FLOAT, [-1])),
@@ -35,7 +35,7 @@ SIGNATURES = {
 
 def read(file: pathlib.Path, content: str | bytes, default: str = "serving_default") -> list[SampleRequest]:
     file.write_bytes(content.encode() if isinstance(content, str) else content)
-    return list(requests_from_file(str(file), SIGNATURES, "m", default))
+    return list(requests_from_file(str(file), SIGNATURES, "m", [default]))
 
 
 def floats(request: SampleRequest) -> tuple[list[int], list[float]]:
@@ -170,8 +170,8 @@ def test_lines_are_read_as_they_are_sent(file: pathlib.Path) -> None:
         (b"", "is empty"),
         (b"\n  \n", "holds nothing"),
         (b"[]", "holds no request"),
-        (b"hello", "neither JSON nor a TFRecord"),
-        (b"\x00\x01\x02" * 10, "neither JSON nor a TFRecord"),
+        (b"hello", "neither JSON nor .npz nor a TFRecord"),
+        (b"\x00\x01\x02" * 10, "neither JSON nor .npz nor a TFRecord"),
         (b"not-a-number", "line 1, column 1: is no JSON"),
         (b'{"instances": [1,]}', "line 1, column"),
         (b'{"instances":\n [1\n', "line 2"),
@@ -337,10 +337,39 @@ def test_examples_are_sent_to_the_default_signature(file: pathlib.Path) -> None:
     assert made[1].label == "record 2 of f.json"
 
 
+def test_examples_become_named_inputs(file: pathlib.Path) -> None:
+    (request,) = read(file, tfrecord([example(1)]))
+    assert floats(request) == ([1], [1.0])
+
+
 def test_examples_that_do_not_fit_the_signature_are_told(file: pathlib.Path) -> None:
-    with pytest.raises(UsageError, match="serialized examples") as caught:
-        read(file, tfrecord([example(1)]))
-    assert caught.value.reason is ReasonCode.SIGNATURE_NOT_SUPPORTED
+    with pytest.raises(UsageError, match=r"input a .* wants the feature 'a'; the record has: x") as caught:
+        read(file, tfrecord([example(1)]), default="two")
+    assert caught.value.reason is ReasonCode.BAD_REQUESTS
+
+
+def test_what_names_no_signature_asks_each_that_is_named(file: pathlib.Path) -> None:
+    file.write_text('{"instances": [1]}\n{"signature_name": "scores", "instances": [2]}\n3\n')
+    made = list(requests_from_file(str(file), SIGNATURES, "m", ["serving_default", "scores"]))
+    assert [(request.signature, request.label) for request in made] == [
+        ("serving_default", "line 1 of f.json"),
+        ("scores", "line 1 of f.json"),
+        ("scores", "line 2 of f.json"),
+        ("serving_default", "line 3 of f.json"),
+        ("scores", "line 3 of f.json"),
+    ]
+    with pytest.raises(UsageError, match="line 1: for signature 'two'") as caught:
+        list(requests_from_file(str(file), SIGNATURES, "m", ["serving_default", "two"]))
+    assert caught.value.reason is ReasonCode.BAD_REQUESTS
+
+
+def test_a_body_is_kept_for_rest_and_an_instance_is_none(file: pathlib.Path) -> None:
+    body, instance = read(file, '{"instances": [1, 2]}\n[1, 2]\n')
+    assert body.rest_body is not None
+    assert json.loads(body.rest_body) == {"signature_name": "serving_default", "instances": [1, 2]}
+    assert (body.rows, body.contradicts) == (2, "")
+    assert instance.rest_body is None
+    assert "'x' is declared with the shape [-1] and was given with the shape [1, 2]" in instance.contradicts
 
 
 def test_a_bad_record_among_examples_is_the_files_fault(file: pathlib.Path) -> None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from component_tests.unit.sample_requests.examples_on_disk import tfrecord
-from infra_validator.sample_requests.files import crc32c
-from infra_validator.sample_requests.files.tfrecord import TFRecordError, read_records
+from infra_validator.sample_requests.records import crc32c
+from infra_validator.sample_requests.records.tfrecord import TFRecordError, read_records
 
 RECORDS = [b"first", b"", b"third" * 1000]
 

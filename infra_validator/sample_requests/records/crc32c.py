@@ -1,4 +1,4 @@
-"""CRC-32C (Castagnoli), which guards every TFRecord; with google-crc32c's machine code where that is installed."""
+"""CRC-32C (Castagnoli), which guards every TFRecord: google-crc32c's machine code where an extra that reads records brought it."""
 
 from __future__ import annotations
 

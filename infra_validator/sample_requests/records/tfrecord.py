@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
-from infra_validator.sample_requests.files.crc32c import masked_crc32c
+from infra_validator.sample_requests.records.crc32c import masked_crc32c
 
 #: Opens a file for reading bytes; remote file systems bring their own.
 OpenFile = Callable[[str], IO[bytes]]

@@ -1,0 +1,76 @@
+"""What a signature says of its inputs: which dimension is the batch, and whether tensors contradict the declared shapes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from infra_validator.protos import tensorflow_pb2 as tf
+from infra_validator.sample_requests.questions.tensor_values import shape_of
+from infra_validator.sample_requests.questions.values import name_of
+
+Signatures = Mapping[str, tf.SignatureDef]
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """The batch dimension of a signature.
+
+    Attributes:
+      inputs: those whose first dimension it is.
+      size: its declared size; None where any size goes.
+    """
+
+    inputs: frozenset[str]
+    size: int | None = None
+
+
+def batch_of(signature: tf.SignatureDef) -> Batch | None:
+    """The batch dimension of a signature's inputs; None if there is none.
+
+    Where inputs have an unknown first dimension, those are batched and the others stand beside them. Else one known size that is
+    the first of every input is a fixed batch.
+    """
+    declared = {key: declared_shape(info) for key, info in signature.inputs.items()}
+    free = frozenset(key for key, shape in declared.items() if shape is None or shape[:1] == [-1])
+    if free:
+        return Batch(free)
+    sizes = {shape[0] if shape else None for shape in declared.values() if shape is not None}
+    if len(sizes) == 1:
+        (size,) = sizes
+        if size:
+            return Batch(frozenset(declared), size)
+    return None
+
+
+def declared_shape(info: tf.TensorInfo) -> list[int] | None:
+    """The declared sizes, -1 for an unknown one; None if not even the rank is known."""
+    return None if info.tensor_shape.unknown_rank else [dim.size for dim in info.tensor_shape.dim]
+
+
+def described_input(key: str, info: tf.TensorInfo) -> str:
+    """An input for people, e.g. ``x (float, shape [-1, 2])``."""
+    shape = declared_shape(info)
+    return f"{key} ({name_of(info.dtype)}, shape {'unknown' if shape is None else shape})"
+
+
+def described_inputs(signature: tf.SignatureDef) -> str:
+    """All inputs of a signature for people."""
+    return ", ".join(described_input(key, signature.inputs[key]) for key in sorted(signature.inputs)) or "no input"
+
+
+def contradiction(inputs: Mapping[str, tf.TensorProto], signature: tf.SignatureDef) -> str:
+    """Where tensors contradict the declared shapes: a sentence; empty where they do not."""
+    for key in sorted(inputs):
+        declared = declared_shape(signature.inputs[key]) if key in signature.inputs else None
+        if declared is None:
+            continue
+        given = shape_of(inputs[key])
+        if len(given) != len(declared) or any(size not in (-1, is_) for size, is_ in zip(declared, given, strict=True)):
+            return f"The input {key!r} is declared with the shape {declared} and was given with the shape {given}."
+    return ""
+
+
+def needed_inputs(signature: tf.SignatureDef) -> set[str]:
+    """The inputs that a request must bring: all that have no default in the signature."""
+    return set(signature.inputs) - set(signature.defaults)

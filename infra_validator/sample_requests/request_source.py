@@ -1,0 +1,210 @@
+"""From a request spec, a model and what is at hand to the source of the sample requests.
+
+In this order: what the caller names (a file), an Examples artifact, requests made up from the signature (``request_spec.generate``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from infra_validator.core.errors import SpecError, UsageError
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
+from infra_validator.protos import tensorflow_pb2 as tf
+from infra_validator.sample_requests.examples.artifact import requests_from_examples_artifact
+from infra_validator.sample_requests.files.requests_file import holds_examples, requests_from_file
+from infra_validator.sample_requests.generated.made_up import questions_made_up
+from infra_validator.sample_requests.questions import methods
+from infra_validator.sample_requests.questions.batches import has_batch
+from infra_validator.sample_requests.questions.requests import requests_of
+from infra_validator.saved_model.graph import SavedModelGraph
+from infra_validator.specs.request_spec import ALL_SIGNATURES, RequestSpec
+
+_FOR_ALL = {"tensorflow_serving", "concurrency", "batch_sizes", "protocols"}
+_OF_FEATURES = {"features", "padding", "numbers_in_strings", "images"}
+
+#: The fields of a request spec that have an effect on requests of a source.
+_EFFECTIVE = {
+    "a file of requests": {*_FOR_ALL, "padding"},
+    "a file of tf.Examples": _FOR_ALL | _OF_FEATURES,
+    "requests of your own": {"tensorflow_serving", "concurrency"},
+    "examples": {*_FOR_ALL, *_OF_FEATURES, "split_name", "num_examples", "make_warmup"},
+    "generated requests": {*_FOR_ALL, "num_examples", "generate"},
+}
+
+_SERVED = (methods.PREDICT_METHOD_NAME, methods.CLASSIFY_METHOD_NAME, methods.REGRESS_METHOD_NAME)
+
+
+#: What a caller may hand in as requests: the path of a file, or what makes them anew for each attempt.
+GivenRequests = RequestSource | Callable[[], Iterable[SampleRequest]] | str | os.PathLike[str]
+
+
+def chosen_source(
+    requests: GivenRequests | None,
+    examples: Any,
+    asked: RequestSpec,
+    graph: Callable[[], SavedModelGraph],
+    model_name: str,
+) -> RequestSource | None:
+    """The source of what is at hand; None where the model is only to be loaded.
+
+    Args:
+      requests: what the caller names, if anything.
+      examples: an Examples artifact, or None.
+      asked: the request spec.
+      graph: reads the model's graph; called only where it is needed.
+      model_name: the model's name on the server.
+
+    Raises:
+      SpecError: a field of ``asked`` has no effect on this source, or names an input that is none.
+      AttemptFailed: the model lacks a signature that is named (SIGNATURE_NOT_FOUND).
+    """
+    if isinstance(requests, RequestSource):
+        if requests.origin is not RequestOrigin.NONE:
+            return requests
+        if asked.named_signatures:
+            signatures_asked(asked, graph())
+        return None
+    if isinstance(requests, (str, os.PathLike)):
+        return requests_of_file(requests, asked, graph(), model_name)
+    if requests is not None:
+        return requests_of_caller(requests, asked)
+    if examples is not None:
+        return requests_of_examples(examples, asked, graph(), model_name)
+    return None if asked.generate is None else requests_made_up(asked, graph(), model_name)
+
+
+def requests_of_file(
+    path: str | os.PathLike[str], asked: RequestSpec, graph: SavedModelGraph, model_name: str
+) -> RequestSource:
+    """The requests in a file; what names no signature there asks each of those that ``asked`` names.
+
+    Raises:
+      SpecError: a field of ``asked`` has no effect on the file, or names an input that is none.
+      AttemptFailed: the model lacks a signature that is named (SIGNATURE_NOT_FOUND).
+    """
+    file = os.fspath(path)
+    _check_effect(asked, "a file of tf.Examples" if holds_examples(file) else "a file of requests")
+    named = signatures_asked(asked, graph)
+    _check_against_model(asked, dict(graph.signatures) if not asked.named_signatures else named)
+    make = functools.partial(requests_from_file, file, graph.signatures, model_name, tuple(named), asked)
+    return RequestSource(
+        _covering(make, asked, named, file), RequestOrigin.FILE, tuple(named) if asked.named_signatures else ()
+    )
+
+
+def requests_of_examples(examples: Any, asked: RequestSpec, graph: SavedModelGraph, model_name: str) -> RequestSource:
+    """The requests of an Examples artifact. Raises as requests_of_file."""
+    _check_effect(asked, "examples")
+    named = signatures_asked(asked, graph)
+    _check_against_model(asked, named)
+    make = functools.partial(requests_from_examples_artifact, examples, named, model_name, asked)
+    return RequestSource(make, RequestOrigin.EXAMPLES, tuple(named))
+
+
+def requests_made_up(asked: RequestSpec, graph: SavedModelGraph, model_name: str) -> RequestSource:
+    """Requests made up from the signatures, as ``asked.generate`` says. Raises as requests_of_file."""
+    generate = asked.generate
+    if generate is None:
+        raise SpecError("request_spec.generate", "is not given")
+    _check_effect(asked, "generated requests")
+    named = signatures_asked(asked, graph)
+    _check_against_model(asked, named)
+    make = functools.partial(questions_made_up, named, asked.num_examples, generate)
+    return RequestSource(
+        functools.partial(requests_of, make, named, model_name, asked), RequestOrigin.GENERATED, tuple(named)
+    )
+
+
+def requests_of_caller(make: Callable[[], Iterable[SampleRequest]], asked: RequestSpec) -> RequestSource:
+    """The requests that a function of the caller's makes anew for each attempt.
+
+    Raises:
+      SpecError: a field of ``asked`` has no effect on them.
+      UsageError: while they are asked for: a signature that ``asked`` names is asked by none of them.
+    """
+    _check_effect(asked, "requests of your own")
+    named = {name: tf.SignatureDef() for name in asked.named_signatures if name != ALL_SIGNATURES}
+    return RequestSource(_covering(make, asked, named, "requests"), RequestOrigin.FILE, tuple(named))
+
+
+def signatures_asked(asked: RequestSpec, graph: SavedModelGraph) -> dict[str, tf.SignatureDef]:
+    """The signatures that ``asked`` names, or means by its default or by ``*``.
+
+    Raises:
+      AttemptFailed: the model lacks one (SIGNATURE_NOT_FOUND); names those that it has.
+    """
+    if asked.named_signatures != (ALL_SIGNATURES,):
+        return graph.signatures_named(asked.signature_names)
+    served = [name for name in sorted(graph.signatures) if not name.startswith("__")]
+    return graph.signatures_named([name for name in served if graph.signatures[name].method_name in _SERVED])
+
+
+def _check_effect(asked: RequestSpec, source: str) -> None:
+    for field in asked.given:
+        if field not in _EFFECTIVE[source]:
+            raise _no_effect(field, source)
+
+
+def _no_effect(field: str, source: str) -> SpecError:
+    return SpecError(f"request_spec.{field}", f"has no effect on {source}", next_step="Take the field out.")
+
+
+def _check_against_model(asked: RequestSpec, signatures: Mapping[str, tf.SignatureDef]) -> None:
+    _check_input_names(asked, signatures)
+    if asked.batch_sizes and signatures and not any(has_batch(signature) for signature in signatures.values()):
+        raise SpecError(
+            "request_spec.batch_sizes",
+            f"has no effect: no batch dimension of {', '.join(map(repr, signatures))} takes other sizes than its own",
+        )
+
+
+def _covering(
+    make: Callable[[], Iterable[SampleRequest]], asked: RequestSpec, named: Mapping[str, Any], what: str
+) -> Callable[[], Iterator[SampleRequest]]:
+    """``make``, whose requests ask every signature that ``asked`` names, or the last of them is followed by an error."""
+
+    def checked(requests: Iterable[SampleRequest]) -> Iterator[SampleRequest]:
+        missing = set(named) if asked.named_signatures else set()
+        for request in requests:
+            missing.difference_update(request.signature.split(", "))
+            yield request
+        if missing:
+            raise UsageError(
+                f"No request in {what} asks the signature {sorted(missing)[0]!r}, which request_spec names.",
+                reason=ReasonCode.BAD_REQUESTS,
+                next_step="Add a request for it, or take the name out of request_spec.tensorflow_serving.signature_names.",
+            )
+
+    def made() -> Iterator[SampleRequest]:
+        return checked(make())
+
+    return made
+
+
+def _check_input_names(asked: RequestSpec, signatures: Mapping[str, tf.SignatureDef]) -> None:
+    """That the inputs named in ``asked`` are inputs of a signature that is asked. Raises SpecError."""
+    known = sorted({key for signature in signatures.values() for key in signature.inputs})
+    generate = asked.generate
+    named: dict[str, Any] = {
+        "features": asked.features,
+        "padding": asked.padding,
+        "numbers_in_strings": asked.numbers_in_strings,
+        "images": asked.images,
+        "generate.ranges": generate.ranges if generate else (),
+        "generate.shapes": generate.shapes if generate else (),
+        "generate.texts": generate.texts if generate else (),
+    }
+    for field, keys in named.items():
+        for key in keys:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise SpecError(
+                    f"request_spec.{field}.{key}",
+                    f"no signature that is asked has an input {key!r}; there are: {', '.join(known) or 'none'}.{hint}",
+                )
