@@ -56,7 +56,13 @@ class Clock:
         return time.time()
 
     def pause(self, news: News, seen: int, seconds: float) -> None:
-        """Wait for news beyond ``seen``, at most ``seconds``."""
+        """Wait for an announcement.
+
+        Args:
+          news: who announces.
+          seen: the count of announcements that is known already.
+          seconds: how long to wait at most.
+        """
         news.wait(seen, seconds)
 
 
@@ -96,6 +102,7 @@ class Deadline:
 
     @property
     def clock(self) -> Clock:
+        """Where this deadline reads time."""
         return self._clock
 
     def remaining(self) -> float:
@@ -103,6 +110,7 @@ class Deadline:
         return max(0.0, self._at - self._clock.monotonic())
 
     def expired(self) -> bool:
+        """Whether the moment has come."""
         return self._clock.monotonic() >= self._at
 
     def capped(self, seconds: float) -> Deadline:
@@ -130,6 +138,12 @@ def wait_until(
     Between two questions it pauses, first for ``first_pause`` seconds, then 1.5 times as long each time up to
     ``longest_pause``; an announcement of ``news`` ends the pause at once. The question is asked at least once, and
     once more when the deadline has come.
+
+    Args:
+      question: answers None as long as there is no answer; what it raises ends the wait.
+      deadline: when to give up.
+      news: whose announcements end a pause; None: only time does.
+      first_pause, longest_pause: seconds.
 
     Raises:
       DeadlineExceeded: there was no answer in time.

@@ -8,7 +8,7 @@
     ├── AttemptFailed               the model's author: a server ran, or was refused the model, and the attempt failed
     │   └── JobAborted              nobody yet: the platform ended the job; tried again while tries are left
     ├── ModelRejected               the pipeline's owner: the verdict is NOT_BLESSED and on_rejected is raise
-    ├── DeadlineExceeded            the code that set the deadline: it knows what the wait was for (also a TimeoutError)
+    ├── DeadlineExceeded            the code that set the deadline: it knows what was waited for (also a TimeoutError)
     └── IllegalStateError           the programmer: verbs called in the wrong order (also an AssertionError)
 
 Every error that reaches a user has a reason code; the code holds the plain sentence and the next step. Data stands in
@@ -114,7 +114,7 @@ class ModelRejected(_ReasonedError):
 
 
 class DeadlineExceeded(InfraValidatorError, TimeoutError):
-    """A wait was not answered in time. Whoever set the deadline turns it into what it means there."""
+    """A wait was not answered in time. Whoever set the deadline catches it and raises what that means: LOAD_TIMEOUT, say."""
 
     def __str__(self) -> str:
         return self.args[0] if self.args else "The deadline was exceeded."

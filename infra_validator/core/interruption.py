@@ -38,7 +38,7 @@ class Interruption:
             threading.Thread(target=news.announce, daemon=True).start()
 
     def close(self) -> None:
-        """From now on it is too late: what was decided is told, and is not taken back. Called by whoever tells it."""
+        """Have later calls of ``set`` change nothing. Called right before a result is printed, since it cannot be taken back then."""
         for action in self._at_close:
             action()
         self._closed = True

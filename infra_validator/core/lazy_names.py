@@ -12,6 +12,9 @@ def lazy_names(package: str, names: Mapping[str, str]) -> Callable[[str], object
     Args:
       package: the ``__name__`` of the folder.
       names: public name -> the module in the folder that holds it, e.g. ``kubernetes.runner``.
+
+    Returns:
+      A function from a name to what it names; it raises AttributeError for a name that is not public.
     """
 
     def get(name: str) -> object:

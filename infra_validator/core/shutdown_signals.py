@@ -29,12 +29,12 @@ _END = b"\0"  # no signal's number
 
 
 class StopSignals:
-    """While inside the block, SIGTERM and SIGINT do nothing but be told. Entered in the main thread.
+    """While inside the block, SIGTERM and SIGINT have no effect of their own: ``wait`` returns them. Entered in the main thread.
 
-    A signal that was ignored before stays ignored; one whose handler was set from C is left to it.
+    A signal that was ignored before stays ignored; one whose handler was set from C keeps that handler.
 
     Args:
-      hear: called in the main thread with a signal's number when that thread next executes Python, besides what ``wait`` tells.
+      hear: called with a signal's number in the main thread, as soon as that executes Python again; ``wait`` does not need it.
     """
 
     def __init__(self, hear: Callable[[int], None] = lambda number: None) -> None:

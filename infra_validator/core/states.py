@@ -82,14 +82,17 @@ class Observation:
 
     @classmethod
     def pending(cls, detail: str = "", reason: ReasonCode | None = None) -> Observation:
+        """The server's process has not run yet; ``reason`` is why, if that lasts to the deadline."""
         return cls(Life.PENDING, reason, detail)
 
     @classmethod
     def running(cls, detail: str = "") -> Observation:
+        """The server's process runs."""
         return cls(Life.RUNNING, detail=detail)
 
     @classmethod
     def gone(cls, reason: ReasonCode, detail: str, fingerprint: str = "", heals: bool | None = None) -> Observation:
+        """The server's process does not run any more, or never will; see the attributes for the arguments."""
         return cls(Life.GONE, reason, detail, fingerprint or f"{reason.name}: {detail}", heals)
 
 

@@ -30,7 +30,12 @@ class WireError(ValueError):
 
 
 def read_varint(data: Buffer, at: int, end: int) -> tuple[int, int]:
-    """The number at ``at``, of which ``end`` is the first byte that it may not touch.
+    """Read one varint.
+
+    Args:
+      data: the message.
+      at: where the number begins.
+      end: where the message ends; the number is not read beyond.
 
     Returns:
       (the value, unsigned, of 64 bits; the place after it).
@@ -54,6 +59,10 @@ def fields(data: Buffer, at: int = 0, end: int | None = None) -> Iterator[tuple[
     """The fields of the message in ``data[at:end]``, in their order.
 
     Groups, which no message here has, are checked and left out.
+
+    Args:
+      data: what holds the message.
+      at, end: where it begins and ends in ``data``; by default all of it.
 
     Returns:
       For each field (its number, its wire type, start, end). The content is ``data[start:end]``; only of VARINT, ``start`` is the
@@ -141,7 +150,7 @@ def field_numbers(data: Buffer) -> set[int]:
 
 
 def text(data: Buffer, start: int, end: int) -> str:
-    """The value of a string field; proto3 strings are UTF-8.
+    """The value of a string field, ``data[start:end]``; proto3 strings are UTF-8.
 
     Raises:
       WireError: this one is not.

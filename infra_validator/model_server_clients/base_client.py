@@ -71,7 +71,13 @@ class BaseModelServerClient(abc.ABC):
     def SendRequests(
         self, requests: Iterable[SampleRequest], deadline: Deadline, job: Job = unwatched, concurrency: int = 8
     ) -> int:
-        """Send ``requests`` as they come, at most ``concurrency`` at once and as many in memory; returns how many were answered.
+        """Send ``requests`` as they come; returns how many were answered.
+
+        Args:
+          requests: read one at a time, as places become free.
+          deadline: when all must be answered.
+          job: tells whether the server still runs; asked while answers are waited for.
+          concurrency: how many are under way at most, which is as many as are held in memory.
 
         Raises:
           AttemptFailed: a request was answered with an error (REQUEST_FAILED), or not in time (QUERY_TIMEOUT).
@@ -97,6 +103,11 @@ class BaseModelServerClient(abc.ABC):
         """Wait until the model is READY, looking at the job and the model at once; the first news ends the wait.
 
         Called by the validation once the job is Running.
+
+        Args:
+          deadline: when to give up.
+          job: tells whether the server still runs.
+          news: announced when ``job`` may answer otherwise, which ends a pause at once.
 
         Raises:
           AttemptFailed: the model became UNAVAILABLE (MODEL_UNAVAILABLE); what answers is no model server, again and again

@@ -16,7 +16,12 @@ class NotInjectable(ValueError):
 
 
 def inject(request: bytes, path: Sequence[int], model_id: str) -> bytes:
-    """``request`` with ``model_id`` at ``path``; unchanged for an empty path.
+    """Write the model's id into a request, as model-mesh does for methods with an ``idInjectionPath``.
+
+    Args:
+      request: the serialized request.
+      path: field numbers, from the request inwards; the last one is a string field. Empty: nothing is written.
+      model_id: the id.
 
     Raises:
       NotInjectable: the request cannot be read along the path.

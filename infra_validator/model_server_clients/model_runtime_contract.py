@@ -27,7 +27,14 @@ def parameters_problem(status: pb2.RuntimeStatusResponse) -> str:
 
 
 def problem_of(capacity: int, default_size: int, max_loading_concurrency: int, load_timeout_ms: int) -> str:
-    """The same for parameters that stand by themselves."""
+    """The same, before there is an answer: what model-mesh would refuse.
+
+    Args:
+      capacity: ``capacityInBytes``.
+      default_size: ``defaultModelSizeInBytes``.
+      max_loading_concurrency: ``maxLoadingConcurrency``.
+      load_timeout_ms: ``modelLoadingTimeoutMs``, in milliseconds.
+    """
     least = max(2 * default_size, min(512 * _MIB, 10 * default_size))
     if max_loading_concurrency < 1:
         return f"maxLoadingConcurrency must be 1 or more, not {max_loading_concurrency}"

@@ -40,6 +40,7 @@ class ModelFile:
 
     @property
     def is_directory(self) -> bool:
+        """Whether it is a directory, which has no content of its own."""
         return stat.S_ISDIR(self.status.st_mode)
 
 

@@ -87,7 +87,7 @@ class EnvVar:
     value_from: EnvVarSource | None = spec_field(None, "Where its value comes from.")
 
     def check(self, path: str) -> None:
-        """Called by the reader."""
+        """Called by the reader; raises SpecError if what is said in one field does not go with another."""
         if not self.name:
             raise SpecError(f"{path}.name", "must not be empty")
         if self.value_from is not None and self.value:
@@ -126,7 +126,7 @@ class ApiServer:
     insecure_skip_tls_verify: bool = spec_field(False, "Whether any certificate will do.")
 
     def check(self, path: str) -> None:
-        """Called by the reader."""
+        """Called by the reader; raises SpecError if what is said in one field does not go with another."""
         if not re.match(r"https?://[^/]+", self.url):
             raise SpecError(f"{path}.url", f"must be a URL such as https://10.0.0.1:6443, not {self.url!r}")
 
@@ -223,7 +223,7 @@ class KubernetesConfig:
         return way is None or not (way.pvc or way.fetch or way.image or way.host_path)
 
     def check(self, path: str) -> None:
-        """What holds between fields. Called by the reader."""
+        """Called by the reader; raises SpecError if what is said in one field does not go with another."""
         if self.api_server is not None and (self.kubeconfig or self.context):
             raise SpecError(path, "names api_server and kubeconfig or context; one way to the cluster is enough")
         check_pod_template(self.pod_template, f"{path}.pod_template")

@@ -78,7 +78,7 @@ class ModelSource:
     upload: UploadSource | None = spec_field(None, "It is uploaded through the API server.")
 
     def check(self, path: str) -> None:
-        """Called by the reader."""
+        """Called by the reader; raises SpecError if what is said in one field does not go with another."""
         named = [field.name for field in dataclasses.fields(self) if getattr(self, field.name) is not None]
         if len(named) > 1:
             raise SpecError(path, f"names {' and '.join(named)}; one way to get the model is enough")

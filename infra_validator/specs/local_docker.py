@@ -79,7 +79,7 @@ class Mount:
     read_only: bool = spec_field(True, "Whether the container may only read it.")
 
     def check(self, path: str) -> None:
-        """What holds between fields. Called by the reader."""
+        """Called by the reader; raises SpecError if what is said in one field does not go with another."""
         if not self.target.startswith("/"):
             raise SpecError(f"{path}.target", f"must be an absolute path, not {self.target!r}")
         if hides(self.target, MODELS_DIRECTORY):

@@ -51,7 +51,7 @@ class ModelRuntimeConfig:
     capacity: str = spec_field("", "Our own runtime's memory for models, e.g. 2g; empty: what there is.", check=size)
 
     def check_on(self, path: str, platform: str) -> None:
-        """What holds between fields on a platform. Called by the serving spec."""
+        """Called by the serving spec; raises SpecError if a field cannot be had on ``platform``."""
         local = platform == "local_process"
         if self.unix_socket and not local:
             raise SpecError(f"{path}.unix_socket", "is possible on local_process only; name a port")

@@ -28,10 +28,15 @@ Check = Callable[[Any], "str | None"]
 
 
 def spec_field(default: Any, doc: str, *, unit: str = "", check: Check | None = None, file: str = "") -> Any:
-    """A dataclass field of a spec: its default, what it means, its unit, and the check of a value that was given.
+    """A dataclass field of a spec.
 
-    ``file`` says that it names a file on whose content a verdict depends (specs/named_files.py): ``path``, or ``program`` for one that
-    may be looked for on the PATH.
+    Args:
+      default: its value where none is given.
+      doc: what it means, one sentence; docs/specs.md is made of these.
+      unit: the unit of a number, e.g. ``s``.
+      check: what a given value must fulfil.
+      file: set if it names a file on whose content a verdict depends (specs/named_files.py): ``path``, or ``program`` for one that
+        may be looked for on the PATH.
     """
     metadata = {"doc": doc, "unit": unit, "check": check, "file": file}
     if isinstance(default, (dict, list)):
@@ -40,22 +45,28 @@ def spec_field(default: Any, doc: str, *, unit: str = "", check: Check | None = 
 
 
 def above_zero(value: float) -> str | None:
+    """A Check: a number above 0."""
     return None if value > 0 else f"must be above 0, not {value}"
 
 
 def not_negative(value: float) -> str | None:
+    """A Check: a number that is 0 or more."""
     return None if value >= 0 else f"must be 0 or more, not {value}"
 
 
 def port(value: int) -> str | None:
+    """A Check: a port number; 0 stands for any."""
     return None if 0 <= value <= 65535 else f"must be a port number from 0 to 65535, not {value}"
 
 
 def not_empty(value: str) -> str | None:
+    """A Check: a text that is not empty."""
     return None if value.strip() else "must not be empty"
 
 
 def one_of(*known: str) -> Check:
+    """The Check of a text that must be one of these; what it says of another names the nearest."""
+
     def check(value: str) -> str | None:
         if value in known:
             return None

@@ -49,6 +49,7 @@ class RequestSpec:
         return read(cls, given, "request_spec")
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data without the fields that have their default; ``of`` reads it back."""
         return to_dict(self)
 
     def check(self, path: str) -> None:

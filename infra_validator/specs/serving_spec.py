@@ -54,6 +54,7 @@ class ServingSpec:
         return read(cls, given, "serving_spec")
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data without the fields that have their default; ``of`` reads it back."""
         return to_dict(self)
 
     @property
@@ -74,7 +75,7 @@ class ServingSpec:
         return self.model_runtime is None or not self.model_runtime.inference_address
 
     def check(self, path: str) -> None:
-        """What holds between fields. Called by the reader."""
+        """Called by the reader; raises SpecError if what is said in one field does not go with another."""
         self._check_exactly_one(path, "serving binary", _BINARIES)
         self._check_exactly_one(path, "serving platform", _PLATFORMS)
         if self.tensorflow_serving is not None:

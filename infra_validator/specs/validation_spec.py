@@ -55,6 +55,7 @@ class ValidationSpec:
         return read(cls, given, "validation_spec")
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data without the fields that have their default; ``of`` reads it back."""
         return to_dict(self)
 
     def every_field(self) -> dict[str, Any]:
@@ -62,6 +63,6 @@ class ValidationSpec:
         return plain(self)
 
     def check(self, path: str) -> None:
-        """What holds between fields. Called by the reader."""
+        """Called by the reader; raises SpecError if what is said in one field does not go with another."""
         if self.num_tries > 100:
             raise SpecError(f"{path}.num_tries", f"must be at most 100, not {self.num_tries}")
