@@ -159,6 +159,10 @@ class KubernetesConfig:
 
     # --- the model, and talking to the server
     model: ModelSource | None = spec_field(None, "How the model gets to the pod; unset: chosen by its path, and said.")
+    look_before_start: bool = spec_field(
+        True,
+        "Whether an init container of the server's image (needs sh) looks whether a model on a claim or a node is there and readable.",
+    )
     endpoint: str = spec_field(
         "auto",
         "How the server is reached; auto: the pod's IP from inside the cluster where it answers, else port-forward.",

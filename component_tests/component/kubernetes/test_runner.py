@@ -8,10 +8,12 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +23,15 @@ import pytest
 
 from component_tests.component.kubernetes.jobs import SECONDS, Jobs, jobs_in
 from component_tests.fakes.kubernetes_api import Account, Claim, FakeCluster, Fault, Image
-from component_tests.fakes.kubernetes_pods import ROOT, SHELL, TAG, MisbehavingImagePlanner, embedded_image
+from component_tests.fakes.kubernetes_pods import (
+    ROOT,
+    SERVER,
+    SHELL,
+    TAG,
+    MisbehavingImagePlanner,
+    embedded_image,
+    misbehaving_image,
+)
 from component_tests.fakes.saved_models import SavedModels
 from infra_validator import validate
 from infra_validator.core.deadline import Deadline, wait_until
@@ -177,6 +187,62 @@ def test_a_claim_is_mounted_at_its_path(jobs: Jobs) -> None:
     sees_the_model(jobs, runner)
     (mount,) = [one for one in our_pod(jobs)["spec"]["containers"][0]["volumeMounts"] if one["name"] == "model"]
     assert mount == {"name": "model", "mountPath": "/models/m/1", "subPath": "runs/model", "readOnly": True}
+
+
+def test_a_sub_path_that_is_not_there_is_said_and_not_made(jobs: Jobs) -> None:
+    volume = jobs.directory / "volume"
+    (volume / "runs").mkdir(parents=True)
+    jobs.cluster.claims["default", "artifacts"] = Claim(str(volume))
+    for sub_path, words in (
+        ("runs/7", "there is no runs/7 on the claim artifacts"),
+        ("runs", "runs on the claim artifacts is empty"),
+    ):
+        failure = jobs.refusal(model={"pvc": {"claim_name": "artifacts", "sub_path": sub_path}})
+        assert failure.reason is ReasonCode.MODEL_NOT_FOUND
+        assert failure.detail == f"{words}."
+        assert not failure.heals
+    assert sorted(volume.rglob("*")) == [volume / "runs"]
+
+
+@pytest.mark.parametrize("unreadable", ["saved_model.pb", "variables", "."])
+def test_files_that_the_server_cannot_read_are_named_with_the_user(jobs: Jobs, unreadable: str) -> None:
+    """Root's alone, on the node's own file system; the container's user is another one."""
+    shell = ("/bin/sh",) if os.getuid() else ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "/bin/sh")
+    jobs.cluster.images["misbehaving/good"] = dataclasses.replace(
+        misbehaving_image("good"), programs={**misbehaving_image("good").programs, "sh": shell}
+    )
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        directory = pathlib.Path(name)
+        directory.chmod(0o755)
+        shutil.copytree(jobs.model, directory / "model")
+        (directory / "model" / unreadable).chmod(0)
+        failure = jobs.refusal(model={"host_path": {"path": str(directory / "model")}})
+        (directory / "model" / unreadable).chmod(0o755)
+    assert failure.reason is ReasonCode.MODEL_NOT_READABLE
+    assert "cannot be read by user " in failure.detail
+    assert f"{directory / 'model'} on the node" in failure.detail
+    assert unreadable == "." or failure.detail.startswith(unreadable)
+
+
+def test_an_image_without_a_shell_is_told_what_to_set(jobs: Jobs) -> None:
+    program = misbehaving_image("good").programs[SERVER]
+    jobs.cluster.images["bare"] = Image({SERVER: program}, env=misbehaving_image("good").env)
+    planner = MisbehavingImagePlanner(image="bare")
+    failure = jobs.refusal(planner=planner)
+    assert failure.reason is ReasonCode.CONTAINER_NOT_STARTED
+    assert "set kubernetes.look_before_start to false" in failure.detail
+    answered(jobs.running(planner=planner, look_before_start=False))
+
+
+@pytest.mark.parametrize("way", [{"upload": {}}, None], ids=["upload", "host path"])
+def test_a_quota_of_compute_resources_is_kept_by_every_container(jobs: Jobs, way: Json | None) -> None:
+    jobs.cluster.compute_quotas["default"] = ("requests.cpu", "limits.memory")
+    more: dict[str, Any] = {"model": way} if way else {}
+    failure = jobs.refusal(**more)
+    assert failure.reason is ReasonCode.POD_REFUSED
+    assert "must specify requests.cpu for: model-" in failure.detail
+    resources = {"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}}
+    answered(jobs.running(**more, serving_pod_overrides={"resources": resources}))
 
 
 def test_a_claim_that_is_not_there_is_said_before_a_pod_is_made(jobs: Jobs) -> None:
@@ -696,8 +762,6 @@ time.sleep(600)
 
 
 def test_the_pod_of_a_killed_validator_is_deleted(jobs: Jobs) -> None:
-    from component_tests.fakes.kubernetes_pods import misbehaving_image
-
     jobs.cluster.images["misbehaving/good"] = misbehaving_image("good")
     command = [sys.executable, "-c", _VALIDATOR, jobs.kubeconfig, str(jobs.model)]
     with subprocess.Popen(

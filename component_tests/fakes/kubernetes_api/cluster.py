@@ -102,6 +102,7 @@ class FakeCluster:
       image_volumes: whether the feature gate ImageVolume is on; by default from 1.35.
       pod_security: namespace -> level that is enforced ("restricted").
       quotas: namespace -> how many pods it may hold.
+      compute_quotas: namespace -> the compute resources (``limits.cpu``) that a quota counts there.
       webhooks: called with each new pod, in order; may change it, or raise Refused.
       unschedulable: the scheduler's words; empty: there is room.
       faults: what goes wrong.
@@ -138,6 +139,7 @@ class FakeCluster:
         self.claims: dict[tuple[str, str], Claim] = {}
         self.pod_security: dict[str, str] = {}
         self.quotas: dict[str, int] = {}
+        self.compute_quotas: dict[str, tuple[str, ...]] = {}
         self.webhooks: list[Callable[[Json], None]] = []
         self.unschedulable = ""
         self.faults: list[Fault] = []

@@ -127,6 +127,7 @@ class PodProcess(threading.Thread):
         self.annotations: Json = pod["metadata"].get("annotations") or {}
         self.ip = ip
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="fake-pod-"))
+        self.directory.chmod(0o755)  # for containers that run as another user
         self.containers: dict[str, RunningContainer] = {}
         self.deletion: tuple[float, int] | None = None  # when it was asked for (monotonic), grace in seconds
         self.platform_end: tuple[str, str] | None = None  # (reason, message) of an end that the platform brings about
@@ -155,6 +156,10 @@ class PodProcess(threading.Thread):
                     one["started"] = "running" in state
                     one["ready"] = "running" in state or (state.get("terminated") or {}).get("exitCode") == 0
                     one.update(more)
+            servers = part == "containerStatuses" and status["phase"] == "Pending"
+            if servers and all("running" in one["state"] for one in status[part]):  # told together, as a node does
+                status["phase"] = "Running"
+                status["conditions"].append({"type": "Ready", "status": "True"})
 
         self.tell(change)
 
@@ -181,15 +186,10 @@ class PodProcess(threading.Thread):
                 self._finish("Failed")
         for container in self.spec["containers"]:
             self._start("containerStatuses", container)
-        self.tell(self._running)
         codes = {container["name"]: self._wait_for(container["name"]) for container in self.spec["containers"]}
         for name, code in codes.items():
             self._terminated("containerStatuses", name, code)
         self._finish("Succeeded" if not any(codes.values()) else "Failed")
-
-    def _running(self, status: Json) -> None:
-        status.update(phase="Running")
-        status["conditions"].append({"type": "Ready", "status": "True"})
 
     def pause(self, seconds: float) -> None:
         """Wait, unless the pod ends meanwhile."""

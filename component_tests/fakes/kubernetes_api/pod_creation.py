@@ -111,10 +111,25 @@ def _admit(cluster: FakeCluster, pod: Json, namespace: str) -> None:
         violations = violations_of_restricted(pod)
         if violations:
             raise forbid(f'violates PodSecurity "restricted:latest": {", ".join(violations)}')
+    lacking = _lacking(pod, cluster.compute_quotas.get(namespace, ()))
+    if lacking:
+        raise forbid(f"failed quota: compute: must specify {'; '.join(lacking)}")
     most = cluster.quotas.get(namespace)
     used = len(cluster.pods(namespace))
     if most is not None and used >= most:
         raise forbid(f"exceeded quota: pods, requested: pods=1, used: pods={used}, limited: pods={most}")
+
+
+def _lacking(pod: Json, counted: tuple[str, ...]) -> list[str]:
+    """What a quota of compute resources (``limits.cpu``) misses: every container must say how much it takes."""
+    containers = [*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"]]
+    found = []
+    for name in counted:
+        part, _, kind = name.partition(".")
+        silent = [one["name"] for one in containers if kind not in ((one.get("resources") or {}).get(part) or {})]
+        if silent:
+            found.append(f"{name} for: {','.join(silent)}")
+    return found
 
 
 def _mount_token(pod: Json) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -25,7 +26,17 @@ Json = Mapping[str, Any]
 SERVER_CONTAINER = "model-server"
 FETCH_CONTAINER = "model-fetch"
 UPLOAD_CONTAINER = "model-upload"
+LOOK_CONTAINER = "model-look"
 DELIVERY_CONTAINERS = (FETCH_CONTAINER, UPLOAD_CONTAINER)
+
+#: Exit codes of the container that looks at the model before the server starts (those of sysexits.h for no input, no permission).
+LOOK_NOT_FOUND, LOOK_NOT_READABLE = 66, 77
+
+#: Words after which another pull, or another mount, cannot change anything.
+FINAL_PULL = re.compile(
+    r"not found|manifest unknown|does not exist|denied|unauthorized|forbidden|Never|InvalidImageName"
+)
+FINAL_MOUNT = re.compile(r"not found|does not exist|is not a directory")
 
 
 class Grace(enum.Enum):
@@ -93,6 +104,7 @@ class Judge:
         self._config = config
         self._monotonic = monotonic
         self._since: dict[ReasonCode, float] = {}
+        self._pull_failed = ""  # the registry's words, which a node that waits for its next try may no longer repeat
         self.ran = False
 
     def judge(self, pod: Json, events: Sequence[Json] = ()) -> Observation:
@@ -117,7 +129,7 @@ class Judge:
         if trouble is None:
             self._since.clear()
             return Observation.pending(_pending_words(pod))
-        return self._wait_or_give_up(trouble)
+        return self._wait_or_give_up(self._with_pull_words(trouble))
 
     def aborted(self, words: str) -> Observation:
         """The platform ended the pod: JOB_ABORTED once the server's process ran, POD_LOST before."""
@@ -130,7 +142,18 @@ class Judge:
         if now - since < grace:
             return Observation.pending(trouble.detail, trouble.reason)
         waited = f" (for {grace:g} s, kubernetes.{trouble.grace.value})" if grace else ""
-        return Observation.gone(trouble.reason, f"{trouble.detail}{waited}")
+        final = {ReasonCode.POD_IMAGE_NOT_PULLED: FINAL_PULL, ReasonCode.VOLUME_NOT_MOUNTED: FINAL_MOUNT}.get(
+            trouble.reason
+        )
+        heals = False if final is not None and final.search(trouble.detail) else None
+        return Observation.gone(trouble.reason, f"{trouble.detail}{waited}", heals=heals)
+
+    def _with_pull_words(self, trouble: Trouble) -> Trouble:
+        if trouble.detail.startswith("ErrImagePull"):
+            self._pull_failed = trouble.detail
+        elif trouble.detail.startswith("ImagePullBackOff") and self._pull_failed not in trouble.detail:
+            return dataclasses.replace(trouble, detail=f"{trouble.detail}; before: {self._pull_failed}")
+        return trouble
 
     def _end_of_pod(self, pod: Json) -> Observation:
         """A pod that is over while the server's own status does not say how."""
@@ -250,10 +273,27 @@ def _failed_init_container(pod: Json) -> Observation | None:
         if end is None or not end.get("exitCode") or container.get("name") in restarted:
             continue
         name = container.get("name")
+        if name == LOOK_CONTAINER:
+            return _end_of_look(end)
         reason = ReasonCode.MODEL_NOT_DELIVERED if name in DELIVERY_CONTAINERS else ReasonCode.CONTAINER_NOT_STARTED
         words = _words(end.get("reason"), _last_line(end))
         return Observation.gone(reason, f"The init container {name} failed with exit code {end['exitCode']}: {words}")
     return None
+
+
+def _end_of_look(end: Json) -> Observation:
+    """The container that looks at the model before the server starts has found that the server could not read it."""
+    told = _last_line(end)
+    if end["exitCode"] == LOOK_NOT_FOUND:
+        return Observation.gone(ReasonCode.MODEL_NOT_FOUND, f"{told}.")
+    if end["exitCode"] == LOOK_NOT_READABLE:
+        return Observation.gone(ReasonCode.MODEL_NOT_READABLE, f"{told}.")
+    words = _words(end.get("reason"), told)
+    return Observation.gone(
+        ReasonCode.CONTAINER_NOT_STARTED,
+        f"The init container {LOOK_CONTAINER}, which looks whether the model can be read, failed with exit code"
+        f" {end['exitCode']}: {words}. For an image without sh and find set kubernetes.look_before_start to false.",
+    )
 
 
 def _terminated(status: Json) -> Json | None:

@@ -134,7 +134,7 @@ def node_for_claim(
     except ApiError as error:
         if error.status == 404:
             raise InfrastructureError(
-                ReasonCode.VOLUME_NOT_MOUNTED, f"There is no claim {claim} in the namespace {namespace}."
+                ReasonCode.VOLUME_NOT_MOUNTED, f"There is no claim {claim} in the namespace {namespace}.", heals=False
             ) from error
         _LOG.info("The claim %s cannot be looked up (%s); the node will say whether it can be mounted.", claim, error)
         return "", ""

@@ -197,7 +197,8 @@ class KubernetesRunner(BaseModelServerRunner):
                     heals=False,
                     next_step="Raise the limit, or name another way for the model in kubernetes.model.",
                 )
-        delivery = make_delivery(way, model, self.plan.image, self._archive.model_bytes if self._archive else 0)
+        model_bytes = self._archive.model_bytes if self._archive else 0
+        delivery = make_delivery(way, model, self.plan.image, model_bytes, self.config.look_before_start)
         self._delivery = delivery
         self.on_progress(f"Kubernetes: {delivery.says}")
         node = ""

@@ -514,3 +514,37 @@ def test_a_pod_that_is_not_created_blames_the_infrastructure(cause: str) -> None
     assert code.blames is not Blames.MODEL
     assert message.rstrip(".") in meaning.detail
     assert ("kind: Role" in str(meaning)) is (code is ReasonCode.KUBERNETES_FORBIDDEN)
+
+
+@pytest.mark.parametrize(
+    ("words", "heals"),
+    [
+        ('failed to pull and unpack image "a/b:1": a/b:1: not found', False),
+        ("pull access denied, repository does not exist or may require authorization", False),
+        ("failed to do request: dial tcp: lookup registry: i/o timeout", None),
+    ],
+)
+def test_only_a_pull_that_may_heal_is_tried_again_and_a_back_off_repeats_the_registrys_words(
+    words: str, heals: bool | None
+) -> None:
+    now = Time()
+    judge = Judge(KubernetesConfig(pull_grace_seconds=30.0), now)
+    assert judge.judge(pod(waiting("ErrImagePull", words))).life is Life.PENDING
+    now.now = 31.0
+    seen = judge.judge(pod(waiting("ImagePullBackOff", 'Back-off pulling image "a/b:1"')))
+    assert (seen.life, seen.reason, seen.heals) == (Life.GONE, ReasonCode.POD_IMAGE_NOT_PULLED, heals)
+    assert words in seen.detail
+
+
+@pytest.mark.parametrize(
+    ("words", "heals"),
+    [('MountVolume.SetUp failed for volume "v" : secret "gone" not found', False), ("the disk is busy", None)],
+)
+def test_only_a_mount_that_may_heal_is_tried_again(words: str, heals: bool | None) -> None:
+    now = Time()
+    judge = Judge(KubernetesConfig(mount_grace_seconds=45.0), now)
+    event = {"type": "Warning", "reason": "FailedMount", "message": words}
+    judge.judge(pod(CREATING), [event])
+    now.now = 46.0
+    seen = judge.judge(pod(CREATING), [event])
+    assert (seen.reason, seen.heals) == (ReasonCode.VOLUME_NOT_MOUNTED, heals)

@@ -34,6 +34,8 @@ _FILES_VOLUME = "files"
 _FILES_DIRECTORY = "/etc/infra-validator"
 _FILE_ANNOTATION = "infra-validator.file."
 
+_COUNTED = ("cpu", "memory", "ephemeral-storage")  # what compute quotas ask for of every container
+
 _GRACE_AFTER_TOTAL_TIME = 600  # seconds; activeDeadlineSeconds where the spec names none
 
 
@@ -118,7 +120,31 @@ def build_pod(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery, co
         pod["metadata"]["ownerReferences"] = [dict(context.owner_reference)]
     merged = merge(pod, _plain(config.pod_template))
     _check_merged(merged, pod)
+    if delivery.init_container is not None:
+        _share_resources(merged["spec"], str(delivery.init_container["name"]))
     return merged
+
+
+def _share_resources(spec: dict[str, Any], name: str) -> None:
+    """Give our init container the server's resources: quotas ask for them of every container, and the pod's sum stays what it was.
+
+    A pod counts with the larger of its largest init container and the sum of its containers. Devices are the server's alone.
+    """
+    (server,) = [one for one in spec["containers"] if one["name"] == SERVER_CONTAINER]
+    shared = {
+        part: kept
+        for part in ("requests", "limits")
+        if (
+            kept := {
+                kind: amount
+                for kind, amount in (server.get("resources") or {}).get(part, {}).items()
+                if kind in _COUNTED
+            }
+        )
+    }
+    for container in spec.get("initContainers") or ():
+        if container["name"] == name and shared:
+            container.setdefault("resources", shared)
 
 
 def _labels(plan: LaunchPlan, config: KubernetesConfig, context: PodContext) -> dict[str, str]:

@@ -12,7 +12,13 @@ from typing import Any
 
 from infra_validator.core.errors import SpecError
 from infra_validator.core.launch_plan import ModelMount
-from infra_validator.model_server_runners.kubernetes.causes import FETCH_CONTAINER, UPLOAD_CONTAINER
+from infra_validator.model_server_runners.kubernetes.causes import (
+    FETCH_CONTAINER,
+    LOOK_CONTAINER,
+    LOOK_NOT_FOUND,
+    LOOK_NOT_READABLE,
+    UPLOAD_CONTAINER,
+)
 from infra_validator.specs import KubernetesConfig
 from infra_validator.specs.kubernetes_model import (
     ClaimSource,
@@ -48,6 +54,22 @@ STORES["https"] = STORES["http"]
 #: The file whose appearance beside the model lets the receiving init container end.
 UPLOAD_MARKER = ".infra-validator-uploaded"
 RECEIVING_DIRECTORY = "/var/run/infra-validator/model"
+_LOOK_DIRECTORY = "/var/run/infra-validator/look"
+
+#: $0 directory, $1 how people call it. Runs as the server's user. A disk's own lost+found is not the model's.
+_LOOK = f"""\
+who="user $(id -u), groups $(id -G)"
+[ -e "$0" ] || {{ echo "there is no $1"; exit {LOOK_NOT_FOUND}; }}
+[ -d "$0" ] || {{ echo "$1 is no directory"; exit {LOOK_NOT_FOUND}; }}
+[ -r "$0" ] && [ -x "$0" ] || {{ echo "$1 cannot be read by $who"; exit {LOOK_NOT_READABLE}; }}
+[ -n "$(ls -A "$0")" ] || {{ echo "$1 is empty"; exit {LOOK_NOT_FOUND}; }}
+command -v find > /dev/null || exit 0
+bad=$(cd "$0" && find -L . -name lost+found -prune -o ! -type l -exec sh -c '
+for file; do
+  [ -r "$file" ] && {{ [ ! -d "$file" ] || [ -x "$file" ]; }} || {{ echo "${{file#./}}"; exit 1; }}
+done' sh {{}} + 2> /dev/null) || {{
+  echo "$(echo "$bad" | head -n 1) in $1 cannot be read by $who"; exit {LOOK_NOT_READABLE}; }}
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +80,8 @@ class Delivery:
       says: one sentence for people: which way and why.
       volumes: volumes of the pod; the first holds the model.
       mount: the server's volumeMount.
-      init_container: the container that brings the model, without security context; None if none is needed.
+      init_container: the container that brings the model, or looks at one that is mounted, without security context; None if none is
+        needed.
       uploads: whether somebody has to send the model into the init container.
       strict: whether the API server must refuse what it does not know (an older one would leave the model out silently).
     """
@@ -109,7 +132,9 @@ def choose(config: KubernetesConfig, model: ModelMount, own_claim: ClaimSource |
     return ModelSource(upload=UploadSource())
 
 
-def make_delivery(way: ModelSource, model: ModelMount, server_image: str, model_bytes: int = 0) -> Delivery:
+def make_delivery(
+    way: ModelSource, model: ModelMount, server_image: str, model_bytes: int = 0, look: bool = True
+) -> Delivery:
     """Volume, mount and init container for ``way``.
 
     Args:
@@ -117,16 +142,18 @@ def make_delivery(way: ModelSource, model: ModelMount, server_image: str, model_
       model: where the model is and where the server must see it.
       server_image: receives uploads where no other image is named.
       model_bytes: the model's size, for the room that an upload gets.
+      look: whether an init container of the server's image looks at a model that is mounted before the server starts.
 
     Raises:
       SpecError: the way does not fit the model's path.
     """
-    if way.pvc is not None:
-        return _from_claim(way.pvc, model)
+    mounted = _from_claim(way.pvc, model) if way.pvc is not None else None
+    mounted = _from_host(way.host_path, model) if way.host_path is not None else mounted
+    if mounted is not None:
+        container = {"image": server_image, **(mounted.init_container or {})} if look else None
+        return dataclasses.replace(mounted, init_container=container)
     if way.image is not None:
         return _from_image(way.image, model)
-    if way.host_path is not None:
-        return _from_host(way.host_path, model)
     if way.fetch is not None:
         return _by_fetching(way.fetch, model)
     assert way.upload is not None
@@ -141,7 +168,21 @@ def _from_claim(claim: ClaimSource, model: ModelMount) -> Delivery:
         f"The model is mounted from the claim {claim.claim_name}, path {claim.sub_path or '/'}.",
         ({"name": MODEL_VOLUME, "persistentVolumeClaim": {"claimName": claim.claim_name}},),
         mount,
+        _look(f"{claim.sub_path or '/'} on the claim {claim.claim_name}", claim.sub_path),
     )
+
+
+def _look(called: str, inside: str = "") -> dict[str, Any]:
+    """The init container that looks, as the server's user, whether the mounted model is there and can be read.
+
+    It mounts the whole volume: of a ``subPath`` that is not there the node would make a directory.
+    """
+    directory = f"{_LOOK_DIRECTORY}/{inside}" if inside else _LOOK_DIRECTORY
+    return {
+        "name": LOOK_CONTAINER,
+        "command": ["sh", "-c", escape(_LOOK), directory, escape(called)],
+        "volumeMounts": [{"name": MODEL_VOLUME, "mountPath": _LOOK_DIRECTORY, "readOnly": True}],
+    }
 
 
 def _from_image(image: ImageSource, model: ModelMount) -> Delivery:
@@ -164,6 +205,7 @@ def _from_host(host: HostPathSource, model: ModelMount) -> Delivery:
         f"The model is mounted from the node's own directory {path}.",
         ({"name": MODEL_VOLUME, "hostPath": {"path": path, "type": "Directory"}},),
         {"name": MODEL_VOLUME, "mountPath": model.target, "readOnly": True},
+        _look(f"{path} on the node"),
     )
 
 

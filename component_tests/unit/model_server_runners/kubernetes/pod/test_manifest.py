@@ -47,7 +47,8 @@ def config(**kubernetes: Any) -> KubernetesConfig:
 
 def pod(plan: LaunchPlan = PLAN, context: PodContext = CONTEXT, **kubernetes: Any) -> Json:
     given = config(**{"model": {"pvc": {"claim_name": "c"}}, **kubernetes})
-    made = build_pod(plan, given, make_delivery(choose(given, plan.model, None), plan.model, plan.image, 5), context)
+    way = choose(given, plan.model, None)
+    made = build_pod(plan, given, make_delivery(way, plan.model, plan.image, 5, given.look_before_start), context)
     checked = __import__("copy").deepcopy(made)
     fill_in(checked)
     assert list(problems(checked)) == []
@@ -354,3 +355,41 @@ def test_the_pod_must_outlive_the_loading_limit() -> None:
     given.check_loading_limit("serving_spec.kubernetes", 299)
     with pytest.raises(SpecError, match="must exceed"):
         given.check_loading_limit("serving_spec.kubernetes", 300)
+
+
+RESOURCES = {
+    "limits": {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"},
+    "requests": {"cpu": "1", "memory": "4Gi", "ephemeral-storage": "1Gi"},
+}
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"pvc": {"claim_name": "c"}},
+        {"host_path": {"path": "/m"}},
+        {"upload": {}},
+        {"fetch": {"image": "i", "command": ["c"]}},
+    ],
+    ids=lambda way: next(iter(way)),
+)
+def test_the_init_container_has_the_servers_resources_and_the_pods_sum_is_no_larger(way: Json) -> None:
+    made = pod(model=way, serving_pod_overrides={"resources": RESOURCES})
+    (init,) = made["spec"]["initContainers"]
+    assert init["resources"]["limits"] == {"cpu": "2", "memory": "4Gi"}
+    assert init["resources"]["requests"] == RESOURCES["requests"]
+    assert server(made)["resources"] == RESOURCES  # a pod counts with its largest init container or this sum
+
+
+def test_resources_of_a_template_reach_the_init_container_and_its_own_stay() -> None:
+    limits = {"limits": {"cpu": "2"}}
+    template = {"spec": {"containers": [{"name": "model-server", "resources": limits}]}}
+    assert pod(model={"upload": {}}, pod_template=template)["spec"]["initContainers"][0]["resources"] == limits
+    own = {"limits": {"cpu": "100m"}}
+    template["spec"]["initContainers"] = [{"name": "model-upload", "resources": own}]
+    assert pod(model={"upload": {}}, pod_template=template)["spec"]["initContainers"][0]["resources"] == own
+    assert "resources" not in pod(model={"upload": {}})["spec"]["initContainers"][0]
+
+
+def test_nobody_looks_where_the_spec_says_so() -> None:
+    assert "initContainers" not in pod(look_before_start=False)["spec"]
