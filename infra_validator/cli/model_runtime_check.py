@@ -12,7 +12,7 @@ from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, UsageError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_clients.model_runtime import ModelRuntimeClient
-from infra_validator.model_server_clients.model_runtime_contract import START_SECONDS
+from infra_validator.model_server_clients.model_runtime_contract import DEFAULT_KEY, START_SECONDS
 from infra_validator.model_server_clients.model_runtime_measurements import Measurements
 
 _OK, _REFUSED, _USAGE, _NOT_REACHABLE, _INTERRUPTED = 0, 1, 2, 3, 130
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     add("--model-id", required=True, metavar="ID", help="the model's id")
     add("--model-type", required=True, metavar="TYPE", help="the model's type, e.g. tensorflow")
     add("--model-path", required=True, metavar="PATH", help="where the runtime sees the model")
-    add("--model-key", default="", metavar="JSON", help="the model's key, a JSON object")
+    add("--model-key", type=model_key, default=DEFAULT_KEY, metavar="JSON", help="the model's key (default: {})")
     add("--load-timeout", type=_seconds, metavar="S", help="limit of loadModel (default: what the runtime tells)")
     add(
         "--start-timeout",
@@ -87,6 +87,17 @@ def address(text: str) -> str:
     return text if host or "/" in text else f"localhost:{port}"
 
 
+def model_key(text: str) -> str:
+    """A model's key: the text of a JSON object."""
+    try:
+        key = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"is not JSON: {error}") from None
+    if not isinstance(key, dict):
+        raise argparse.ArgumentTypeError("must be a JSON object")
+    return text
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -102,13 +113,6 @@ def _check_usage(arguments: argparse.Namespace) -> None:
         raise UsageError("--model-id must not be empty.")
     if not arguments.model_path:
         raise UsageError("--model-path must not be empty.")
-    if arguments.model_key:
-        try:
-            key = json.loads(arguments.model_key)
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"--model-key is not JSON: {error}.") from error
-        if not isinstance(key, dict):
-            raise UsageError("--model-key must be a JSON object.")
     for name in ("model_id", "model_type", "model_path", "model_key"):
         try:
             getattr(arguments, name).encode()

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import grpc
 
-from infra_validator.cli.model_runtime_check import address
+from infra_validator.cli.model_runtime_check import address, model_key
 from infra_validator.core.errors import DeadlineExceeded
 from infra_validator.model_runtime.conformance.points import POINTS
 from infra_validator.model_runtime.conformance.report import as_json, as_junit, line, summary
 from infra_validator.model_runtime.conformance.run import Departure, Model, Outcome, Result, Subject, run, told
-from infra_validator.model_server_clients.model_runtime_contract import START_SECONDS
+from infra_validator.model_server_clients.model_runtime_contract import DEFAULT_KEY, START_SECONDS
 
 _CONFORMS, _DEPARTS, _NOT_REACHABLE, _INTERRUPTED = 0, 1, 3, 130
 
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         help="a good model, where the runtime sees it; may be repeated, the first one is used most",
     )
     add("--model-type", default="tensorflow", metavar="TYPE", help="the models' type (default: tensorflow)")
-    add("--model-key", default="", metavar="JSON", help="the models' key")
+    add("--model-key", type=model_key, default=DEFAULT_KEY, metavar="JSON", help="the models' key (default: {})")
     add("--inference-target", default="", metavar="ADDR", help="where inference goes (default: the target)")
     add("--method", default="", metavar="METHOD", help="the inference method (default: the first of methodInfos)")
     add("--load-timeout", type=float, metavar="S", help="limit of one load (default: what the runtime tells)")

@@ -68,7 +68,7 @@ class ModelRuntimeClient(BaseModelServerClient):
         *,
         model_path: str,
         model_type: str = "tensorflow",
-        model_key: str = "",
+        model_key: str = contract.DEFAULT_KEY,
         address: str = "",
         inference_address: str = "",
         method: str = "",
@@ -213,12 +213,18 @@ class ModelRuntimeClient(BaseModelServerClient):
             )
 
     def _ask_size(self) -> int:
+        """The size that model-mesh books after a load that told none."""
         request = pb2.ModelSizeRequest(modelId=self.model_name)
         try:
             answer = self._stub.modelSize(request, timeout=contract.SIZE_SECONDS)
         except grpc.RpcError as error:
-            self._unload_quietly(_LAST_UNLOAD_SECONDS)
-            raise _broke(f"loadModel told no size, and modelSize failed: {_told(error)}.") from error
+            predicted = self.measured.predicted_bytes
+            booked = predicted or self._ready().defaultModelSizeInBytes
+            self.measured.notes.append(
+                f"loadModel told no size, and modelSize failed ({_told(error)}); model-mesh keeps the "
+                f"{'predicted' if predicted else 'default'} size of {booked} bytes."
+            )
+            return booked
         if not answer.sizeInBytes:
             self._unload_quietly(_LAST_UNLOAD_SECONDS)
             raise _broke("Neither loadModel nor modelSize told a size; model-mesh books 8 KiB for the model.")

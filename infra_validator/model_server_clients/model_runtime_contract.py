@@ -10,6 +10,8 @@ from infra_validator.protos import model_runtime_pb2 as pb2
 START_SECONDS = 180.0  # how long model-mesh polls runtimeStatus before it gives up
 PREDICTION_SECONDS = 0.5  # its deadline of predictModelSize
 SIZE_SECONDS = 30.0  # its deadline of modelSize
+#: modelKey of a model that is registered without one. Real adapters fail a load whose key is no JSON, the empty text included.
+DEFAULT_KEY = "{}"
 DEFAULT_PORT = 8085
 DEFAULT_SOCKET = "unix:/tmp/mmesh/grpc.sock"
 

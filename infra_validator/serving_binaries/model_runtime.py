@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-import re
 import shutil
 import sys
 from typing import Any
 
 from infra_validator._version import __version__
-from infra_validator.core.errors import InfrastructureError, SpecError
+from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.launch_plan import LaunchPlan, ModelMount, literal
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
@@ -19,33 +18,14 @@ from infra_validator.specs import ModelRuntimeConfig, ServingSpec
 
 #: What our own runtime prints when its port is in use (model_runtime/server.py).
 _OUR_PORT_TAKEN = r"Cannot listen on .*:"
-_PLACEHOLDER = re.compile(r"\$(?:(\$)|\{(\w+)\}|)")
-_IN_CONTAINERS = ("grpc_port", "bind_address")
-_ON_THIS_MACHINE = (*_IN_CONTAINERS, "port_file")
 
 
 def binaries_of(spec: ServingSpec) -> list[BaseServingBinary]:
-    """The one serving binary of a serving spec with ``model_runtime``.
-
-    Raises:
-      SpecError: an argument holds a placeholder that nobody fills in.
-    """
+    """The one serving binary of a serving spec with ``model_runtime``."""
     config = spec.model_runtime
     assert config is not None
-    _check_arguments(config, _ON_THIS_MACHINE if spec.local_process else _IN_CONTAINERS)
     fixed_port = spec.local_process is not None and spec.local_process.grpc_port != 0
     return [ModelRuntimeBinary(spec.model_name, config, fixed_port)]
-
-
-def _check_arguments(config: ModelRuntimeConfig, known: tuple[str, ...]) -> None:
-    for index, argument in enumerate(config.extra_args):
-        for dollar, name in _PLACEHOLDER.findall(argument):
-            if not dollar and name not in known:
-                raise SpecError(
-                    f"serving_spec.model_runtime.extra_args[{index}]",
-                    f"{argument!r} holds a placeholder that is not filled in here; known are {', '.join(known)}",
-                    next_step="Write $$ for a dollar sign.",
-                )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,11 @@ def _key(text: str) -> str | None:
     return None if valid else f"must be the text of a JSON object, not {text!r}"
 
 
+_PLACEHOLDER = re.compile(r"\$(?:(\$)|\{(\w+)\}|)")
+_IN_CONTAINERS = ("grpc_port", "bind_address")
+_ON_THIS_MACHINE = (*_IN_CONTAINERS, "port_file")
+
+
 def _method(text: str) -> str | None:
     """Check of a method's path."""
     if text and not re.fullmatch(r"/?[A-Za-z_][\w.]*/\w+", text):
@@ -43,16 +48,32 @@ class ModelRuntimeConfig:
     inference_address: str = spec_field("", "Where inference goes, host:port; empty: to the management port.")
     model_root: str = spec_field("/models", "Where the model appears in a container: <root>/<model name>/<version>.")
     model_type: str = spec_field("tensorflow", "modelType, as registered with model-mesh.")
-    model_key: str = spec_field("", "modelKey, the text of a JSON object.", check=_key)
+    model_key: str = spec_field("{}", "modelKey, the text of a JSON object.", check=_key)
     method: str = spec_field("", "The inference method that is called; empty: each sample request's.", check=_method)
     load_timeout_seconds: float = spec_field(
         0.0, "Limit of loadModel; 0: the runtime's own modelLoadingTimeoutMs.", unit="seconds", check=not_negative
     )
     capacity: str = spec_field("", "Our own runtime's memory for models, e.g. 2g; empty: what there is.", check=size)
 
-    def check_on(self, path: str, platform: str) -> None:
-        """Called by the serving spec; raises SpecError if a field cannot be had on ``platform``."""
+    def check_on(self, path: str, platform: str, fixed_port: int = 0) -> None:
+        """What holds between fields on a platform. Called by the serving spec.
+
+        Args:
+          path: of this part in the spec, for messages.
+          platform: the serving platform's name.
+          fixed_port: the gRPC port that the spec names on this machine; 0 for none.
+
+        Raises:
+          SpecError: names the field.
+        """
         local = platform == "local_process"
+        placeholders = self._placeholders(path, _ON_THIS_MACHINE if local else _IN_CONTAINERS)
+        if local and self.command and not (self.unix_socket or fixed_port or {"grpc_port", "port_file"} & placeholders):
+            raise SpecError(
+                f"{path}.extra_args",
+                "do not tell the command on which port to listen, so nobody would find it",
+                next_step="Write ${grpc_port} or ${port_file} into an argument, or name unix_socket or local_process.grpc_port.",
+            )
         if self.unix_socket and not local:
             raise SpecError(f"{path}.unix_socket", "is possible on local_process only; name a port")
         if not local and not self.image:
@@ -65,3 +86,21 @@ class ModelRuntimeConfig:
             raise SpecError(f"{path}.port", "must be the port that the runtime listens on in its container")
         if self.capacity and self.command:
             raise SpecError(f"{path}.capacity", "is for our own runtime; hand yours an argument in extra_args")
+
+    def _placeholders(self, path: str, known: tuple[str, ...]) -> set[str]:
+        """The names of the placeholders in the arguments.
+
+        Raises:
+          SpecError: one is not filled in here.
+        """
+        found = set()
+        for index, argument in enumerate(self.extra_args):
+            for dollar, name in _PLACEHOLDER.findall(argument):
+                if not dollar and name not in known:
+                    raise SpecError(
+                        f"{path}.extra_args[{index}]",
+                        f"{argument!r} holds a placeholder that is not filled in here; known are {', '.join(known)}",
+                        next_step="Write $$ for a dollar sign.",
+                    )
+                found.add(name)
+        return found

@@ -81,7 +81,8 @@ class ServingSpec:
         if self.tensorflow_serving is not None:
             self._check_images(self.tensorflow_serving, f"{path}.tensorflow_serving")
         if self.model_runtime is not None:
-            self.model_runtime.check_on(f"{path}.model_runtime", self.platform)
+            fixed_port = self.local_process.grpc_port if self.local_process else 0
+            self.model_runtime.check_on(f"{path}.model_runtime", self.platform, fixed_port)
 
     def _check_images(self, config: TensorFlowServingConfig, where: str) -> None:
         if self.platform != "local_process":

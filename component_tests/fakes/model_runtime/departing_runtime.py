@@ -74,7 +74,7 @@ class DepartingRuntime(ModelRuntimeServicer, grpc.GenericRpcHandler):  # type: i
                 self._models.clear()
             _abort(context, "NOT_FOUND" if "missing-path-code" in self.wrong else "FAILED_PRECONDITION", "no such path")
         self._load(model_id, context)
-        return pb2.LoadModelResponse(sizeInBytes=0 if "size" in self.wrong else 100)
+        return pb2.LoadModelResponse(sizeInBytes=0 if {"size", "size-told"} & {*self.wrong} else 100)
 
     def _load(self, model_id: str, context: Any) -> None:
         with self._changed:
@@ -135,6 +135,8 @@ class DepartingRuntime(ModelRuntimeServicer, grpc.GenericRpcHandler):  # type: i
         )
         if not known:
             _abort(context, "NOT_FOUND", "it is not loaded")
+        if "size-told" in self.wrong:
+            _abort(context, "UNIMPLEMENTED", "no sizes here")
         return pb2.ModelSizeResponse(sizeInBytes=0 if "size" in self.wrong else 100)
 
     # ---------------------------------------------------------------- inference

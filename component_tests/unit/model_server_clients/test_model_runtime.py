@@ -33,11 +33,13 @@ class Runtime(ModelRuntimeServicer):
 
     Attributes:
       calls: the RPCs, in order.
+      keys: modelKey of the loads, in order.
       statuses: the answers of runtimeStatus, in order; the last one is repeated.
     """
 
     def __init__(self, **answers: Any) -> None:
         self.calls: list[str] = []
+        self.keys: list[str] = []
         self.statuses: list[dict[str, Any]] = [READY]
         self.size = 7
         self.later_size: int | grpc.StatusCode = 0
@@ -62,6 +64,7 @@ class Runtime(ModelRuntimeServicer):
 
     def loadModel(self, request: pb2.LoadModelRequest, context: Any) -> pb2.LoadModelResponse:
         self.calls.append("load")
+        self.keys.append(request.modelKey)
         assert context.time_remaining() is None or context.time_remaining() > 1e9, "model-mesh sets no deadline"
         context.add_callback(self.cancelled.set)
         if self.hangs:
@@ -131,11 +134,33 @@ def test_a_size_that_the_load_does_not_tell_is_asked_for() -> None:
     assert runtime.calls == ["status", "predict", "load", "size", "unload"]
 
 
-@pytest.mark.parametrize("later_size", [0, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND])
-def test_a_size_that_nobody_tells_breaks_the_contract(later_size: int | grpc.StatusCode) -> None:
-    runtime = Runtime(size=0, later_size=later_size)
+def test_a_size_of_nothing_breaks_the_contract() -> None:
+    runtime = Runtime(size=0, later_size=0)
     assert failure(runtime).reason is ReasonCode.RUNTIME_BROKE_CONTRACT
     assert runtime.calls[-1] == "unload"
+
+
+@pytest.mark.parametrize(
+    ("predicted", "booked", "words"),
+    [(9, 9, "predicted size of 9 bytes"), (grpc.StatusCode.UNIMPLEMENTED, 2**20, "default size of 1048576 bytes")],
+)
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INTERNAL])
+def test_a_size_that_cannot_be_told_is_a_warning(
+    code: grpc.StatusCode, predicted: int | grpc.StatusCode, booked: int, words: str
+) -> None:
+    with client_of(Runtime(size=0, later_size=code, predicted=predicted)) as client:
+        load(client)
+        assert client.measured.size_bytes == booked
+        (note,) = client.measured.notes
+        assert f"modelSize failed ({code.name}: cannot tell)" in note
+        assert words in note
+
+
+def test_the_key_of_a_model_that_has_none_is_an_empty_object() -> None:
+    runtime = Runtime()
+    with client_of(runtime) as client:
+        load(client)
+    assert runtime.keys == ["{}"]
 
 
 @pytest.mark.parametrize(

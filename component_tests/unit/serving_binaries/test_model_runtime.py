@@ -56,7 +56,7 @@ def test_an_image_sees_the_model_below_its_root(platform: str) -> None:
         ({"image": "i"}, "local_process", "image"),
         ({"image": "i", "unix_socket": "/s"}, "kubernetes", "unix_socket"),
         ({"image": "i", "port": 0}, "kubernetes", "port"),
-        ({"command": ["r"], "capacity": "2g"}, "local_process", "capacity"),
+        ({"command": ["r"], "extra_args": ["${grpc_port}"], "capacity": "2g"}, "local_process", "capacity"),
         ({"model_key": "[1]"}, "local_process", "model_key"),
         ({"model_key": "no json"}, "local_process", "model_key"),
         ({"method": "Predict"}, "local_process", "method"),
@@ -64,6 +64,8 @@ def test_an_image_sees_the_model_below_its_root(platform: str) -> None:
         ({"capacity": "much"}, "local_process", "capacity"),
         ({"extra_args": ["--x=${port_file}"], "image": "i"}, "local_docker", r"extra_args\[0\]"),
         ({"extra_args": ["--x=$y"]}, "local_process", r"extra_args\[0\]"),
+        ({"command": ["r"]}, "local_process", "extra_args: do not tell the command on which port to listen"),
+        ({"command": ["r"], "extra_args": ["$${grpc_port}"]}, "local_process", "extra_args: do not tell"),
     ],
 )
 def test_what_makes_no_sense_is_named(config: dict[str, Any], platform: str, field: str) -> None:
@@ -71,9 +73,26 @@ def test_what_makes_no_sense_is_named(config: dict[str, Any], platform: str, fie
         plan(config, platform)
 
 
+@pytest.mark.parametrize(
+    ("config", "settings"),
+    [
+        ({"extra_args": ["--port=${grpc_port}"]}, {}),
+        ({"extra_args": ["--tell=${port_file}"]}, {}),
+        ({"unix_socket": "/run/s"}, {}),
+        ({}, {"grpc_port": 8085}),
+    ],
+)
+def test_a_command_is_told_its_port_in_one_of_these_ways(config: dict[str, Any], settings: dict[str, Any]) -> None:
+    assert plan({"command": [sys.executable], **config}, **settings).command == (sys.executable,)
+
+
+def test_the_default_key_is_one_that_real_adapters_take() -> None:
+    assert plan({}).client_arguments["model_key"] == "{}"
+
+
 def test_a_program_that_is_not_there_is_said() -> None:
     with pytest.raises(InfrastructureError, match="no-such-runtime is not on the PATH"):
-        plan({"command": ["no-such-runtime"]})
+        plan({"command": ["no-such-runtime"]}, grpc_port=1)
 
 
 # ---------------------------------------------------------------- backends of others

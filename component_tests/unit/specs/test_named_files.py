@@ -26,7 +26,7 @@ def test_every_file_that_a_spec_names_is_found_by_its_field(tmp_path: pathlib.Pa
 
 
 def test_a_program_is_looked_for_on_the_path_and_only_the_program() -> None:
-    spec = ServingSpec.of({"model_runtime": {"command": ["sh", "/etc/passwd"]}, "local_process": {}})
+    spec = ServingSpec.of({"model_runtime": {"command": ["sh", "/etc/passwd"]}, "local_process": {"grpc_port": 8085}})
     (found,) = named_files(serving_spec=spec).values()
     assert found.endswith("/sh")
 

@@ -73,16 +73,26 @@ def _load_serves(subject: Subject) -> None:
 
 @POINTS.must("size", "A size of 0 is booked as 8 KiB: the instance is filled until it runs out of memory.")
 def _size(subject: Subject) -> None:
-    """loadModel tells a size above 0, or modelSize does."""
-    model_id = subject.new_id()
-    if subject.load(model_id).sizeInBytes:
-        return
-    try:
-        size = subject.size(model_id)
-    except grpc.RpcError as error:
-        raise Departure(f"loadModel told no size and modelSize answered {told(error)}") from error
-    if not size:
+    """A load that tells no size is not followed by a modelSize of 0."""
+    if _size_or_error(subject) == 0:
         raise Departure("loadModel and modelSize both told 0")
+
+
+@POINTS.should("size-told", "model-mesh logs an error and keeps the predicted size, or the default one.")
+def _size_told(subject: Subject) -> None:
+    """loadModel tells a size, or modelSize does."""
+    answer = _size_or_error(subject)
+    if isinstance(answer, grpc.RpcError):
+        raise Departure(f"loadModel told no size and modelSize answered {told(answer)}") from answer
+
+
+def _size_or_error(subject: Subject) -> int | grpc.RpcError:
+    """The size of a model that was just loaded, as model-mesh asks for it."""
+    model_id = subject.new_id()
+    try:
+        return subject.load(model_id).sizeInBytes or subject.size(model_id)
+    except grpc.RpcError as error:
+        return error
 
 
 @POINTS.must("size-unknown", "model-mesh would book memory for a model that is not there.")
@@ -192,8 +202,8 @@ def _load_concurrently(subject: Subject) -> None:
 @POINTS.must("key", "modelmesh-serving and its puller write these keys for every model.")
 def _key(subject: Subject) -> None:
     """A key with the puller's and with unknown attributes is taken."""
-    key = {"model_type": {"name": subject.model.type, "version": "1"}, "disk_size_bytes": 1000, "unknown": [1]}
-    subject.load(subject.new_id(), modelKey=subject.model.key or json.dumps(key))
+    pullers = {"model_type": {"name": subject.model.type, "version": "1"}, "disk_size_bytes": 1000, "unknown": [1]}
+    subject.load(subject.new_id(), modelKey=json.dumps({**pullers, **json.loads(subject.model.key)}))
 
 
 @POINTS.must("ids", "Ids are any UTF-8 text; modelmesh-serving's own have underscores and hyphens.")

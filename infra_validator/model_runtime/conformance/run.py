@@ -80,7 +80,7 @@ class Model:
     name: str
     path: str
     type: str = "tensorflow"
-    key: str = ""
+    key: str = contract.DEFAULT_KEY
 
 
 class Subject:
