@@ -306,8 +306,8 @@ class ReasonCode(enum.Enum):
     PLATFORM_NOT_INSTALLED = (
         Blames.INFRASTRUCTURE,
         False,
-        "The Python package for this serving platform is not installed.",
-        "Install the extra that is named.",
+        "This serving platform cannot be used here: a package is missing, or the operating system is not the right one.",
+        "Install the extra that is named, or use another platform.",
     )
     SERVER_NOT_STARTED = (
         Blames.INFRASTRUCTURE,
