@@ -11,6 +11,7 @@ deep are data like any other.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -20,8 +21,12 @@ from infra_validator.embedded_server.status import invalid_argument
 
 _BOM = b"\xef\xbb\xbf"
 _SHOWN = 256  # bytes of a value in an error text
-# What Python's scanner reads otherwise: surrogates, numbers near the end of the double range, NUL.
-_LEAVE_TO_STRICT = re.compile(rb"\\u[dD][89a-fA-F]|[eE]\+?[0-9]{3}|[0-9]{300}|\x00")
+# What Python's scanner reads otherwise: surrogates, and numbers near the end of the double range by their exponents. Each begins with
+# a letter of its own: that is what makes a search through megabytes quick.
+_LEAVE_TO_STRICT = tuple(map(re.compile, (rb"\\u[dD][89a-fA-F]", rb"e\+?[0-9]{3}", rb"E\+?[0-9]{3}")))
+_SAMPLED = 150  # bytes between two that are looked at for numbers of twice as many digits
+_TWO_DIGITS = re.compile(rb"(?=[0-9][0-9])")
+_OBJECTS_WORTH_COUNTING = 1000
 _BLANKS = re.compile(rb"[ \t\n\r]*")
 _STRING_RUN = re.compile(rb'[^"\\\x00-\x1f]*')
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)")
@@ -45,13 +50,40 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def _parse_value(body: bytes) -> Any:
-    if not _LEAVE_TO_STRICT.search(body):
+    strict = b"\0" in body or _has_long_number(body) or any(pattern.search(body) for pattern in _LEAVE_TO_STRICT)
+    if not strict:
         text = body.removeprefix(_BOM).decode("utf-8", "surrogateescape")
+        start = len(text) - len(text.lstrip(" \t\n\r"))
         try:
-            return _DECODER.raw_decode(text, len(text) - len(text.lstrip(" \t\n\r")))[0]
+            if body.count(b"{") > _OBJECTS_WORTH_COUNTING:
+                value = _LAST_OF_EQUAL_KEYS.raw_decode(text, start)[0]
+                if _has_no_other_keys(value, body.count(b":")):
+                    return value
+            return _DECODER.raw_decode(text, start)[0]
         except (ValueError, RecursionError):
             pass
     return _StrictParser(body).parse()
+
+
+def _has_long_number(body: bytes) -> bool:
+    """Whether there may be a number of 300 digits: all of 151 in a row are."""
+    pairs = _TWO_DIGITS.finditer(body[::_SAMPLED])
+    return any(body[pair.start() * _SAMPLED : (pair.start() + 1) * _SAMPLED].isdigit() for pair in pairs)
+
+
+def _has_no_other_keys(document: Any, colons: int) -> bool:
+    """Whether the keys of a document, of its rows and of the objects in them are as many as its colons.
+
+    If not, there are colons in strings, objects further down, or equal keys.
+    """
+    rows = document.get("instances") if isinstance(document, dict) else None
+    if not isinstance(rows, list) or set(map(type, rows)) != {dict}:
+        return False
+    keys = len(document) + sum(map(len, rows))
+    if keys == colons:
+        return True
+    values = itertools.chain.from_iterable(map(dict.values, rows))
+    return keys + sum(len(value) for value in values if type(value) is dict) == colons
 
 
 def _first_of_equal_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -63,6 +95,7 @@ def _first_of_equal_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+_LAST_OF_EQUAL_KEYS = json.JSONDecoder()  # half a microsecond less for each object
 _DECODER = json.JSONDecoder(object_pairs_hook=_first_of_equal_keys)
 
 

@@ -61,6 +61,9 @@ def _row_inputs(document: dict[str, Any], signature: Signature) -> dict[str, Ten
         raise invalid_argument(f"JSON Value: {rest_json.shown(document)} No values in 'instances' array")
     builders = _builders(signature, rows=True)
     if isinstance(instances[0], dict) and not rest_tensors.is_base64(instances[0]):
+        if _add_named_rows(builders, instances):
+            return builders
+        builders = _builders(signature, rows=True)
         for index, instance in enumerate(instances):
             _add_named(builders, index, instance)
         return builders
@@ -70,6 +73,8 @@ def _row_inputs(document: dict[str, Any], signature: Signature) -> dict[str, Ten
             "as per tensorinfo_map"
         )
     alias, builder = next(iter(builders.items()))
+    if builder.add_rows(instances):
+        return {alias: builder}
     for index, instance in enumerate(instances):
         if isinstance(instance, dict) and not rest_tensors.is_base64(instance):
             raise invalid_argument(f"Expecting value/list but got object at item {index} of input list")
@@ -78,6 +83,16 @@ def _row_inputs(document: dict[str, Any], signature: Signature) -> dict[str, Ten
         except StatusError as error:
             raise invalid_argument(f"Failed to process element: {index} of 'instances' list. Error: {error}") from error
     return {alias: builder}
+
+
+def _add_named_rows(builders: dict[str, TensorBuilder], rows: list[Any]) -> bool:
+    """Take all rows at once if nothing is wrong with any of them; if not, the builders are spoiled."""
+    if set(map(type, rows)) != {dict} or set(map(len, rows)) != {len(builders)}:
+        return False
+    try:
+        return all(builder.add_rows([row[alias] for row in rows]) for alias, builder in builders.items())
+    except KeyError:
+        return False
 
 
 def _add_named(builders: dict[str, TensorBuilder], index: int, instance: Any) -> None:

@@ -56,8 +56,8 @@ class TensorBuilder:
           StatusError: it is not of the dtype, ragged, or of another shape than those before.
         """
         shape = _dense_shape(value)
-        leaves = _flatten(value, shape)
-        if leaves is None or not self._take(leaves):
+        leaves, kinds = _flatten(value, shape)
+        if leaves is None or not self._take(leaves, kinds):
             self._explain(value, shape)
         if self._shape is not None:
             before, now = math.prod(self._shape), math.prod(shape)
@@ -69,9 +69,20 @@ class TensorBuilder:
         self._shape = shape
         self._count += 1
 
-    def _take(self, leaves: list[Any]) -> bool:
-        """Append leaves if all are of the dtype."""
-        kinds = set(map(type, leaves))
+    def add_rows(self, rows: list[Any]) -> bool:
+        """Take all rows of a request at once if nothing is wrong with any of them; else nothing, and ``add`` tells what is."""
+        shape = _dense_shape(rows)
+        leaves, kinds = _flatten(rows, shape)
+        try:
+            if leaves is None or not self._take(leaves, kinds):
+                return False
+        except StatusError:  # a string that is not base64
+            return False
+        self._shape, self._count = shape[1:], len(rows)
+        return True
+
+    def _take(self, leaves: list[Any], kinds: set[type]) -> bool:
+        """Append leaves, of these types, if all are of the dtype."""
         if self._dtype in _FLOATS:
             fits = kinds <= {int, float}
         elif self._dtype in _INTEGER_RANGE:
@@ -81,7 +92,9 @@ class TensorBuilder:
             fits = kinds <= {bool}
         else:
             fits = self._dtype == STRING and kinds <= {str}
-        if fits:
+        if fits and not self._values:
+            self._values = leaves
+        elif fits:
             self._values += leaves
         elif self._dtype == STRING and all(isinstance(leaf, str) or is_base64(leaf) for leaf in leaves):
             self._values += [_base64(leaf) if isinstance(leaf, dict) else leaf for leaf in leaves]
@@ -121,7 +134,7 @@ class TensorBuilder:
             if not is_base64(leaf):
                 raise invalid_argument(f"JSON Value: {rest_json.shown(leaf)} not formatted correctly for base64 data")
             _base64(leaf)
-        elif not self._take([leaf]):
+        elif not self._take([leaf], {type(leaf)}):
             raise invalid_argument(
                 f"JSON Value: {rest_json.shown(leaf)} Type: {rest_json.kind(leaf)} "
                 f"is not of expected type: {tensors.short_type_name(dtype)}"
@@ -165,14 +178,15 @@ def _dense_shape(value: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _flatten(value: Any, shape: tuple[int, ...]) -> list[Any] | None:
-    """The leaves in order; None if the lists are not of this shape throughout."""
+def _flatten(value: Any, shape: tuple[int, ...]) -> tuple[list[Any] | None, set[type]]:
+    """The leaves in order, and their types; None if the lists are not of this shape throughout."""
     level = [value]
     for size in shape:
-        if any(not isinstance(item, list) or len(item) != size for item in level):
-            return None
+        if set(map(type, level)) - {list} or set(map(len, level)) - {size}:
+            return None, set()
         level = list(itertools.chain.from_iterable(level))
-    return None if any(isinstance(item, list) for item in level) else level
+    kinds = set(map(type, level))
+    return (None if list in kinds else level), kinds
 
 
 def is_base64(value: Any) -> bool:
@@ -186,16 +200,13 @@ _BLANK = re.compile(r"[ \t\n\v\f\r]+")
 
 def _base64(value: dict[str, str]) -> bytes:
     """The bytes of a base64 object; padding may be left out, wrong padding not."""
-    match = _BASE64.fullmatch(_BLANK.sub("", value["b64"]))
+    text = value["b64"]
+    match = _BASE64.fullmatch(text) or _BASE64.fullmatch(_BLANK.sub("", text))
     if match is not None:
-        digits, padding = match[1], match[2]
-        missing = -len(digits) % 4
-        if missing != 3 and len(padding) in (0, missing):
-            with_padding = digits + "=" * missing
-            try:
-                return base64.b64decode(with_padding, validate=True)
-            except binascii.Error:
-                pass
+        digits, padding = match.span(1)[1], match.span(2)
+        missing = -digits % 4
+        if missing != 3 and padding[1] - padding[0] in (0, missing):
+            return binascii.a2b_base64(match[0] if padding[0] < padding[1] else match[0] + "=" * missing)
     raise invalid_argument("Unable to base64 decode")
 
 
