@@ -19,9 +19,9 @@ from infra_validator.core.errors import (
 )
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.launch_plan import LaunchPlan
-from infra_validator.core.reason_codes import Blames, ReasonCode
+from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource
-from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict
+from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict, report_of_error, verdict_of
 from infra_validator.sample_requests.request_source import GivenRequests, chosen_source
 from infra_validator.saved_model.find import FoundModel, find_saved_model
 from infra_validator.saved_model.graph import SavedModelGraph, read_graph
@@ -31,7 +31,7 @@ from infra_validator.specs import OnRejected, RequestSpec, ServingSpec, Validati
 from infra_validator.specs.named_files import named_files
 from infra_validator.validation.attempt import Candidate
 from infra_validator.validation.seal import sealed
-from infra_validator.validation.validation import Validation, now
+from infra_validator.validation.validation import Validation
 
 _LOG = logging.getLogger(__name__)
 
@@ -301,9 +301,9 @@ def _make_client(name: str, plan: LaunchPlan, endpoint: str) -> Any:
     return wiring.client_class(name)(endpoint, plan.model.name, plan.model.version, **plan.client_arguments)
 
 
-def _report_without_a_server(model: str, spec: ServingSpec, error: Any) -> ValidationReport:
+def _report_without_a_server(
+    model: str, spec: ServingSpec, error: UsageError | InfrastructureError | AttemptFailed
+) -> ValidationReport:
     """The report of a validation that ended before anything was started."""
-    verdict = Verdict.NOT_BLESSED if error.reason.blames is Blames.MODEL else Verdict.INCONCLUSIVE
-    finding = Finding(error.reason, error.detail, error.next_step)
-    binary = BinaryReport(spec.binary, spec.binary, spec.platform, False, verdict, finding)
-    return ValidationReport(verdict, finding, model, spec.model_name, (binary,), now(), 0.0)
+    binary = BinaryReport(spec.binary, spec.binary, spec.platform, False, verdict_of(error), Finding.of(error))
+    return report_of_error(model, error, spec.model_name, (binary,))

@@ -6,21 +6,20 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import os
 import pathlib
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from infra_validator import api
+from infra_validator.cli.output_directory import OutputDirectory
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.shutdown_signals import shutdown_signals
 from infra_validator.report.evidence import EvidenceLevel
-from infra_validator.report.verdict import SCHEMA_VERSION, Finding, ValidationReport, Verdict
+from infra_validator.report.verdict import SCHEMA_VERSION, Finding, ValidationReport, Verdict, report_of_error
 from infra_validator.specs import GenerateSpec, RequestSpec, ValidationSpec
 
 _EXIT_CODES = {Verdict.BLESSED: 0, Verdict.NOT_BLESSED: 1, Verdict.INCONCLUSIVE: 3}
@@ -68,7 +67,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns the exit code (see ``infra-validator --help``)."""
-    arguments = _parser().parse_args(argv)
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as ended:
+        if ended.code:
+            _keep_wrong_usage(argv)
+        raise
     interruption = Interruption()
     with shutdown_signals(interruption, until_exit=True):
         code = _run(arguments, interruption)
@@ -77,20 +81,52 @@ def main(argv: Sequence[str]) -> int:
     return code
 
 
+def _keep_wrong_usage(argv: Sequence[str]) -> None:
+    """Put the verdict on a command line that makes no sense where an earlier one may lie."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--output")
+    parser.add_argument("--model", default="")
+    with contextlib.suppress(argparse.ArgumentError, InfrastructureError, UsageError):
+        found, _ = parser.parse_known_args(argv)
+        if found.output is not None:
+            OutputDirectory(found.output, found.model).write(
+                report_of_error(found.model, UsageError("Standard error says what is wrong with the command line."))
+            )
+
+
 def _run(arguments: argparse.Namespace, interruption: Interruption) -> int:
+    output: OutputDirectory | None = None
     try:
         if arguments.dry_run:
             return _print_plan(arguments)
+        if arguments.output is not None:
+            output = OutputDirectory(arguments.output, arguments.model)
+        if arguments.verdict_file is not None:
+            _remove_verdict(arguments.verdict_file)
         report = _validate(arguments, interruption)
-    except UsageError as error:
-        return _print_failure(error, arguments.format, _WRONG_USAGE)
-    except (InfrastructureError, AttemptFailed) as error:
-        return _print_failure(error, arguments.format, 1 if error.reason.blames is Blames.MODEL else 3)
+    except (UsageError, InfrastructureError, AttemptFailed) as error:
+        report = report_of_error(arguments.model, error)
+    try:
+        if output is not None:
+            output.write(report)
+        if arguments.verdict_file is not None and report.verdict is not Verdict.INCONCLUSIVE:
+            _write_verdict(arguments.verdict_file, report.verdict)
+    except InfrastructureError as error:
+        report = report_of_error(arguments.model, error)
     _print_report(report, arguments.format)
+    if report.finding.reason.blames is Blames.USAGE:
+        return _WRONG_USAGE
     if arguments.verdict_file is not None and report.verdict is not Verdict.INCONCLUSIVE:
-        _write_verdict(arguments.verdict_file, report.verdict)
         return 0
     return _EXIT_CODES[report.verdict]
+
+
+def _remove_verdict(path: str) -> None:
+    """An earlier run's verdict is not this one's."""
+    try:
+        pathlib.Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise _verdict_file_error(path, error) from error
 
 
 def _write_verdict(path: str, verdict: Verdict) -> None:
@@ -99,13 +135,14 @@ def _write_verdict(path: str, verdict: Verdict) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(verdict.value, encoding="utf-8")
     except OSError as error:
-        raise InfrastructureError(
-            ReasonCode.OUTPUT_NOT_WRITABLE, f"--verdict-file {path}: {error.strerror}."
-        ) from error
+        raise _verdict_file_error(path, error) from error
+
+
+def _verdict_file_error(path: str, error: OSError) -> InfrastructureError:
+    return InfrastructureError(ReasonCode.OUTPUT_NOT_WRITABLE, f"--verdict-file {path}: {error.strerror or error}.")
 
 
 def _validate(arguments: argparse.Namespace, interruption: Interruption) -> ValidationReport:
-    output = _output_directory(arguments.output) if arguments.output is not None else None
     report = api.run_validation(
         arguments.model,
         arguments.serving_spec,
@@ -118,10 +155,6 @@ def _validate(arguments: argparse.Namespace, interruption: Interruption) -> Vali
     interruption.close()  # a signal that comes from now on changes nothing: exit code and verdict agree
     if report.verdict is not Verdict.INCONCLUSIVE:
         interruption.check()
-    if report.finding.reason.blames is Blames.USAGE:
-        raise UsageError(report.finding.detail, reason=report.finding.reason, next_step=report.finding.next_step)
-    if output is not None:
-        _write(report, output)
     return report
 
 
@@ -148,38 +181,6 @@ def _progress(quiet: bool) -> Callable[[str], None]:
             print(line, file=sys.stderr, flush=True)
 
     return (lambda line: None) if quiet else say
-
-
-def _output_directory(given: str) -> pathlib.Path:
-    """The directory to write to, made and tried now, so that a validation is not spent on a result that cannot be kept."""
-    output = pathlib.Path(given)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        trial = output / f".trial-{os.getpid()}"
-        trial.write_bytes(b"x" * 4096)
-        trial.unlink()
-    except OSError as error:
-        raise InfrastructureError(
-            ReasonCode.OUTPUT_NOT_WRITABLE, f"--output {given}: {error.strerror or error}."
-        ) from error
-    return output
-
-
-def _write(report: ValidationReport, output: pathlib.Path) -> None:
-    try:
-        for index, binary in enumerate(report.serving_binaries):
-            for attempt in binary.attempts:
-                log = output / f"server-{index}-attempt-{attempt.number}.log"
-                log.write_text(attempt.server_log, encoding="utf-8", errors="replace")
-        unfinished = output / ".verdict.json"
-        unfinished.write_text(report.to_json(), encoding="utf-8")
-        unfinished.replace(output / "verdict.json")  # last and at once: who finds it finds all of it
-    except OSError as error:
-        raise InfrastructureError(
-            ReasonCode.OUTPUT_NOT_WRITABLE,
-            f"--output {output}: {error.strerror or error}. The verdict was {report.verdict.value}"
-            f" ({report.finding.reason.name}).",
-        ) from error
 
 
 def _print_plan(arguments: argparse.Namespace) -> int:
@@ -223,23 +224,6 @@ def _print_report(report: ValidationReport, form: str) -> None:
             print("  the server's last lines:")
             for line in log.splitlines()[-10:]:
                 print(f"    | {line}")
-
-
-def _print_failure(error: Any, form: str, code: int) -> int:
-    """Print an error that ended the command before there was a report; returns ``code``."""
-    verdict = Verdict.NOT_BLESSED if error.reason.blames is Blames.MODEL else Verdict.INCONCLUSIVE
-    finding = Finding(error.reason, error.detail, error.next_step)
-    if form == "json":
-        result = {
-            "schema_version": SCHEMA_VERSION,
-            "verdict": verdict.value,
-            **finding.to_dict(),
-            "serving_binaries": [],
-        }
-        print(json.dumps(result, indent=2, ensure_ascii=False))
-    else:
-        _print_finding(verdict, finding)
-    return code
 
 
 def _print_finding(verdict: Verdict, finding: Finding) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import enum
 import json
 
 from infra_validator._version import __version__
-from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.deadline import SYSTEM_CLOCK, Clock
+from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
+from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.report.evidence import Evidence, EvidenceLevel, weakest
 
 #: Raised when a field changes its meaning, or when a reader may rely on a field that was not there before. 2: evidence.
@@ -45,6 +48,11 @@ class Finding:
     reason: ReasonCode
     detail: str = ""
     next_step: str = ""
+
+    @classmethod
+    def of(cls, error: UsageError | InfrastructureError | AttemptFailed) -> Finding:
+        """What an error says."""
+        return cls(error.reason, error.detail, error.next_step)
 
     @property
     def sentence(self) -> str:
@@ -224,3 +232,30 @@ class ValidationReport:
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+
+def report_of_error(
+    model: str,
+    error: UsageError | InfrastructureError | AttemptFailed,
+    model_name: str = "",
+    serving_binaries: tuple[BinaryReport, ...] = (),
+) -> ValidationReport:
+    """The report of a validation that ended with an error before there was anything else to report.
+
+    Args:
+      model: the model's path as it was given.
+      error: why it ended; its reason decides the verdict.
+      model_name: the model's name on the servers, where it is known.
+      serving_binaries: what was to be validated, where it is known.
+    """
+    return ValidationReport(verdict_of(error), Finding.of(error), model, model_name, serving_binaries, now(), 0.0)
+
+
+def verdict_of(error: UsageError | InfrastructureError | AttemptFailed) -> Verdict:
+    """The verdict that an error stands for."""
+    return Verdict.NOT_BLESSED if error.reason.blames is Blames.MODEL else Verdict.INCONCLUSIVE
+
+
+def now(clock: Clock = SYSTEM_CLOCK) -> str:
+    """The time, UTC, ISO 8601."""
+    return datetime.datetime.fromtimestamp(clock.utc(), datetime.timezone.utc).isoformat()

@@ -43,7 +43,7 @@ def sealed(
             return report
         digest = unchanged.digest()
     except (InfrastructureError, AttemptFailed) as error:
-        return _inconclusive(report, Finding(error.reason, error.detail, error.next_step))
+        return _inconclusive(report, Finding.of(error))
     binaries = tuple(dataclasses.replace(b, digest_verified=served_named_files) for b in report.serving_binaries)
     return dataclasses.replace(report, model_digest=digest, serving_binaries=binaries)
 

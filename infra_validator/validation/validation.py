@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import datetime
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
@@ -15,7 +14,15 @@ from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.sample_request import RequestSource, SampleRequest
 from infra_validator.model_server_clients.base_client import JobGone
 from infra_validator.model_server_runners.base_runner import failure_of
-from infra_validator.report.verdict import AttemptReport, BinaryReport, Finding, ValidationReport, Verdict
+from infra_validator.report.verdict import (
+    AttemptReport,
+    BinaryReport,
+    Finding,
+    ValidationReport,
+    Verdict,
+    now,
+    verdict_of,
+)
 from infra_validator.specs import OnFlaky, ValidationSpec
 from infra_validator.validation.attempt import Attempt, Candidate, Stopwatch
 from infra_validator.validation.explanation import MAY_HAVE_A_DEEPER_CAUSE, can_have_caused
@@ -105,7 +112,7 @@ class Validation:
             if failure is None:
                 verdict = Verdict.BLESSED
                 break
-            verdict = Verdict.NOT_BLESSED if failure.reason.blames is Blames.MODEL else Verdict.INCONCLUSIVE
+            verdict = verdict_of(failure)
             pause = retries.pause_after(failure)
             if pause is None:
                 break
@@ -147,7 +154,7 @@ class Validation:
             failure = InfrastructureError(ReasonCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
         report = AttemptReport(
             number,
-            Finding(failure.reason, failure.detail, failure.next_step) if failure else Finding(ReasonCode.BLESSED),
+            Finding.of(failure) if failure else Finding(ReasonCode.BLESSED),
             tuple(watch.phases),
             attempt.server_started,
             attempt.requests_sent,
@@ -187,11 +194,6 @@ def _warnings(report: BinaryReport) -> Iterable[str]:
             f"{report.label} is flaky: attempt {first.number} failed with {first.finding.reason.name}"
             f" ({first.finding.sentence}), attempt {report.attempts[-1].number} succeeded."
         )
-
-
-def now(clock: Clock = SYSTEM_CLOCK) -> str:
-    """The time, UTC, ISO 8601."""
-    return datetime.datetime.fromtimestamp(clock.utc(), datetime.timezone.utc).isoformat()
 
 
 def decide(reports: Sequence[BinaryReport]) -> tuple[Verdict, Finding]:

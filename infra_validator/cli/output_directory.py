@@ -1,0 +1,72 @@
+"""``--output``: the verdict and the servers' logs of the last run, and of no earlier one."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+
+from infra_validator.core.errors import InfrastructureError, UsageError
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.report.verdict import ValidationReport
+
+_VERDICT = "verdict.json"
+_OURS = re.compile(r"verdict\.json|\.verdict\.json|\.trial-\d+|server-\d+-attempt-\d+\.log")
+
+
+class OutputDirectory:
+    """A directory that is made, tried and emptied of earlier results now, so that no validation is spent on a result that cannot be
+    kept, and no old verdict outlives a run that ends without one.
+
+    Args:
+      given: the directory; what others put there stays.
+      model: the model's directory; its content is not to be changed.
+
+    Raises:
+      UsageError: it lies in the model.
+      InfrastructureError: it cannot be written to (OUTPUT_NOT_WRITABLE).
+    """
+
+    def __init__(self, given: str, model: str) -> None:
+        self._directory = pathlib.Path(given)
+        inside, around = os.path.realpath(given), os.path.realpath(model)
+        if os.path.isdir(around) and os.path.commonpath([inside, around]) == around:
+            raise UsageError(
+                f"--output {given} lies in the model {model}, which must not change while it is validated.",
+                next_step="Name a directory outside the model.",
+            )
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._remove_earlier_results()
+            trial = self._directory / f".trial-{os.getpid()}"
+            trial.write_bytes(b"x" * 4096)
+            trial.unlink()
+        except OSError as error:
+            raise _not_writable(given, error) from error
+
+    def _remove_earlier_results(self) -> None:
+        earlier = [name for name in os.listdir(self._directory) if _OURS.fullmatch(name)]
+        for name in sorted(earlier, key=lambda name: name != _VERDICT):  # the verdict first: the rest claims nothing
+            (self._directory / name).unlink()
+
+    def write(self, report: ValidationReport) -> None:
+        """Write the logs, then the verdict, at once: who finds a verdict finds all of it.
+
+        Raises:
+          InfrastructureError: there is no room any more (OUTPUT_NOT_WRITABLE); says what the verdict was.
+        """
+        try:
+            for index, binary in enumerate(report.serving_binaries):
+                for attempt in binary.attempts:
+                    log = self._directory / f"server-{index}-attempt-{attempt.number}.log"
+                    log.write_text(attempt.server_log, encoding="utf-8", errors="replace")
+            unfinished = self._directory / f".{_VERDICT}"
+            unfinished.write_text(report.to_json(), encoding="utf-8", errors="replace")
+            unfinished.replace(self._directory / _VERDICT)
+        except OSError as error:
+            was = f" The verdict was {report.verdict.value} ({report.finding.reason.name})."
+            raise _not_writable(str(self._directory), error, was) from error
+
+
+def _not_writable(given: str, error: OSError, more: str = "") -> InfrastructureError:
+    return InfrastructureError(ReasonCode.OUTPUT_NOT_WRITABLE, f"--output {given}: {error.strerror or error}.{more}")
