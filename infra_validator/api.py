@@ -21,6 +21,7 @@ from infra_validator.core.interruption import Interruption
 from infra_validator.core.launch_plan import LaunchPlan
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource
+from infra_validator.model_server_clients.base_client import BaseModelServerClient
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict, report_of_error, verdict_of
 from infra_validator.sample_requests.request_source import GivenRequests, chosen_source
 from infra_validator.saved_model.find import FoundModel, find_saved_model
@@ -91,7 +92,7 @@ class Plan:
 
 
 def make_plan(
-    model: str | os.PathLike[str], serving_spec: Any, validation_spec: Any = None, request_spec: Any = None
+    model: str | os.PathLike[str], serving_spec: object, validation_spec: object = None, request_spec: object = None
 ) -> Plan:
     """Read and check everything, start nothing.
 
@@ -114,9 +115,9 @@ def make_plan(
 
 def run_validation(
     model: str | os.PathLike[str],
-    serving_spec: Any,
-    validation_spec: Any = None,
-    request_spec: Any = None,
+    serving_spec: object,
+    validation_spec: object = None,
+    request_spec: object = None,
     *,
     requests: GivenRequests | None = None,
     examples: Any = None,
@@ -199,9 +200,9 @@ def _candidates(spec: ServingSpec, plan: Plan) -> list[Candidate]:
 
 def validate(
     model: str | os.PathLike[str],
-    serving_spec: Any,
-    validation_spec: Any = None,
-    request_spec: Any = None,
+    serving_spec: object,
+    validation_spec: object = None,
+    request_spec: object = None,
     *,
     requests: GivenRequests | None = None,
     on_progress: Callable[[str], None] = _LOG.info,
@@ -297,7 +298,7 @@ def _check_first_request(requests: RequestSource) -> None:
     raise InfrastructureError(ReasonCode.NO_EXAMPLES)
 
 
-def _make_client(name: str, plan: LaunchPlan, endpoint: str) -> Any:
+def _make_client(name: str, plan: LaunchPlan, endpoint: str) -> BaseModelServerClient:
     return wiring.client_class(name)(endpoint, plan.model.name, plan.model.version, **plan.client_arguments)
 
 

@@ -17,14 +17,15 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any
+from types import FrameType, TracebackType
 
 from infra_validator.core.interruption import Interruption
 
 _LOG = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: What ``signal.getsignal`` returns: a handler, a number that stands for ignoring or the default, or None for one set from C.
+Handler = Callable[[int, FrameType | None], object] | int | None
 _END = b"\0"  # no signal's number
 
 
@@ -39,7 +40,7 @@ class StopSignals:
 
     def __init__(self, hear: Callable[[int], None] = lambda number: None) -> None:
         self._hear = hear
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Handler] = {}
         self._reader = self._writer = self._wakeup_before = -1
 
     def __enter__(self) -> StopSignals:
@@ -75,7 +76,7 @@ class StopSignals:
                     os.write(self._wakeup_before, data)
         return None
 
-    def handler_before(self, number: int) -> Any:
+    def handler_before(self, number: int) -> Handler:
         """The handler that was there before."""
         return self._before[number]
 

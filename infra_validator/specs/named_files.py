@@ -6,10 +6,9 @@ import dataclasses
 import os
 import shutil
 from collections.abc import Iterator
-from typing import Any
 
 
-def named_files(**specs: Any) -> dict[str, str]:
+def named_files(**specs: object) -> dict[str, str]:
     """Field -> path of every file of this machine that the specs name: those of fields declared with ``file=``, and arguments of the
     form ``--flag=/path``.
 
@@ -19,7 +18,7 @@ def named_files(**specs: Any) -> dict[str, str]:
     return {field: path for name, spec in specs.items() for field, path in _found(name, spec) if os.path.isfile(path)}
 
 
-def _found(where: str, value: Any, kind: str = "") -> Iterator[tuple[str, str]]:
+def _found(where: str, value: object, kind: str = "") -> Iterator[tuple[str, str]]:
     if dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
             below = field.metadata.get("file", "") or ("arguments" if field.name == "extra_args" else "")

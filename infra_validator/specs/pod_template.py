@@ -125,7 +125,7 @@ def check_pod_template(template: Mapping[str, Any], path: str) -> None:
         )
 
 
-def _check_types(value: Any, where: str, field: str) -> None:
+def _check_types(value: object, where: str, field: str) -> None:
     """``where`` is the path for people, with indices; ``field`` the one of the table."""
     kind = _TYPES.get(field)
     right = kind is None or value is None or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool)))

@@ -77,7 +77,7 @@ def one_of(*known: str) -> Check:
     return check
 
 
-def read(kind: type[T], given: Any, path: str) -> T:
+def read(kind: type[T], given: object, path: str) -> T:
     """Make a ``kind`` (a spec dataclass) of what was given.
 
     Args:
@@ -92,9 +92,9 @@ def read(kind: type[T], given: Any, path: str) -> T:
     if isinstance(given, kind):
         return given
     if hasattr(given, "DESCRIPTOR") and hasattr(given, "SerializeToString"):
-        from google.protobuf import json_format
+        from google.protobuf import json_format, message
 
-        given = json_format.MessageToDict(given, preserving_proto_field_name=True)
+        given = json_format.MessageToDict(typing.cast(message.Message, given), preserving_proto_field_name=True)
     elif isinstance(given, (str, os.PathLike)):
         given = _parse_text_or_file(given, path)
     if given is None:
@@ -171,7 +171,7 @@ def _snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def _read_dataclass(kind: type, given: Any, path: str) -> Any:
+def _read_dataclass(kind: type, given: object, path: str) -> Any:
     if not isinstance(given, Mapping):
         raise SpecError(path, f"must be an object with named fields, not {_describe(given)}")
     hints = typing.get_type_hints(kind)
@@ -202,12 +202,12 @@ def _read_dataclass(kind: type, given: Any, path: str) -> Any:
     return spec
 
 
-def _describe(value: Any) -> str:
+def _describe(value: object) -> str:
     names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
     return names.get(type(value), type(value).__name__) if value is not None else "nothing"
 
 
-def _convert(hint: Any, value: Any, path: str) -> Any:
+def _convert(hint: Any, value: object, path: str) -> Any:
     origin = typing.get_origin(hint)
     arguments = typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -235,7 +235,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     return _convert_scalar(hint, value, path)
 
 
-def _convert_scalar(hint: Any, value: Any, path: str) -> Any:
+def _convert_scalar(hint: Any, value: object, path: str) -> Any:
     wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}[hint]
     if hint is bool and isinstance(value, bool):
         return value

@@ -44,7 +44,7 @@ class RequestSpec:
     protocols: tuple[str, ...] = spec_field((), "`grpc`, `rest` or both; empty: grpc.")
 
     @classmethod
-    def of(cls, given: Any) -> RequestSpec:
+    def of(cls, given: object) -> RequestSpec:
         """Read a TFX RequestSpec proto, its JSON, a dict, YAML, or a file; None means all defaults."""
         return read(cls, given, "request_spec")
 

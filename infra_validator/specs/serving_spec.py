@@ -49,7 +49,7 @@ class ServingSpec:
     model_name: str = spec_field("infra-validation-model", "The model's name on the server.", check=_model_name)
 
     @classmethod
-    def of(cls, given: Any) -> ServingSpec:
+    def of(cls, given: object) -> ServingSpec:
         """Read a TFX ServingSpec proto, its JSON, a dict, YAML, or a file; see specs/reader.py."""
         return read(cls, given, "serving_spec")
 

@@ -50,7 +50,7 @@ class ValidationSpec:
     )
 
     @classmethod
-    def of(cls, given: Any) -> ValidationSpec:
+    def of(cls, given: object) -> ValidationSpec:
         """Read a TFX ValidationSpec proto, its JSON, a dict, YAML, or a file; None means all defaults."""
         return read(cls, given, "validation_spec")
 
