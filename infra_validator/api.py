@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from infra_validator import wiring
@@ -22,6 +22,7 @@ from infra_validator.core.launch_plan import LaunchPlan
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
+from infra_validator.protos import tensorflow_pb2
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict, report_of_error, verdict_of
 from infra_validator.sample_requests.request_source import GivenRequests, chosen_source
 from infra_validator.saved_model.find import FoundModel, find_saved_model
@@ -46,7 +47,7 @@ class Plan:
       note: how it was found, when it is not the path given.
       serving_spec, validation_spec, request_spec: as read.
       launch_plans: what would be started, one for each serving binary.
-      signatures: the names of the model's signatures, as far as its files can be read here.
+      signatures: the model's signatures by name, as far as its files can be read here.
     """
 
     model: str
@@ -55,7 +56,7 @@ class Plan:
     validation_spec: ValidationSpec
     request_spec: RequestSpec
     launch_plans: tuple[LaunchPlan, ...]
-    signatures: tuple[str, ...] = ()
+    signatures: Mapping[str, tensorflow_pb2.SignatureDef] = dataclasses.field(default_factory=dict)
 
     @property
     def is_local(self) -> bool:
@@ -245,8 +246,10 @@ def raise_for(report: ValidationReport, spec: ValidationSpec) -> None:
     raise error
 
 
-def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> tuple[FoundModel, tuple[str, ...]]:
-    """The SavedModel that is meant, and the names of its signatures, as far as they can be read here."""
+def _check_model(
+    model: str, spec: ServingSpec, asked: RequestSpec
+) -> tuple[FoundModel, Mapping[str, tensorflow_pb2.SignatureDef]]:
+    """The SavedModel that is meant, and its signatures, as far as they can be read here."""
     if "://" in model:
         if spec.platform != "kubernetes":
             raise InfrastructureError(
@@ -254,12 +257,12 @@ def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> tuple[Fou
                 f"{model} is not a local path.",
                 next_step="Copy the model to a local directory first; only the kubernetes platform reads remote stores.",
             )
-        return FoundModel(model), ()
+        return FoundModel(model), {}
     found = find_saved_model(model)
     if spec.tensorflow_serving is None:
-        return found, ()
+        return found, {}
     graph = check_model_files(found.path, asked.tag_set)
-    return found, tuple(sorted(name for name in graph.signatures if not name.startswith("__")))
+    return found, {name: graph.signatures[name] for name in sorted(graph.signatures) if not name.startswith("__")}
 
 
 def _graph(path: str, asked: RequestSpec) -> SavedModelGraph:

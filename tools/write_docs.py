@@ -38,6 +38,8 @@ def default_of(field: dataclasses.Field[Any]) -> str:
     value = getattr(value, "value", value)
     if isinstance(value, (tuple, dict)) and not value:
         return "none"
+    if dataclasses.is_dataclass(value):
+        return "as below"
     return f"`{value}`" if value != "" else "empty"
 
 

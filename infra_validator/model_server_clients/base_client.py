@@ -7,9 +7,10 @@ deadline.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
+from infra_validator.core.answer import Answer
 from infra_validator.core.deadline import Deadline, News, wait_until
 from infra_validator.core.errors import AttemptFailed, DeadlineExceeded
 from infra_validator.core.reason_codes import ReasonCode
@@ -56,7 +57,13 @@ class BaseModelServerClient(abc.ABC):
       endpoint: ``host:port``.
       model_name: the model's name on the server.
       version: the version under test; None means whatever the server has.
+
+    Attributes:
+      on_answer: called by SendRequests with every request that was answered and the answer's bytes, in the thread that called it; what
+        it raises ends the sending. Set by the validation. A client that does not call it has its answers unseen.
     """
+
+    on_answer: Callable[[SampleRequest, bytes], None] | None = None
 
     def __init__(self, endpoint: str, model_name: str, version: int | None = None) -> None:
         self.endpoint = endpoint
@@ -83,6 +90,16 @@ class BaseModelServerClient(abc.ABC):
           AttemptFailed: a request was answered with an error (REQUEST_FAILED), or not in time (QUERY_TIMEOUT).
           JobGone: the server ended meanwhile.
         """
+
+    def ReadAnswer(self, request: SampleRequest, payload: bytes) -> Sequence[Answer] | None:
+        """The answers in the response to ``request``; None where the protocol does not tell what an answer holds.
+
+        Called by the validation for every answer.
+
+        Raises:
+          UnreadableAnswer: the bytes are no such response.
+        """
+        return None
 
     #: Whether the protocol has an unload that belongs to what is validated.
     unloads: bool = False

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import grpc
 
+from infra_validator.core.answer import Answer
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, UsageError, shorten
 from infra_validator.core.reason_codes import ReasonCode
@@ -26,6 +27,7 @@ from infra_validator.model_server_clients.id_injection import NotInjectable, inj
 from infra_validator.model_server_clients.model_runtime_measurements import Measurements
 from infra_validator.model_server_clients.pending_call import LOOK_SECONDS, PendingCall
 from infra_validator.model_server_clients.request_stream import RequestStream
+from infra_validator.model_server_clients.tensorflow_serving_answers import read_answers
 from infra_validator.protos import model_runtime_pb2 as pb2
 from infra_validator.protos.model_runtime_pb2_grpc import ModelRuntimeStub
 
@@ -267,7 +269,13 @@ class ModelRuntimeClient(BaseModelServerClient):
         headers = contract.headers_of(self.model_name)
         if self.measured.max_concurrency:
             concurrency = min(concurrency, self.measured.max_concurrency)
-        return RequestStream(self._inference, deadline, job, concurrency, headers).send(self._forwarded(requests))
+        stream = RequestStream(self._inference, deadline, job, concurrency, headers, self.on_answer)
+        return stream.send(self._forwarded(requests))
+
+    def ReadAnswer(self, request: SampleRequest, payload: bytes) -> Sequence[Answer] | None:
+        """What TensorFlow Serving's methods answer; the names of models and versions there are the runtime's own affair."""
+        answers = read_answers(request.method, payload)
+        return answers and [dataclasses.replace(answer, model="", version=None) for answer in answers]
 
     def _forwarded(self, requests: Iterable[SampleRequest]) -> Iterator[SampleRequest]:
         """The requests as model-mesh would forward them."""

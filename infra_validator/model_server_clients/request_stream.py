@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import grpc
 
@@ -49,6 +49,7 @@ class RequestStream:
       job: how the server's job looks.
       concurrency: how many may be under way at once; no more are held in memory.
       metadata: headers of every request.
+      on_answer: called with every request and its answer.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class RequestStream:
         job: Job,
         concurrency: int,
         metadata: tuple[tuple[str, str | bytes], ...] = (),
+        on_answer: Callable[[SampleRequest, bytes], None] | None = None,
     ) -> None:
+        self._on_answer = on_answer
         self._channel = channel
         self._deadline = deadline
         self._job = job
@@ -110,6 +113,8 @@ class RequestStream:
                 raise self._failure(request, call.code(), call.details() or "")
             del self._under_way[finished]
             self._answered += 1
+            if self._on_answer is not None:
+                self._on_answer(request, call.result())
 
     def _look(self) -> None:
         self._next_look = self._clock.monotonic() + _LOOK_SECONDS

@@ -6,16 +6,18 @@ RPCs are called by their full method path with our own wire-compatible messages:
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import grpc
 
+from infra_validator.core.answer import Answer
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.core.states import ModelStatus, ModelStatusReport
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, unwatched
 from infra_validator.model_server_clients.grpc_channel import is_other_protocol, open_channel
 from infra_validator.model_server_clients.request_stream import RequestStream
+from infra_validator.model_server_clients.tensorflow_serving_answers import read_answers
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 
@@ -63,7 +65,11 @@ class TensorFlowServingClient(BaseModelServerClient):
     def SendRequests(
         self, requests: Iterable[SampleRequest], deadline: Deadline, job: Job = unwatched, concurrency: int = 8
     ) -> int:
-        return RequestStream(self._channel, deadline, job, concurrency).send(requests)
+        stream = RequestStream(self._channel, deadline, job, concurrency, on_answer=self.on_answer)
+        return stream.send(requests)
+
+    def ReadAnswer(self, request: SampleRequest, payload: bytes) -> Sequence[Answer] | None:
+        return read_answers(request.method, payload)
 
     def Close(self) -> None:
         self._channel.close()

@@ -1,5 +1,6 @@
 """The three specs: frozen dataclasses that speak JSON, with TFX's field names and defaults."""
 
+from infra_validator.specs.answers_spec import AnswersSpec
 from infra_validator.specs.generate_spec import GenerateSpec
 from infra_validator.specs.kubernetes import KubernetesConfig
 from infra_validator.specs.local_docker import LocalDockerConfig
@@ -10,6 +11,7 @@ from infra_validator.specs.serving_spec import ServingSpec, TensorFlowServingCon
 from infra_validator.specs.validation_spec import OnFlaky, OnRejected, ValidationSpec
 
 __all__ = [
+    "AnswersSpec",
     "GenerateSpec",
     "KubernetesConfig",
     "LocalDockerConfig",

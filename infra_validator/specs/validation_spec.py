@@ -7,6 +7,7 @@ import enum
 from typing import Any
 
 from infra_validator.core.errors import SpecError
+from infra_validator.specs.answers_spec import AnswersSpec
 from infra_validator.specs.reader import above_zero, not_negative, plain, read, spec_field, to_dict
 
 
@@ -48,6 +49,7 @@ class ValidationSpec:
     require_requests: bool = spec_field(
         False, "Whether a validation that only loads the model, without sample requests, is an error."
     )
+    answers: AnswersSpec = spec_field(AnswersSpec(), "What the answers must be, beyond what their signature says.")
 
     @classmethod
     def of(cls, given: object) -> ValidationSpec:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from infra_validator.core.deadline import Clock, Deadline, wait_until
 from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError, UsageError
@@ -14,10 +14,12 @@ from infra_validator.core.sample_request import RequestOrigin, RequestSource, Sa
 from infra_validator.core.states import ModelStatus, ModelStatusReport
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, raise_if_gone
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
+from infra_validator.protos import tensorflow_pb2
 from infra_validator.report.evidence import CheckOutcome, CheckResult, Evidence, EvidenceLevel
 from infra_validator.report.verdict import Phase
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.specs import ValidationSpec
+from infra_validator.validation.answers.inspection import AnswerInspection
 
 _LOOK_AGAIN_SECONDS = 10.0  # how long the server may take to say once more that it has the model
 _SETTLING_SECONDS = (
@@ -79,8 +81,11 @@ class Attempt:
         interruption: Interruption,
         watch: Stopwatch,
         say: Callable[[str], None],
+        signatures: Mapping[str, tensorflow_pb2.SignatureDef],
     ) -> None:
         self._candidate = candidate
+        self._signatures = signatures
+        self._inspection: AnswerInspection | None = None
         self._spec = spec
         self._total = total
         self._interruption = interruption
@@ -118,12 +123,9 @@ class Attempt:
         """Whether the server said that it has the model."""
         return self._loaded
 
-    def evidence(self, known_signatures: Iterable[str] = ()) -> Evidence:
-        """What was seen of the model.
-
-        Args:
-          known_signatures: the names of the signatures that the model has, as far as they are known.
-        """
+    @property
+    def evidence(self) -> Evidence:
+        """What was seen of the model."""
         asked = tuple(self._asked.signatures) if self._asked else ()
         answered = self._alive is not None and self._alive.outcome is CheckOutcome.PASSED
         loaded = EvidenceLevel.LOADED if self._loaded else EvidenceLevel.NONE
@@ -132,8 +134,11 @@ class Attempt:
             requests=self.requests_sent,
             source=self._requests.origin if self._requests else RequestOrigin.NONE,
             signatures_asked=asked,
-            signatures_not_asked=tuple(name for name in sorted(known_signatures) if name not in asked),
-            checks=(self._alive or CheckResult(_ALIVE, CheckOutcome.NOT_APPLICABLE, "Nothing was asked."),),
+            signatures_not_asked=tuple(name for name in sorted(self._signatures) if name not in asked),
+            checks=(
+                *(self._inspection.results if self._inspection else ()),
+                self._alive or CheckResult(_ALIVE, CheckOutcome.NOT_APPLICABLE, "Nothing was asked."),
+            ),
         )
 
     def _start(self, runner: BaseModelServerRunner) -> None:
@@ -175,6 +180,10 @@ class Attempt:
         """
         self._requests = requests
         self._asked = _Asked()
+        self._inspection = AnswerInspection(
+            client.ReadAnswer, self._signatures, self._spec.answers, client.model_name, client.version
+        )
+        client.on_answer = self._inspection.look
         limit = self._total.capped(self._spec.max_query_time_seconds)
         self.requests_sent = client.SendRequests(self._asked.noting(requests()), limit, runner.Observe, concurrency)
         if self._asked.count == 0:
@@ -188,6 +197,7 @@ class Attempt:
                 ReasonCode.INTERNAL_ERROR,
                 f"{self._asked.count} requests were taken, but the client says that {self.requests_sent} were answered.",
             )
+        self._inspection.finish()
 
     def _look_again(self, client: BaseModelServerClient, runner: BaseModelServerRunner) -> None:
         """Look at the job and the model once more: a server that dies of its last answer, or loses the model, serves nobody.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
@@ -14,6 +14,7 @@ from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.sample_request import RequestSource, SampleRequest
 from infra_validator.model_server_clients.base_client import JobGone
 from infra_validator.model_server_runners.base_runner import failure_of
+from infra_validator.protos import tensorflow_pb2
 from infra_validator.report.verdict import (
     AttemptReport,
     BinaryReport,
@@ -40,7 +41,7 @@ class Validation:
       candidates: what to validate; at least one.
       spec: limits and tries.
       requests: makes the sample requests anew for each attempt; None means LOAD_ONLY.
-      signatures: the names of the model's signatures, as far as they are known; for the report.
+      signatures: the model's signatures by name, as far as they are known: what answers are held against.
       concurrency: how many requests are under way at once.
       on_progress: called with one line for people at the end of each phase; from several threads.
       interruption: ends the validation early.
@@ -56,7 +57,7 @@ class Validation:
         spec: ValidationSpec,
         *,
         requests: RequestSource | Callable[[], Iterable[SampleRequest]] | None = None,
-        signatures: Sequence[str] = (),
+        signatures: Mapping[str, tensorflow_pb2.SignatureDef] | None = None,
         concurrency: int = 8,
         on_progress: Callable[[str], None] = _LOG.info,
         interruption: Interruption | None = None,
@@ -69,7 +70,7 @@ class Validation:
         self._requests = (
             requests if requests is None or isinstance(requests, RequestSource) else RequestSource(requests)
         )
-        self._signatures = signatures
+        self._signatures = signatures or {}
         self._concurrency = concurrency
         self._say = on_progress
         self._interruption = interruption or Interruption()
@@ -141,7 +142,7 @@ class Validation:
     ) -> tuple[AttemptReport, AttemptFailed | InfrastructureError | UsageError | None]:
         label = candidate.binary.label if number == 1 else f"{candidate.binary.label} (try {number})"
         watch = Stopwatch(label, self._say, self._clock)
-        attempt = Attempt(candidate, self._spec, self.total, self._interruption, watch, self._say)
+        attempt = Attempt(candidate, self._spec, self.total, self._interruption, watch, self._say, self._signatures)
         failure: AttemptFailed | InfrastructureError | UsageError | None = None
         try:
             attempt.carry_out(self._requests, self._concurrency)
@@ -160,7 +161,7 @@ class Validation:
             attempt.requests_sent,
             attempt.server_log,
             tuple(attempt.left_behind),
-            attempt.evidence(self._signatures),
+            attempt.evidence,
         )
         return report, failure
 

@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from component_tests.fakes.servers.half_plus_two import LIES, metadata, predict
+
 MODES = {
     "good": "answers as a model server does: AVAILABLE, and Predict",
     "exits_0": "exits with 0 at once",
@@ -42,6 +44,9 @@ MODES = {
     "never_available": "LOADING without end",
     "ends_with_error": "END with an error status",
     "shares_port": "is good, with SO_REUSEPORT on its port",
+    "dies_after_the_last_answer": "answers Predict, then dies by SIGSEGV when the answer has left",
+    "another_models_metadata": "is good, but GetModelMetadata tells the signatures of another model",
+    **{f"lies_{name}": f"AVAILABLE, but Predict's answer is a lie: {what}" for name, what in LIES.items()},
 }
 
 _MIB = b"x" * 2**20
@@ -55,6 +60,7 @@ class Flags:
         self.address = given.get("bind_address", "0.0.0.0")
         self.port = int(given.get("port", "0" if "port_file" in given else "8500"))
         self.port_file = given.get("port_file", "")
+        self.model_base_path = given.get("model_base_path", "")
 
     def tell_port(self, port: int) -> None:
         if not self.port_file:
@@ -91,9 +97,13 @@ class Answers:
     Attributes:
       state: the model's state, a ModelVersionStatus.State; error: its status' error code and message.
       before_status, before_predict: called before each answer, with grpc's context.
+      lie: how Predict's answers are spoilt, one of LIES; empty: not.
+      model_base_path: the model whose signatures GetModelMetadata tells.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lie: str = "") -> None:
+        self.lie = lie
+        self.model_base_path: str | None = None
         self.state: Any = 30  # AVAILABLE
         self.error = (0, "")
         self.before_status: Callable[[Any], None] = lambda context: None
@@ -111,7 +121,15 @@ class Answers:
 
     def predict(self, request: bytes, context: Any) -> bytes:
         self.before_predict(context)
-        return b""  # an empty PredictResponse
+        return predict(request, self.lie)
+
+    def get_model_metadata(self, request: Any, context: Any) -> Any:
+        import grpc
+
+        answer = metadata(self.model_base_path or "", request.model_spec.name)
+        if answer is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, "this server has no model")
+        return answer
 
 
 def answer(flags: Flags, answers: Answers, *, reuse_port: bool = False) -> None:
@@ -122,6 +140,8 @@ def answer(flags: Flags, answers: Answers, *, reuse_port: bool = False) -> None:
 
     from infra_validator.protos import tensorflow_serving_pb2 as pb
 
+    if answers.model_base_path is None:
+        answers.model_base_path = flags.model_base_path
     server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", int(reuse_port))])
     server.add_generic_rpc_handlers(
         (
@@ -137,7 +157,12 @@ def answer(flags: Flags, answers: Answers, *, reuse_port: bool = False) -> None:
             ),
             grpc.method_handlers_generic_handler(
                 "tensorflow.serving.PredictionService",
-                {"Predict": grpc.unary_unary_rpc_method_handler(answers.predict)},
+                {
+                    "Predict": grpc.unary_unary_rpc_method_handler(answers.predict),
+                    "GetModelMetadata": grpc.unary_unary_rpc_method_handler(
+                        answers.get_model_metadata, request_deserializer=pb.GetModelMetadataRequest.FromString
+                    ),
+                },
             ),
         )
     )
@@ -319,11 +344,31 @@ def shares_port(flags: Flags) -> None:
     answer(flags, Answers(), reuse_port=True)
 
 
+def dies_after_the_last_answer(flags: Flags) -> None:
+    def die_when_answered(context: Any) -> None:
+        context.add_callback(lambda: os.kill(os.getpid(), signal.SIGSEGV))
+
+    signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+    answers = Answers()
+    answers.before_predict = die_when_answered
+    answer(flags, answers)
+
+
+def another_models_metadata(flags: Flags) -> None:
+    answers = Answers()
+    answers.model_base_path = os.environ["ANOTHER_MODEL"]
+    answer(flags, answers)
+
+
 def main() -> None:
     mode = sys.argv[1] if len(sys.argv) > 1 else ""
     if mode not in MODES:
         sys.exit(f"usage: misbehaving_servers.py MODE [--flag=value ...]; modes: {', '.join(MODES)}")
-    globals()[mode](Flags(sys.argv[2:]))
+    flags = Flags(sys.argv[2:])
+    if mode.startswith("lies_"):
+        answer(flags, Answers(lie=mode.removeprefix("lies_")))
+    else:
+        globals()[mode](flags)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from infra_validator.core.sample_request import RequestOrigin, RequestSource, Sa
 from infra_validator.core.states import JobState, ModelStatus, ModelStatusReport, Observation
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, JobGone
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
-from infra_validator.report.evidence import Evidence, EvidenceLevel, weakest
+from infra_validator.protos import tensorflow_pb2
+from infra_validator.report.evidence import CheckOutcome, Evidence, EvidenceLevel, weakest
 from infra_validator.report.verdict import Finding, ValidationReport, Verdict
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.specs import ServingSpec, ValidationSpec
@@ -150,7 +151,7 @@ def run(
         candidates,
         spec,
         requests=requests,
-        signatures=("other", "serving_default"),
+        signatures=dict.fromkeys(("other", "serving_default"), tensorflow_pb2.SignatureDef()),
         on_progress=on_progress,
         interruption=interruption,
         clock=HandClock(),
@@ -380,7 +381,19 @@ def test_a_blessing_says_what_it_rests_on() -> None:
         "source": "examples",
         "signatures_asked": ["serving_default"],
         "signatures_not_asked": ["other"],
-        "checks": [{"name": "alive_after_the_last_answer", "outcome": "passed", "detail": ""}],
+        "checks": [
+            *[
+                {"name": name, "outcome": "not_applicable", "detail": detail}
+                for name, detail in [
+                    ("answer_readable", "The protocol does not tell what an answer holds."),
+                    ("answer_model", "No answer had it to look at."),
+                    ("answer_outputs", "No answer had it to look at."),
+                    ("answer_types", "No answer had it to look at."),
+                    ("answer_finite", "No answer had it to look at."),
+                ]
+            ],
+            {"name": "alive_after_the_last_answer", "outcome": "passed", "detail": ""},
+        ],
         "digest_verified": False,
     }
     assert report.sentence == "The model was loaded; 2 requests were sent to it and answered."
@@ -421,7 +434,7 @@ def test_a_server_that_is_gone_after_the_last_answer_is_not_blessed(after: Story
     report = run(Candidates().make(after), requests=lambda: [REQUEST], tries=1)
     assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, reason)
     assert report.evidence.level is EvidenceLevel.LOADED
-    assert [check.outcome.value for check in report.evidence.checks] == ["failed"]
+    assert report.evidence.checks[-1].outcome is CheckOutcome.FAILED
 
 
 def crashed() -> Story:
