@@ -41,6 +41,7 @@ ORDER: dict[str, Steps] = {
         ("component",),
         ("cli",),
     ),
+    "specs": (("reader",), ("local_process",), ("kubernetes",), ("*",)),
     "model_server_runners": (
         ("cleanup",),
         ("*",),

@@ -2,7 +2,7 @@
 
 from infra_validator.specs.answers_spec import AnswersSpec
 from infra_validator.specs.generate_spec import GenerateSpec
-from infra_validator.specs.kubernetes import KubernetesConfig
+from infra_validator.specs.kubernetes.config import KubernetesConfig
 from infra_validator.specs.local_docker import LocalDockerConfig
 from infra_validator.specs.local_process import LocalProcessConfig
 from infra_validator.specs.model_runtime import ModelRuntimeConfig

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from infra_validator.core.errors import SpecError
-from infra_validator.specs.kubernetes import KubernetesConfig
+from infra_validator.specs.kubernetes.config import KubernetesConfig
 from infra_validator.specs.local_docker import LocalDockerConfig
 from infra_validator.specs.local_process import LocalProcessConfig
 from infra_validator.specs.model_runtime import ModelRuntimeConfig

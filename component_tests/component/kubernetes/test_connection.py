@@ -23,7 +23,7 @@ from infra_validator.model_server_runners.kubernetes.api.client import Kubernete
 from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable, meaning_of
 from infra_validator.model_server_runners.kubernetes.identity import Surroundings
 from infra_validator.specs import KubernetesConfig
-from infra_validator.specs.kubernetes import ApiServer
+from infra_validator.specs.kubernetes.config import ApiServer
 
 PODS = "/api/v1/namespaces/default/pods"
 

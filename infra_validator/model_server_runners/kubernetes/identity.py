@@ -15,7 +15,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from infra_validator.specs.kubernetes_model import ClaimSource
+from infra_validator.specs.kubernetes.model import ClaimSource
 
 Json = Mapping[str, Any]
 

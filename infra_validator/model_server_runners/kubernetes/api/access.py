@@ -25,7 +25,7 @@ from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_runners.kubernetes.api import kubeconfig as kubernetes_kubeconfig
 from infra_validator.model_server_runners.kubernetes.identity import Surroundings
 from infra_validator.specs import KubernetesConfig
-from infra_validator.specs.kubernetes import ApiServer
+from infra_validator.specs.kubernetes.config import ApiServer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ from infra_validator.model_server_runners.kubernetes.causes import SERVER_CONTAI
 from infra_validator.model_server_runners.kubernetes.pod.model_source import MODEL_VOLUME, Delivery, escape
 from infra_validator.model_server_runners.kubernetes.pod.template import merge
 from infra_validator.specs import KubernetesConfig
-from infra_validator.specs.kubernetes import EnvVar, Resources
+from infra_validator.specs.kubernetes.config import EnvVar, Resources
 
 #: Our labels. The deadline is in UTC seconds: the moment after which nobody can be waiting for the pod any more.
 LABEL_NAME = "app.kubernetes.io/name"

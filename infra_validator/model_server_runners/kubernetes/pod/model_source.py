@@ -20,7 +20,7 @@ from infra_validator.model_server_runners.kubernetes.causes import (
     UPLOAD_CONTAINER,
 )
 from infra_validator.specs import KubernetesConfig
-from infra_validator.specs.kubernetes_model import (
+from infra_validator.specs.kubernetes.model import (
     ClaimSource,
     FetchSource,
     HostPathSource,

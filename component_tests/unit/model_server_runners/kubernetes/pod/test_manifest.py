@@ -18,7 +18,7 @@ from infra_validator.model_server_runners.kubernetes.pod.manifest import (
 )
 from infra_validator.model_server_runners.kubernetes.pod.model_source import choose, make_delivery
 from infra_validator.specs import KubernetesConfig, ServingSpec
-from infra_validator.specs.kubernetes_model import ClaimSource
+from infra_validator.specs.kubernetes.model import ClaimSource
 
 Json = dict[str, Any]
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra_validator.core.errors import SpecError
-from infra_validator.specs.kubernetes_model import ModelSource
-from infra_validator.specs.pod_template import check_pod_template
+from infra_validator.specs.kubernetes.model import ModelSource
+from infra_validator.specs.kubernetes.pod_template import check_pod_template
 from infra_validator.specs.reader import above_zero, not_empty, not_negative, one_of, spec_field
 
 _LABEL_VALUE = r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?"
