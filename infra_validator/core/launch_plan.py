@@ -54,6 +54,7 @@ class LaunchPlan:
       ports: the ports that the server listens on inside a container, by protocol (``grpc``, ``rest``).
       files: small text files that the server must see, by name without a directory; placeholders in them are filled in as in
         ``args``. The platform puts them into one directory, ``${files_dir}``.
+      unix_socket: on a local process, the path of the Unix socket that the server listens on instead of a port; empty: a port.
       port_taken: a regular expression for what the server prints when it ends because its port is in use. A platform that
         chose the port starts it again with another one.
       client_arguments: what the model server client must be told beyond the endpoint, the model's name and its version.
@@ -73,17 +74,10 @@ class LaunchPlan:
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ports: Mapping[str, int] = dataclasses.field(default_factory=lambda: {"grpc": 8500, "rest": 8501})
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unix_socket: str = ""
     port_taken: str = r"(?i)address already in use"
     client_arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-    def lost_port(self, exit_code: int, log: str) -> bool:
-        """Whether a server that ended by itself with ``exit_code`` did so since its port was in use: the last lines of its log say so.
-
-        An earlier line of the same words was about something that it survived. A signal, or a success, has other causes.
-        """
-        lines = [line for line in log.splitlines() if line.strip()][-_LAST_WORDS:]
-        return exit_code > 0 and bool(self.port_taken) and re.search(self.port_taken, "\n".join(lines)) is not None
 
     def uses(self, placeholder: str) -> bool:
         """Whether an argument asks for ``placeholder``."""
@@ -101,6 +95,20 @@ class LaunchPlan:
 def literal(argument: str) -> str:
     """A user's argument as it must stand in ``LaunchPlan.args``: no placeholder of ours is looked for in it."""
     return argument.replace("$", "$$")
+
+
+def says_port_taken(pattern: str, exit_code: int, log: str) -> bool:
+    """Whether a server that ended by itself says that it did so because its port was in use.
+
+    Only the last lines of its log can: an earlier line was about something that it survived. A signal and a success have other causes.
+
+    Args:
+      pattern: a LaunchPlan's ``port_taken``; empty matches nothing.
+      exit_code: the server's; negative for a signal.
+      log: its last lines.
+    """
+    last = [line for line in log.splitlines() if line.strip()][-_LAST_WORDS:]
+    return exit_code > 0 and bool(pattern) and re.search(pattern, "\n".join(last)) is not None
 
 
 class LaunchPlanner(Protocol):

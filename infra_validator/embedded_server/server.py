@@ -6,6 +6,7 @@ import time
 
 import grpc
 
+from infra_validator.core.held_port import HeldPort
 from infra_validator.embedded_server import log, metrics
 from infra_validator.embedded_server.flags import Flags
 from infra_validator.embedded_server.grpc import grpc_server, health_service
@@ -20,7 +21,7 @@ from infra_validator.embedded_server.models.manager import RetryPolicy
 from infra_validator.embedded_server.models.model_config import read_model_config, read_text_proto, single_model
 from infra_validator.embedded_server.models.servable import Servable
 from infra_validator.embedded_server.models.server_core import CoreOptions, ServerCore
-from infra_validator.embedded_server.ports import Reservation, write_port_file
+from infra_validator.embedded_server.ports import write_port_file
 from infra_validator.embedded_server.rest.api import RestApi, RestOptions
 from infra_validator.embedded_server.rest.http_server import HttpServer
 from infra_validator.embedded_server.status import Code, StatusError, from_os_error, invalid_argument
@@ -48,7 +49,7 @@ class Server:
         self._batching = batching(flags, self.metrics)
         self._session_config = session_config(flags)
         self._credentials = ssl_credentials(flags.ssl_config_file)
-        self._reservations: list[Reservation] = []
+        self._reservations: list[HeldPort] = []
         self._grpc: grpc.Server | None = None
         self._rest: HttpServer | None = None
         self._config_poller: ConfigFilePoller | None = None
@@ -146,7 +147,7 @@ class Server:
             raise from_os_error(error) from error
 
     def _reserve(self, port: int) -> int:
-        self._reservations.append(Reservation(self._flags.bind_address, port))
+        self._reservations.append(HeldPort(port, self._flags.bind_address or "0.0.0.0"))
         return self._reservations[-1].port
 
     def _open_grpc(self) -> None:

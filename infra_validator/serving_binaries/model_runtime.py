@@ -64,6 +64,7 @@ class ModelRuntimeBinary(BaseServingBinary):
             command=self.config.command,
             args=self.config.extra_args,
             ports={"grpc": self.config.port},
+            unix_socket=os.path.abspath(self.config.unix_socket) if self.config.unix_socket else "",
             client_arguments=self._client_arguments(source if local else mount.target),
         )
         if not local:

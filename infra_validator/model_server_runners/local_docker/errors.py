@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable
 
 from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.launch_plan import says_port_taken
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import Observation
 
@@ -121,9 +122,6 @@ class Ending:
         never_ran = self._never_ran(log)
         if never_ran is not None:
             return never_ran
-        if self.port_taken and re.search(self.port_taken, log):
-            detail = f"the server could not listen on its port (exit code {self.exit_code})"
-            return Observation.gone(ReasonCode.PORT_NOT_AVAILABLE, detail)
         if self.out_of_memory and self.exit_code != 0:
             detail = f"killed for memory, exit code {self.exit_code}{told}"
             return Observation.gone(ReasonCode.SERVER_OUT_OF_MEMORY, detail)
@@ -133,6 +131,9 @@ class Ending:
         name = _signal_name(self.exit_code)
         if name:
             return Observation.gone(ReasonCode.SERVER_KILLED, f"signal {name}{told}")
+        if says_port_taken(self.port_taken, self.exit_code, log):
+            detail = f"the server could not listen on its port (exit code {self.exit_code})"
+            return Observation.gone(ReasonCode.PORT_NOT_AVAILABLE, detail)
         return Observation.gone(ReasonCode.SERVER_EXITED, f"exit code {self.exit_code}{told}")
 
     def _never_ran(self, log: str) -> Observation | None:

@@ -109,10 +109,15 @@ class ContainerWatcher:
     def _run(self) -> None:
         try:
             self._watch_until_end()
-        except Exception as error:
+        except InfrastructureError as error:
             _LOG.debug("The watch over container %s ended: %s", self._name, error)
             if not self._closed.is_set():
                 self._note(Observation.gone(ReasonCode.JOB_ABORTED, f"the Docker daemon went away: {error}"))
+        except Exception as error:  # whatever it is, nobody watches any more
+            if not self._closed.is_set():
+                _LOG.exception("The watch over container %s failed.", self._name)
+                what = f"The watch over the container failed: {type(error).__name__}: {error}"
+                self._note(Observation.gone(ReasonCode.INTERNAL_ERROR, what))
         finally:
             self._watching.set()
 

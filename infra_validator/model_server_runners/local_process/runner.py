@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import InfrastructureError
-from infra_validator.core.launch_plan import LaunchPlanner
+from infra_validator.core.held_port import HeldPort
+from infra_validator.core.launch_plan import LaunchPlanner, says_port_taken
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import Observation
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
-from infra_validator.model_server_runners.cleanup.held_ports import HeldPort, Listener, who_listens
 from infra_validator.model_server_runners.cleanup.labels import mark_of
+from infra_validator.model_server_runners.cleanup.listeners import Listener, who_listens, who_listens_on_socket
 from infra_validator.model_server_runners.cleanup.stop_method import StopMethod
 from infra_validator.model_server_runners.cleanup.temporary_directory import make, not_made, path_for
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog, kill_marked
@@ -38,6 +38,8 @@ from infra_validator.specs import LocalProcessConfig, ServingSpec
 from infra_validator.specs.local_process import parse_size
 
 _ADDRESS = "127.0.0.1"
+_LAST_LINES = 50  # of the log, where it is asked about a port
+_LONGEST_PORT_FILE = 4096  # characters
 
 
 class LocalProcessRunner(BaseModelServerRunner):
@@ -62,6 +64,7 @@ class LocalProcessRunner(BaseModelServerRunner):
         self._gone: Observation | None = None
         self._held: list[HeldPort] = []
         self._grpc_port = 0
+        self._port_file_problem = ""
         self._port_is_ours = False
 
     @property
@@ -72,8 +75,7 @@ class LocalProcessRunner(BaseModelServerRunner):
     # ---------------------------------------------------------------- what the base class calls
 
     def _launch(self) -> None:
-        if self._config.grpc_port:
-            HeldPort(self._config.grpc_port).release()  # refuse before anything is made
+        self._refuse_taken_address()
         try:
             self._watchdog = Watchdog()
         except OSError as error:
@@ -94,13 +96,14 @@ class LocalProcessRunner(BaseModelServerRunner):
         if not self._grpc_port and self.plan.uses("port_file"):
             self._grpc_port = self._told_port()
             if not self._grpc_port:
-                return Observation.pending("the server has not told its port yet", ReasonCode.LOAD_TIMEOUT)
+                detail = f"the server has not told its port yet{self._port_file_problem}"
+                return Observation.pending(detail, ReasonCode.LOAD_TIMEOUT)
         if not self._port_is_ours:
             return self._look_at_port(process)
         return Observation.running()
 
     def _find_endpoint(self) -> str:
-        return f"{_ADDRESS}:{self._grpc_port}"
+        return f"unix:{self.plan.unix_socket}" if self.plan.unix_socket else f"{_ADDRESS}:{self._grpc_port}"
 
     def _tail_logs(self) -> str:
         return self._log.tail(self._config.log_tail_lines) if self._log else ""
@@ -157,13 +160,14 @@ class LocalProcessRunner(BaseModelServerRunner):
             log=log,
             memory=MemoryLimit(parse_size(self._config.memory_limit) or 0),
             news=self.news,
-            on_end=lambda seen: self._on_end(seen, log.tail(200)),
+            on_end=self._on_end,
             awaited=lambda: not self.plan.uses("port_file") or self._told_port() != 0,
         )
 
-    def _on_end(self, seen: Observation, log: str) -> None:
+    def _on_end(self, seen: Observation, status: int) -> None:
         """Called in the watching thread when the server has ended unasked."""
-        if re.search(self.plan.port_taken, log):
+        log = self._log.tail(_LAST_LINES) if self._log and seen.reason is ReasonCode.SERVER_EXITED else ""
+        if says_port_taken(self.plan.port_taken, status, log):
             port = f"port {self._grpc_port}" if self._grpc_port else "a port"
             seen = Observation.gone(
                 ReasonCode.PORT_NOT_AVAILABLE, f"The server could not listen on {port} ({seen.detail})."
@@ -184,7 +188,7 @@ class LocalProcessRunner(BaseModelServerRunner):
         ports = {}
         for name, wanted in (("grpc_port", self._config.grpc_port), ("rest_port", 0)):
             if self.plan.uses(name):
-                held = HeldPort(wanted)
+                held = _hold(wanted)
                 self._held.append(held)
                 ports[name] = held.port
         self._grpc_port = ports.get("grpc_port", 0)
@@ -198,19 +202,49 @@ class LocalProcessRunner(BaseModelServerRunner):
         """The gRPC port that the server has written to its port file; 0 while it has not."""
         try:
             with open(self._path("ports.json")) as file:
-                return int(json.load(file)["grpc"])
-        except (OSError, ValueError, KeyError, TypeError):
+                port = json.loads(file.read(_LONGEST_PORT_FILE))["grpc"]
+        except FileNotFoundError:
             return 0
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            port = None
+        if type(port) is int and 0 < port < 1 << 16:
+            return port
+        self._port_file_problem = 'what it has written to its port file is not {"grpc": PORT}'
+        return 0
 
     def _look_at_port(self, process: ServerProcess) -> Observation:
-        """Running, unless somebody else listens on the port. Once it is the server itself, nobody looks again."""
-        listener = who_listens(_ADDRESS, self._grpc_port, [process.pid])
+        """Running, unless somebody else listens on the port or socket. Once it is the server itself, nobody looks again."""
+        listener = self._who_listens([process.pid])
+        if listener in (Listener.SOMEBODY_ELSE, Listener.UNKNOWN):
+            listener = self._who_listens(process.family())  # a child of it, perhaps
         if listener is Listener.SOMEBODY_ELSE:
-            listener = who_listens(_ADDRESS, self._grpc_port, process.family())  # a child of it, perhaps
-        if listener is Listener.SOMEBODY_ELSE:
+            where = f"The socket {self.plan.unix_socket}" if self.plan.unix_socket else f"Port {self._grpc_port}"
             return Observation.gone(
                 ReasonCode.SERVER_NOT_OURS,
-                f"Port {self._grpc_port} is listened on by a process that does not belong to the server {process.pid}.",
+                f"{where} is listened on by a process that does not belong to the server {process.pid}.",
             )
         self._port_is_ours = listener is Listener.OURS
         return Observation.running()
+
+    def _who_listens(self, pids: list[int]) -> Listener:
+        if self.plan.unix_socket:
+            return who_listens_on_socket(self.plan.unix_socket, pids)
+        return who_listens(_ADDRESS, self._grpc_port, pids)
+
+    def _refuse_taken_address(self) -> None:
+        """Before anything is made: a port or a socket that somebody uses already."""
+        if self._config.grpc_port:
+            _hold(self._config.grpc_port).release()
+        if self.plan.unix_socket and who_listens_on_socket(self.plan.unix_socket, []) is not Listener.NOBODY:
+            raise InfrastructureError(
+                ReasonCode.PORT_NOT_AVAILABLE, f"Somebody listens on {self.plan.unix_socket} already."
+            )
+
+
+def _hold(port: int) -> HeldPort:
+    try:
+        return HeldPort(port)
+    except OSError as error:
+        raise InfrastructureError(
+            ReasonCode.PORT_NOT_AVAILABLE, f"Port {port or '(any)'} cannot be used: {error.strerror}."
+        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import select
 import signal
@@ -19,6 +20,8 @@ from infra_validator.model_server_runners.cleanup.stop_method import StopMethod
 from infra_validator.model_server_runners.cleanup.watchdog import kill_marked, marked_processes
 from infra_validator.model_server_runners.local_process.memory_limit import MemoryLimit, oom_kills
 from infra_validator.model_server_runners.local_process.server_log import ServerLog
+
+_LOG = logging.getLogger(__name__)
 
 _TICK = 0.1  # seconds between two looks at the log's length
 _MEMORY_TICK = 0.02  # ... and at the memory, where it is limited
@@ -37,8 +40,9 @@ class ServerProcess:
       log: takes its output and error output.
       memory: the limit on its memory.
       news: announced when it has ended, and once ``awaited`` is true.
-      on_end: called in the watching thread when it has ended by itself or was killed; not when ``stop`` ended it.
-      awaited: asked every few milliseconds until it is true; what tells that the server has got on.
+      on_end: called in the watching thread, with the exit code or minus the signal, when it has ended by itself or was killed, or when it
+        cannot be watched any more (then the code is 0); not when ``stop`` ended it.
+      awaited: asked every few milliseconds until it is true: whether the server has written its port file.
 
     Raises:
       InfrastructureError: it never ran.
@@ -53,7 +57,7 @@ class ServerProcess:
         log: ServerLog,
         memory: MemoryLimit,
         news: News,
-        on_end: Callable[[Observation], None],
+        on_end: Callable[[Observation, int], None],
         awaited: Callable[[], bool],
     ) -> None:
         self._mark = mark
@@ -135,26 +139,58 @@ class ServerProcess:
                 pass
 
     def _watch(self) -> None:
-        """The thread: wait for the end, and meanwhile keep the log short and the memory limited."""
+        """The thread. Whatever goes wrong in it is the end of the attempt: a server that nobody watches would be waited for in vain."""
+        status = 0
+        try:
+            status = self._wait_for_end()
+            seen = self._told(status)
+        except Exception as error:
+            _LOG.exception("The watch over the server %s failed.", self.pid)
+            what = f"The watch over the server failed: {type(error).__name__}: {error}"
+            seen = Observation.gone(ReasonCode.INTERNAL_ERROR, what)
+        self._ended.set()
+        if not self._stopping:
+            self._on_end(seen, status)
+        self._news.announce()
+
+    def _wait_for_end(self) -> int:
+        """Wait for the end, and meanwhile keep the log short and the memory limited; returns the exit code, or minus the signal."""
         handle = _pidfd(self.pid)
         try:
-            seen = _look_at_end(self.pid, handle, 0.0)
+            status = self._look_at_end(handle, 0.0)
             awaiting = True
-            while seen is None:
+            while status is None:
                 if awaiting and self._awaited():
                     awaiting = False
                     self._news.announce()
                 grows = self._log.trim()
                 self._memory.watch(self.pid)
                 tick = _MEMORY_TICK if self._memory else _TICK
-                seen = _look_at_end(self.pid, handle, _SHORT_TICK if awaiting or grows or handle is None else tick)
+                status = self._look_at_end(handle, _SHORT_TICK if awaiting or grows or handle is None else tick)
+            return status
         finally:
             if handle is not None:
                 os.close(handle)
-        self._ended.set()
-        if not self._stopping:
-            self._on_end(self._told(seen))
-        self._news.announce()
+
+    def _look_at_end(self, handle: int | None, seconds: float) -> int | None:
+        """Wait at most ``seconds`` for the end: the exit code, or minus the signal; None while it runs.
+
+        The child is left unreaped, so that its id and its group's cannot come to name somebody else before ``stop`` is done; where
+        the system cannot tell of a child without reaping it (macOS before Python 3.13), it is reaped.
+        """
+        poll = select.poll()
+        if handle is not None:
+            poll.register(handle, select.POLLIN)
+        poll.poll(seconds * 1000)
+        if not hasattr(os, "waitid"):
+            return self._process.poll()
+        try:
+            seen = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        except ChildProcessError:
+            return _UNKNOWN
+        if seen is None:
+            return None
+        return seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
 
     def _told(self, status: int) -> Observation:
         """What the end of the server means."""
@@ -191,24 +227,6 @@ def _pidfd(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):
         return None
-
-
-def _look_at_end(pid: int, handle: int | None, seconds: float) -> int | None:
-    """Wait at most ``seconds`` for the end of a child: its exit code, or minus the signal; None while it runs.
-
-    The child is left unreaped, so that its id and its group's cannot come to name somebody else before ``stop`` is done.
-    """
-    poll = select.poll()
-    if handle is not None:
-        poll.register(handle, select.POLLIN)
-    poll.poll(seconds * 1000)
-    try:
-        seen = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-    except ChildProcessError:
-        return _UNKNOWN
-    if seen is None:
-        return None
-    return seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
 
 
 def _never_ran(program: str, error: OSError) -> InfrastructureError:
