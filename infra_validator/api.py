@@ -6,12 +6,14 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from infra_validator import wiring
+from infra_validator.core.deadline import Deadline, News, wait_until
 from infra_validator.core.errors import (
     AttemptFailed,
+    DeadlineExceeded,
     InfrastructureError,
     ModelRejected,
     SpecError,
@@ -19,8 +21,9 @@ from infra_validator.core.errors import (
 )
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.launch_plan import LaunchPlan
+from infra_validator.core.read_beside import Ended, ReadBeside
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.core.sample_request import RequestOrigin, RequestSource
+from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict, report_of_error, verdict_of
@@ -154,7 +157,7 @@ def run_validation(
         graph = functools.partial(_graph, graph_path or plan.model, asked)
         source = chosen_source(requests, examples, asked, graph, spec.model_name)
         if source is not None:
-            _check_first_request(source)
+            _check_first_request(source, Deadline.after(limits.max_query_time_seconds), interruption)
         # All attempts run one image, even if its tag moves meanwhile.
         spec = wiring.runner_class(spec.platform).Pin(spec)
         files = named_files(serving_spec=spec, validation_spec=limits, request_spec=asked)
@@ -294,11 +297,34 @@ def only_tags(asked: RequestSpec) -> RequestSpec:
     return RequestSpec(dataclasses.replace(asked.tensorflow_serving, signature_names=()))
 
 
-def _check_first_request(requests: RequestSource) -> None:
-    """Have the mistakes that the first request shows before anything is started."""
-    for _ in requests():
-        return
-    raise InfrastructureError(ReasonCode.NO_EXAMPLES)
+def _check_first_request(requests: RequestSource, deadline: Deadline, interruption: Interruption) -> None:
+    """Have the mistakes that the first request shows before anything is started. The source may be slow, or hang."""
+    first: list[SampleRequest | Ended] = []
+    news = News()
+
+    def hand_over(item: SampleRequest | Ended) -> None:
+        first.append(item)
+        news.announce()
+
+    def read() -> bool | None:
+        interruption.check()
+        return True if first else None
+
+    try:
+        interruption.wakes(news)
+        with ReadBeside(_calling(requests), hand_over, at_once=1):
+            wait_until(read, deadline, news=news)
+    except DeadlineExceeded as error:
+        raise InfrastructureError(ReasonCode.REQUESTS_TOO_SLOW, "Not even the first one came.") from error
+    finally:
+        interruption.forget(news)
+    if isinstance(first[0], Ended):
+        raise first[0].error or InfrastructureError(ReasonCode.NO_EXAMPLES)
+
+
+def _calling(requests: RequestSource) -> Iterator[SampleRequest]:
+    """The requests, made when they are iterated: calling a source may be what takes long."""
+    yield from requests()
 
 
 def _make_client(name: str, plan: LaunchPlan, endpoint: str) -> BaseModelServerClient:

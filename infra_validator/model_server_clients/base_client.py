@@ -39,6 +39,22 @@ class JobGone(Exception):
         self.seen = seen
 
 
+class RequestFailed(AttemptFailed):
+    """A request that the server answered with an error (REQUEST_FAILED).
+
+    Attributes:
+      request: the request.
+      told: the request and the server's words.
+      refused: whether the server says that the request itself is wrong.
+    """
+
+    def __init__(self, request: SampleRequest, told: str, *, refused: bool, fingerprint: str = "") -> None:
+        self.request = request
+        self.told = told
+        self.refused = refused
+        super().__init__(ReasonCode.REQUEST_FAILED, told, fingerprint=fingerprint)
+
+
 def raise_if_gone(seen: Observation) -> None:
     """Raise JobGone if the job is gone."""
     if seen.life is Life.GONE:

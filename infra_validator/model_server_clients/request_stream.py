@@ -2,46 +2,75 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
-import re
 from collections.abc import Callable, Iterable
 
 import grpc
 
 from infra_validator.core.deadline import Deadline, wait_until
-from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, shorten
+from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError
+from infra_validator.core.read_beside import Ended, ReadBeside
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.model_server_clients.base_client import Job, raise_if_gone
+from infra_validator.model_server_clients.request_failures import (
+    BROKEN,
+    failure_of,
+    is_cut,
+    is_refused_connection,
+    is_unreachable,
+    told,
+)
 
 _LOOK_SECONDS = 0.02  # how often the job is looked at while requests are under way
-_LONGEST_TEXT = 1000  # characters of a server's message in a report
 
 #: How long the job's watcher gets to notice that the server ended, when a connection broke.
 _NOTICE_SECONDS = 3.0
 
-#: What gRPC answers when the connection broke under a request; a server may answer the same by itself.
-_BROKEN = (
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.INTERNAL,
-    grpc.StatusCode.UNKNOWN,
-    grpc.StatusCode.CANCELLED,
-)
+_MOST_CUTS = 3  # how often the connection may break under one request
+_PAUSE_SECONDS = 0.05  # before a request is asked again
+_RECONNECT_SECONDS = 10.0  # how long a new connection may take
 
-#: How TensorFlow Serving says that the model lacks the signature (Predict, Classify and Regress, MultiInference).
-_NO_SIGNATURE = re.compile(
-    r"Serving signature key \"[^\"]*\" not found|No signature was found with the name|Requested signature not found in model graph"
-)
 
-#: How TensorFlow says, when a request first reaches it, that the binary lacks an operation that the graph uses.
-_NO_OPERATION = re.compile(r"No OpKernel was registered to support Op|Op type not registered")
+class _Asked:
+    """A request under way.
 
-#: Messages of TensorFlow's that quote the request; what is quoted stays out of reports.
-_QUOTED_REQUEST = re.compile(r"(Could not parse example input, value: )'.*'", re.DOTALL)
+    Attributes:
+      request: the request.
+      call: gRPC's call.
+      cuts: how often the connection broke under it.
+      cut_first: when it did first, on the monotonic clock.
+      code, text: gRPC's status and words the last time; empty where the connection never failed.
+    """
+
+    __slots__ = ("call", "code", "cut_first", "cuts", "request", "text")
+
+    def __init__(self, request: SampleRequest) -> None:
+        self.request = request
+        self.call: grpc.CallFuture[bytes] | None = None
+        self.cuts = 0
+        self.cut_first = 0.0
+        self.code = grpc.StatusCode.OK
+        self.text = ""
+
+    def cut(self, code: grpc.StatusCode, text: str, now: float) -> _Asked:
+        """Note that the connection broke, or could not be made anew."""
+        if not self.text:
+            self.cut_first = now
+        self.code, self.text = code, text
+        self.cuts += not is_unreachable(text)
+        return self
+
+    def cancel(self) -> None:
+        if self.call is not None:
+            self.call.cancel()  # type: ignore[no-untyped-call]
 
 
 class RequestStream:
     """One run of requests.
+
+    The source is read by a thread of its own; calls are gRPC's; both hand what they have to the one queue that this thread waits at.
 
     Args:
       channel: where to send them.
@@ -61,96 +90,132 @@ class RequestStream:
         metadata: tuple[tuple[str, str | bytes], ...] = (),
         on_answer: Callable[[SampleRequest, bytes], None] | None = None,
     ) -> None:
-        self._on_answer = on_answer
         self._channel = channel
         self._deadline = deadline
         self._job = job
         self._concurrency = concurrency
         self._metadata = metadata
+        self._on_answer = on_answer
         self._calls: dict[str, grpc.UnaryUnaryMultiCallable[bytes, bytes]] = {}
-        self._under_way: dict[grpc.Future[bytes], tuple[grpc.CallFuture[bytes], SampleRequest]] = {}
-        self._finished: queue.SimpleQueue[grpc.Future[bytes]] = queue.SimpleQueue()  # filled by gRPC's thread
+        self._under_way: dict[object, _Asked] = {}
+        self._events: queue.SimpleQueue[object] = queue.SimpleQueue()  # requests, Ended, finished calls
         self._answered = 0
         self._clock = deadline.clock
-        self._next_look = self._clock.monotonic() + _LOOK_SECONDS
+        self._began = self._clock.monotonic()
+        self._without_requests = 0.0  # seconds during which the source had nothing and no request was under way
+        self._next_look = self._began + _LOOK_SECONDS
 
     def send(self, requests: Iterable[SampleRequest]) -> int:
         """Send them all; returns how many were answered.
 
         Raises:
           AttemptFailed: REQUEST_FAILED, SIGNATURE_NOT_FOUND or QUERY_TIMEOUT.
+          InfrastructureError: REQUESTS_TOO_SLOW, CONNECTION_LOST.
           JobGone: the job ended.
+          Exception: what the source raised.
         """
+        ended = False
         try:
-            for request in requests:
-                self._start(request)
-                self._settle(down_to=self._concurrency - 1)
-            self._settle(down_to=0)
+            with ReadBeside(requests, self._events.put, self._concurrency) as reading:
+                while not ended or self._under_way:
+                    event = self._next_event(ended)
+                    if isinstance(event, SampleRequest):
+                        self._ask(_Asked(event))
+                    elif isinstance(event, Ended):
+                        ended = True
+                        if event.error is not None:
+                            raise event.error
+                    elif self._settle(event):
+                        reading.give_back()
             return self._answered
         finally:
-            for call in self._under_way:
-                call.cancel()
+            for asked in self._under_way.values():
+                asked.cancel()
 
-    def _start(self, request: SampleRequest) -> None:
+    def _ask(self, asked: _Asked) -> None:
+        request = asked.request
         call = self._calls.get(request.method)
         if call is None:
             call = self._calls[request.method] = self._channel.unary_unary(request.method, None, None)
         future = call.future(request.payload, timeout=self._deadline.remaining(), metadata=self._metadata)
-        self._under_way[future] = (future, request)
-        future.add_done_callback(self._finished.put)
+        asked.call = future
+        self._under_way[future] = asked
+        future.add_done_callback(self._events.put)
 
-    def _settle(self, down_to: int) -> None:
-        """Wait until at most ``down_to`` requests are under way, looking at the job now and then, answers or not."""
-        while len(self._under_way) > down_to:
-            if self._clock.monotonic() >= self._next_look:
-                self._look()
+    def _next_event(self, source_ended: bool) -> object:
+        """What comes next, looking at the job and the limit now and then, whether anything comes or not."""
+        while True:
+            now = self._clock.monotonic()
+            if now >= self._next_look:
+                self._next_look = now + _LOOK_SECONDS
+                raise_if_gone(self._job())
+                if self._deadline.expired():
+                    raise self._timeout(source_ended)
             try:
-                finished = self._finished.get(timeout=_LOOK_SECONDS)
+                return self._events.get(timeout=_LOOK_SECONDS)
             except queue.Empty:
                 continue
-            call, request = self._under_way[finished]
-            if call.code() is not grpc.StatusCode.OK:
-                raise self._failure(request, call.code(), call.details() or "")
-            del self._under_way[finished]
+            finally:
+                if not self._under_way:
+                    self._without_requests += self._clock.monotonic() - now
+
+    def _settle(self, finished: object) -> bool:
+        """Take note of a call that ended; returns whether its request is done with."""
+        asked = self._under_way.pop(finished)
+        call = asked.call
+        assert call is not None
+        code = call.code()
+        if code is grpc.StatusCode.OK:
             self._answered += 1
             if self._on_answer is not None:
-                self._on_answer(request, call.result())
-
-    def _look(self) -> None:
-        self._next_look = self._clock.monotonic() + _LOOK_SECONDS
-        raise_if_gone(self._job())
-        if self._deadline.expired():
-            raise self._timeout()
-
-    def _failure(self, request: SampleRequest, code: grpc.StatusCode, text: str) -> AttemptFailed:
-        """The error for an answer that is none; raises JobGone instead if the server's end is behind it."""
+                self._on_answer(asked.request, call.result())
+            return True
+        text = call.details() or ""
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            self._under_way[finished] = asked  # it is among those that were not answered
             raise_if_gone(self._job())
-            return self._timeout()
-        self._give_the_watcher_a_moment(code)
-        text = shorten(_QUOTED_REQUEST.sub(r"\1(not shown)", text), _LONGEST_TEXT)
-        told = f"{request.label}, signature {request.signature!r}: {code.name}: {text}"
-        if _NO_SIGNATURE.search(text):
-            return AttemptFailed(ReasonCode.SIGNATURE_NOT_FOUND, told)
-        if _NO_OPERATION.search(text):
-            return AttemptFailed(ReasonCode.OP_NOT_REGISTERED, told)
-        return AttemptFailed(ReasonCode.REQUEST_FAILED, told, fingerprint=f"REQUEST_FAILED: {code.name}: {text}")
+            raise self._timeout(False)
+        if is_cut(code, text):
+            again = asked.cut(code, text, self._clock.monotonic())
+            if again.cuts < _MOST_CUTS and self._clock.monotonic() < again.cut_first + _RECONNECT_SECONDS:
+                self._watch_the_job(_PAUSE_SECONDS)
+                self._ask(again)
+                return False
+            raise self._connection_failure(again)
+        if code in BROKEN:
+            self._watch_the_job(_NOTICE_SECONDS)
+        raise_if_gone(self._job())
+        raise failure_of(asked.request, code, text)
 
-    def _give_the_watcher_a_moment(self, code: grpc.StatusCode) -> None:
+    def _watch_the_job(self, seconds: float) -> None:
         """A connection breaks a little before the job's end is known: that end, not the broken connection, is the cause."""
+        with contextlib.suppress(DeadlineExceeded):
+            wait_until(lambda: raise_if_gone(self._job()), self._deadline.capped(seconds))
 
-        def gone() -> None:
-            raise_if_gone(self._job())
+    def _connection_failure(self, asked: _Asked) -> AttemptFailed | InfrastructureError:
+        """The failure behind a connection that does not hold while the job lives."""
+        self._watch_the_job(_NOTICE_SECONDS)
+        if is_refused_connection(asked.text):
+            return failure_of(asked.request, asked.code, asked.text)  # the server itself has closed its port
+        return InfrastructureError(
+            ReasonCode.CONNECTION_LOST,
+            f"It broke {asked.cuts} times under {told(asked.request, asked.code, asked.text)}",
+            fingerprint="CONNECTION_LOST",
+        )
 
-        if code not in _BROKEN:
-            gone()
-            return
-        try:
-            wait_until(gone, self._deadline.capped(_NOTICE_SECONDS))
-        except DeadlineExceeded:
-            pass  # the job lives: the server itself answered so
-
-    def _timeout(self) -> AttemptFailed:
-        _, oldest = next(iter(self._under_way.values()))
-        told = f"{self._answered} were answered; {oldest.label}, signature {oldest.signature!r}, was not."
-        return AttemptFailed(ReasonCode.QUERY_TIMEOUT, told, fingerprint="QUERY_TIMEOUT")
+    def _timeout(self, source_ended: bool) -> AttemptFailed | InfrastructureError:
+        """Who was too slow: the source of the requests, or the server."""
+        took = self._clock.monotonic() - self._began
+        if not source_ended and (not self._under_way or self._without_requests > took / 2):
+            return InfrastructureError(
+                ReasonCode.REQUESTS_TOO_SLOW,
+                f"In {took:.1f} s {self._answered} requests came and were answered; {self._without_requests:.1f} s"
+                " went by with nothing to ask.",
+                fingerprint="REQUESTS_TOO_SLOW",
+            )
+        oldest = next(iter(self._under_way.values()))
+        if oldest.text:
+            return self._connection_failure(oldest)
+        request = oldest.request
+        detail = f"{self._answered} were answered; {request.label}, signature {request.signature!r}, was not."
+        return AttemptFailed(ReasonCode.QUERY_TIMEOUT, detail, fingerprint="QUERY_TIMEOUT")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from infra_validator.core.deadline import Clock, Deadline, wait_until
 from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError, UsageError
@@ -12,7 +12,7 @@ from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
 from infra_validator.core.states import ModelStatus, ModelStatusReport
-from infra_validator.model_server_clients.base_client import BaseModelServerClient, raise_if_gone
+from infra_validator.model_server_clients.base_client import BaseModelServerClient, RequestFailed, raise_if_gone
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.report.evidence import CheckOutcome, CheckResult, Evidence, EvidenceLevel
@@ -20,6 +20,7 @@ from infra_validator.report.verdict import Phase
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.specs import ValidationSpec
 from infra_validator.validation.answers.inspection import AnswerInspection
+from infra_validator.validation.answers.refusal import blamed
 
 _LOOK_AGAIN_SECONDS = 10.0  # how long the server may take to say once more that it has the model
 _SETTLING_SECONDS = (
@@ -185,7 +186,11 @@ class Attempt:
         )
         client.on_answer = self._inspection.look
         limit = self._total.capped(self._spec.max_query_time_seconds)
-        self.requests_sent = client.SendRequests(self._asked.noting(requests()), limit, runner.Observe, concurrency)
+        asked = self._asked.noting(requests)
+        try:
+            self.requests_sent = client.SendRequests(asked, limit, runner.Observe, concurrency)
+        except RequestFailed as failure:
+            raise blamed(failure, requests.origin) from failure
         if self._asked.count == 0:
             raise UsageError(
                 "The source of the sample requests gave none for this attempt; a generator is exhausted after one use.",
@@ -246,8 +251,8 @@ class _Asked:
         self.count = 0
         self.signatures: dict[str, None] = {}  # in the order in which they were asked first
 
-    def noting(self, requests: Iterable[SampleRequest]) -> Iterator[SampleRequest]:
-        for request in requests:
+    def noting(self, requests: RequestSource) -> Iterator[SampleRequest]:
+        for request in requests():
             self.count += 1
             self.signatures[request.signature] = None
             yield request

@@ -34,6 +34,10 @@ _LOG = logging.getLogger(__name__)
 _SIDE_BY_SIDE = 4  # how many serving binaries of one spec are validated at once
 
 
+#: What the total limit cuts short.
+_TIMEOUTS = frozenset({ReasonCode.LOAD_TIMEOUT, ReasonCode.QUERY_TIMEOUT, ReasonCode.REQUESTS_TOO_SLOW})
+
+
 class Validation:
     """One validation: all attempts over all serving binaries of a spec.
 
@@ -169,7 +173,7 @@ class Validation:
         self, candidate: Candidate, attempt: Attempt, failure: AttemptFailed | InfrastructureError | UsageError
     ) -> AttemptFailed | InfrastructureError | UsageError:
         """The cause that the server's log names, where it names one; the total limit, where that was what ended the wait."""
-        if failure.reason in (ReasonCode.LOAD_TIMEOUT, ReasonCode.QUERY_TIMEOUT) and self.total.expired():
+        if failure.reason in _TIMEOUTS and self.total.expired():
             return InfrastructureError(ReasonCode.TOTAL_TIMEOUT, failure.sentence)
         if failure.reason not in MAY_HAVE_A_DEEPER_CAUSE:
             return failure

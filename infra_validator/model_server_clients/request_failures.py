@@ -1,0 +1,77 @@
+"""What a failed request means: who is behind it, by the server's status and words."""
+
+from __future__ import annotations
+
+import re
+
+import grpc
+
+from infra_validator.core.errors import AttemptFailed, shorten
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.sample_request import SampleRequest
+from infra_validator.model_server_clients.base_client import RequestFailed
+
+_LONGEST_TEXT = 1000  # characters of a server's message in a report
+
+#: What gRPC answers when the connection broke under a request; a server may answer the same by itself.
+BROKEN = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.CANCELLED,
+)
+
+#: The words of gRPC's own library for a connection that broke or could not be made.
+_CUT = re.compile(
+    r"Socket closed|Connection reset|Connection aborted|Connection refused|Broken pipe|End of TCP stream|recvmsg"
+    r"|failed to connect|Failed to connect|Stream removed|GOAWAY|[Tt]ransport closed|FD [Ss]hutdown|keepalive watchdog"
+)
+
+#: How TensorFlow Serving says that the model lacks the signature (Predict, Classify and Regress, MultiInference).
+_NO_SIGNATURE = re.compile(
+    r"Serving signature key \"[^\"]*\" not found|No signature was found with the name|Requested signature not found in model graph"
+)
+
+#: How TensorFlow says, when a request first reaches it, that the binary lacks an operation that the graph uses.
+_NO_OPERATION = re.compile(r"No OpKernel was registered to support Op|Op type not registered")
+
+#: Messages of TensorFlow's that quote the request; what is quoted stays out of reports.
+_QUOTED_REQUEST = re.compile(r"(Could not parse example input, value: )'.*'", re.DOTALL)
+
+
+def told(request: SampleRequest, code: grpc.StatusCode, text: str) -> str:
+    """The request and the server's words, without what they quote of the request."""
+    return f"{request.label}, signature {request.signature!r}: {code.name}: {_shown(text)}"
+
+
+def _shown(text: str) -> str:
+    return shorten(_QUOTED_REQUEST.sub(r"\1(not shown)", text), _LONGEST_TEXT)
+
+
+def is_cut(code: grpc.StatusCode, text: str) -> bool:
+    """Whether the connection broke, or could not be made, rather than the server answering."""
+    return code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN) and bool(_CUT.search(text))
+
+
+def is_unreachable(text: str) -> bool:
+    """Whether no connection could be made, rather than one having broken."""
+    return "ailed to connect" in text
+
+
+def is_refused_connection(text: str) -> bool:
+    """Whether nobody listens where the server was."""
+    return "Connection refused" in text
+
+
+def failure_of(request: SampleRequest, code: grpc.StatusCode, text: str) -> AttemptFailed:
+    """The failure behind an answer that is an error."""
+    if _NO_SIGNATURE.search(text):
+        return AttemptFailed(ReasonCode.SIGNATURE_NOT_FOUND, told(request, code, text))
+    if _NO_OPERATION.search(text):
+        return AttemptFailed(ReasonCode.OP_NOT_REGISTERED, told(request, code, text))
+    return RequestFailed(
+        request,
+        told(request, code, text),
+        refused=code is grpc.StatusCode.INVALID_ARGUMENT,
+        fingerprint=f"REQUEST_FAILED: {code.name}: {_shown(text)}",
+    )
