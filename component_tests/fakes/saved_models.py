@@ -35,6 +35,8 @@ GOOD = {
     "no_variables": "double = x * 2 from constants only; has no variables directory",
     "nan": "serving_default: x float -> y = x * NaN",
     "defaults": "half_plus_two_tf2 whose signature has the default [8.0] for x",
+    "signatures": "a signature of each kind that people have: text, image_bytes, image, tokens, ids, flags, halves, scalar",
+    "keras_features": "a Keras model with the named raw inputs age, income, embedding -> score, as model.export writes it",
     "odd_signatures": "classify and regress signatures of wrong structure, rank, dtype and batch",
 }
 
@@ -43,6 +45,7 @@ BROKEN = {
     "missing_variables": "half_plus_two_tf2 without its variables directory: loads, fails at the first request",
     "missing_shard": "half_plus_two_tf2 with the variables' index but no data",
     "truncated_shard": "half_plus_two_tf2 with half of the variables' data",
+    "keras_attribute": "a Keras 3 model saved as the attribute of a tf.Module: loads, lacks its variables at the first request",
     "unknown_op": "no_variables with an operation that nobody has: OpThatNobodyHas",
     "empty_pb": "saved_model.pb of 0 bytes",
     "truncated_pb": "the first half of a saved_model.pb",
@@ -122,6 +125,9 @@ def write_all(directory: pathlib.Path) -> None:
         "no_variables": _no_variables,
         "nan": _nan,
         "odd_signatures": _odd_signatures,
+        "signatures": _signatures,
+        "keras_features": _keras_features,
+        "keras_attribute": _keras_attribute,
     }
     for name, make in makers.items():
         (directory / name).mkdir(parents=True)
@@ -355,6 +361,61 @@ def _no_variables(tf: Any, path: pathlib.Path) -> None:
         builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
         builder.save()
     shutil.rmtree(path / "variables", ignore_errors=True)
+
+
+def _signatures(tf: Any, path: pathlib.Path) -> None:
+    module = tf.Module()
+    module.embedding = tf.Variable(tf.reshape(tf.range(40, dtype=tf.float32), [10, 4]))
+
+    def image_bytes(image: Any) -> dict[str, Any]:
+        decoded = tf.map_fn(
+            lambda encoded: tf.ensure_shape(tf.io.decode_png(encoded, channels=3), [None, None, 3]),
+            image,
+            fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8),
+        )
+        return {"mean": tf.reduce_mean(tf.cast(decoded, tf.float32), axis=[1, 2, 3])}
+
+    functions = {
+        "text": (lambda text: {"upper": tf.strings.upper(text)}, [([None], tf.string, "text")]),
+        "image_bytes": (image_bytes, [([None], tf.string, "image")]),
+        "image": (
+            lambda image: {"mean": tf.reduce_mean(tf.cast(image, tf.float32), axis=[1, 2, 3])},
+            [([None, 2, 3, 3], tf.uint8, "image")],
+        ),
+        "tokens": (
+            lambda tokens: {"length": tf.reduce_sum(tf.strings.length(tokens), axis=1)},
+            [([None, None], tf.string, "tokens")],
+        ),
+        "ids": (lambda ids: {"embedded": tf.gather(module.embedding, ids)}, [([None, 3], tf.int64, "ids")]),
+        "flags": (lambda flag: {"not": tf.logical_not(flag)}, [([None], tf.bool, "flag")]),
+        "halves": (
+            lambda half, brain: {"half": half * 2, "brain": brain * 2},
+            [([None, 2], tf.float16, "half"), ([None, 2], tf.bfloat16, "brain")],
+        ),
+        "scalar": (lambda number: {"double": number * 2}, [([], tf.float32, "number")]),
+    }
+    signatures = {
+        name: tf.function(function, input_signature=[tf.TensorSpec(*spec) for spec in specs])
+        for name, (function, specs) in functions.items()
+    }
+    tf.saved_model.save(module, str(path), signatures=signatures)
+
+
+def _keras_features(tf: Any, path: pathlib.Path) -> None:
+    keras = tf.keras
+    shapes = {"age": (1,), "income": (1,), "embedding": (4,)}
+    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
+    score = keras.layers.Dense(1, activation="sigmoid", name="score")(keras.layers.Concatenate()([*inputs.values()]))
+    keras.Model(inputs, {"score": score}).export(str(path))
+
+
+def _keras_attribute(tf: Any, path: pathlib.Path) -> None:
+    module = tf.Module()
+    module.model = tf.keras.Sequential([tf.keras.Input((1,)), tf.keras.layers.Dense(1)])
+    function = tf.function(
+        lambda x: {"y": module.model(x)}, input_signature=[tf.TensorSpec([None, 1], tf.float32, "x")]
+    )
+    tf.saved_model.save(module, str(path), signatures=function)
 
 
 def _nan(tf: Any, path: pathlib.Path) -> None:
