@@ -30,7 +30,7 @@ from infra_validator.report.verdict import BinaryReport, Finding, ValidationRepo
 from infra_validator.sample_requests.request_source import GivenRequests, chosen_source
 from infra_validator.saved_model.find import FoundModel, find_saved_model
 from infra_validator.saved_model.graph import SavedModelGraph, read_graph
-from infra_validator.saved_model.model_files import check_model_files
+from infra_validator.saved_model.model_files import check_model_files, notes_on
 from infra_validator.saved_model.unchanged import Unchanged
 from infra_validator.specs import OnRejected, RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.named_files import named_files
@@ -51,6 +51,7 @@ class Plan:
       serving_spec, validation_spec, request_spec: as read.
       launch_plans: what would be started, one for each serving binary.
       signatures: the model's signatures by name, as far as its files can be read here.
+      model_warnings: what to know of the model's files, one sentence each.
     """
 
     model: str
@@ -60,6 +61,7 @@ class Plan:
     request_spec: RequestSpec
     launch_plans: tuple[LaunchPlan, ...]
     signatures: Mapping[str, tensorflow_pb2.SignatureDef] = dataclasses.field(default_factory=dict)
+    model_warnings: tuple[str, ...] = ()
 
     @property
     def is_local(self) -> bool:
@@ -68,8 +70,9 @@ class Plan:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What cannot be as the specs have it, one sentence each."""
-        return tuple(dict.fromkeys(note for launch_plan in self.launch_plans for note in launch_plan.notes))
+        """What to know of the model, and what cannot be as the specs have it: one sentence each."""
+        notes = [note for launch_plan in self.launch_plans for note in launch_plan.notes]
+        return tuple(dict.fromkeys([*self.model_warnings, *notes]))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -110,11 +113,14 @@ def make_plan(
     asked = RequestSpec.of(request_spec)
     if spec.kubernetes is not None:
         spec.kubernetes.check_loading_limit("serving_spec.kubernetes", limits.max_loading_time_seconds)
-    found, signatures = _check_model(os.fspath(model), spec, asked)
+    found, graph = _check_model(os.fspath(model), spec, asked)
     binaries = wiring.serving_binaries_function(spec.binary)(spec)
     wiring.runner_class(spec.platform)
     plans = tuple(binary.MakeLaunchPlan(found.path, spec.platform) for binary in binaries)
-    return Plan(found.path, found.note, spec, limits, asked, plans, signatures)
+    known = graph.signatures if graph is not None else {}
+    signatures = {name: known[name] for name in sorted(known) if not name.startswith("__")}
+    warnings = [*filter(None, [found.warning]), *(notes_on(graph) if graph is not None else ())]
+    return Plan(found.path, found.note, spec, limits, asked, plans, signatures, tuple(warnings))
 
 
 def run_validation(
@@ -249,10 +255,8 @@ def raise_for(report: ValidationReport, spec: ValidationSpec) -> None:
     raise error
 
 
-def _check_model(
-    model: str, spec: ServingSpec, asked: RequestSpec
-) -> tuple[FoundModel, Mapping[str, tensorflow_pb2.SignatureDef]]:
-    """The SavedModel that is meant, and its signatures, as far as they can be read here."""
+def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> tuple[FoundModel, SavedModelGraph | None]:
+    """The SavedModel that is meant, and its graph where it is one and can be read here."""
     if "://" in model:
         if spec.platform != "kubernetes":
             raise InfrastructureError(
@@ -260,12 +264,9 @@ def _check_model(
                 f"{model} is not a local path.",
                 next_step="Copy the model to a local directory first; only the kubernetes platform reads remote stores.",
             )
-        return FoundModel(model), {}
+        return FoundModel(model), None
     found = find_saved_model(model)
-    if spec.tensorflow_serving is None:
-        return found, {}
-    graph = check_model_files(found.path, asked.tag_set)
-    return found, {name: graph.signatures[name] for name in sorted(graph.signatures) if not name.startswith("__")}
+    return found, None if spec.tensorflow_serving is None else check_model_files(found.path, asked.tag_set)
 
 
 def _graph(path: str, asked: RequestSpec) -> SavedModelGraph:

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import gzip
 import hashlib
+import importlib
 import importlib.util
 import os
 import pathlib
@@ -375,7 +376,7 @@ def _signatures(tf: Any, path: pathlib.Path) -> None:
         )
         return {"mean": tf.reduce_mean(tf.cast(decoded, tf.float32), axis=[1, 2, 3])}
 
-    functions = {
+    functions: dict[str, tuple[Callable[..., Any], list[tuple[Any, ...]]]] = {
         "text": (lambda text: {"upper": tf.strings.upper(text)}, [([None], tf.string, "text")]),
         "image_bytes": (image_bytes, [([None], tf.string, "image")]),
         "image": (
@@ -402,7 +403,8 @@ def _signatures(tf: Any, path: pathlib.Path) -> None:
 
 
 def _keras_features(tf: Any, path: pathlib.Path) -> None:
-    keras = tf.keras
+    keras: Any = importlib.import_module("keras")
+
     shapes = {"age": (1,), "income": (1,), "embedding": (4,)}
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
     score = keras.layers.Dense(1, activation="sigmoid", name="score")(keras.layers.Concatenate()([*inputs.values()]))
@@ -410,8 +412,10 @@ def _keras_features(tf: Any, path: pathlib.Path) -> None:
 
 
 def _keras_attribute(tf: Any, path: pathlib.Path) -> None:
+    keras: Any = importlib.import_module("keras")
+
     module = tf.Module()
-    module.model = tf.keras.Sequential([tf.keras.Input((1,)), tf.keras.layers.Dense(1)])
+    module.model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     function = tf.function(
         lambda x: {"y": module.model(x)}, input_signature=[tf.TensorSpec([None, 1], tf.float32, "x")]
     )

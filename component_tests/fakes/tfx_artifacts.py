@@ -7,7 +7,7 @@ import io
 import json
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infra_validator.protos import tensorflow_pb2
@@ -23,9 +23,11 @@ def model_artifact(directory: pathlib.Path, saved_model: pathlib.Path) -> Any:
 
 
 def examples_artifact(
-    directory: pathlib.Path, values: Sequence[float], splits: Sequence[str] = ("train", "eval")
+    directory: pathlib.Path,
+    values: Sequence[float | Mapping[str, Sequence[float]]],
+    splits: Sequence[str] = ("train", "eval"),
 ) -> Any:
-    """An Examples artifact whose splits hold one tf.Example with the float feature ``x`` for each value."""
+    """An Examples artifact whose splits hold one tf.Example for each value: its float features, or the one feature ``x``."""
     from tfx.types import standard_artifacts
 
     artifact = at(standard_artifacts.Examples(), directory)
@@ -39,10 +41,11 @@ def examples_artifact(
     return artifact
 
 
-def example(value: float) -> bytes:
-    """A serialized tf.Example with the float feature ``x``."""
+def example(value: float | Mapping[str, Sequence[float]]) -> bytes:
+    """A serialized tf.Example with the float features of ``value``, or with the feature ``x`` of one value."""
     message = tensorflow_pb2.Example()
-    message.features.feature["x"].float_list.value.append(value)
+    for name, values in (value if isinstance(value, Mapping) else {"x": [value]}).items():
+        message.features.feature[name].float_list.value.extend(values)
     return message.SerializeToString()
 
 

@@ -89,12 +89,12 @@ def requests_of_file(
     """
     file = os.fspath(path)
     _check_effect(asked, "a file of tf.Examples" if holds_examples(file) else "a file of requests")
-    named = signatures_asked(asked, graph)
-    _check_against_model(asked, dict(graph.signatures) if not asked.named_signatures else named)
-    make = functools.partial(requests_from_file, file, graph.signatures, model_name, tuple(named), asked)
-    return RequestSource(
-        _covering(make, asked, named, file), RequestOrigin.FILE, tuple(named) if asked.named_signatures else ()
-    )
+    # The default signature must exist only where a request leaves it to the default: who reads the file sees.
+    named = signatures_asked(asked, graph) if asked.named_signatures else {}
+    _check_against_model(asked, named or graph.signatures)
+    names = tuple(named) or asked.signature_names
+    make = functools.partial(requests_from_file, file, graph.signatures, model_name, names, asked)
+    return RequestSource(_covering(make, asked, named, file), RequestOrigin.FILE, tuple(named))
 
 
 def requests_of_examples(examples: Any, asked: RequestSpec, graph: SavedModelGraph, model_name: str) -> RequestSource:

@@ -9,10 +9,13 @@ import re
 
 from infra_validator.core.errors import AttemptFailed, InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.saved_model.versions import version_of
 
 GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")  # in the order in which TensorFlow looks for them
 
 _TFX_SERVING_DIRECTORY = "Format-Serving"  # inside a TFX Model artifact
+_KERAS_FILES = (".keras", ".h5", ".hdf5")
+_EXPORT = "Export it for serving: keras.models.load_model(FILE).export(DIRECTORY)."
 _LISTED_NAMES = 5  # of a directory's content, in messages
 
 
@@ -23,10 +26,12 @@ class FoundModel:
     Attributes:
       path: the SavedModel directory.
       note: how it was found when it is not the path given, one sentence; else empty.
+      warning: what a model server would make of the path given that is something else, one sentence; else empty.
     """
 
     path: str
     note: str = ""
+    warning: str = ""
 
 
 def find_saved_model(path: str) -> FoundModel:
@@ -40,12 +45,12 @@ def find_saved_model(path: str) -> FoundModel:
       AttemptFailed: there is no SavedModel in it (MODEL_NOT_A_SAVED_MODEL).
     """
     names = _list(path)
+    versions = {version: name for name in sorted(names) if (version := version_of(name)) is not None}
     if any(name in names for name in GRAPH_FILES):
-        return FoundModel(path)
+        return FoundModel(path, warning=_beside(path, versions))
     if _TFX_SERVING_DIRECTORY in names:
         inside = find_saved_model(os.path.join(path, _TFX_SERVING_DIRECTORY))
-        return FoundModel(inside.path, f"{path} is a TFX Model artifact; {inside.path} is validated.")
-    versions = {int(name): name for name in sorted(names) if re.fullmatch(r"[0-9]{1,18}", name)}
+        return FoundModel(inside.path, f"{path} is a TFX Model artifact; {inside.path} is validated.", inside.warning)
     if versions:
         newest = os.path.join(path, versions[max(versions)])
         if any(name in _list(newest) for name in GRAPH_FILES):
@@ -54,6 +59,9 @@ def find_saved_model(path: str) -> FoundModel:
         raise _not_a_saved_model(newest, f"(the highest version in {path}) holds no saved_model.pb")
     if not names:
         raise _not_a_saved_model(path, "is empty")
+    keras = sorted(name for name in names if name.endswith(_KERAS_FILES))
+    if keras:
+        raise _not_a_saved_model(path, f"holds no saved_model.pb, but the Keras file {keras[0]}", _EXPORT)
     some = ", ".join(sorted(names)[:_LISTED_NAMES])
     more = f" and {len(names) - _LISTED_NAMES} more" if len(names) > _LISTED_NAMES else ""
     raise _not_a_saved_model(path, f"holds no saved_model.pb, only {some}{more}")
@@ -66,8 +74,19 @@ def _list(path: str) -> frozenset[str]:
         raise unreadable(path, error) from error
 
 
-def _not_a_saved_model(path: str, problem: str) -> AttemptFailed:
-    return AttemptFailed(ReasonCode.MODEL_NOT_A_SAVED_MODEL, f"{path} {problem}.")
+def _beside(path: str, versions: dict[int, str]) -> str:
+    """What is to be said of version directories beside a SavedModel's own files."""
+    if not any(os.path.isdir(os.path.join(path, name)) for name in versions.values()):
+        return ""
+    newest = versions[max(versions)]
+    return (
+        f"{path} holds a SavedModel, which is validated, and beside it the version directory {newest}, which is not: a model "
+        f"server whose base path is {path} serves {newest}."
+    )
+
+
+def _not_a_saved_model(path: str, problem: str, next_step: str = "") -> AttemptFailed:
+    return AttemptFailed(ReasonCode.MODEL_NOT_A_SAVED_MODEL, f"{path} {problem}.", next_step=next_step)
 
 
 def unreadable(path: str, error: OSError | ValueError) -> InfrastructureError | AttemptFailed:
@@ -82,6 +101,8 @@ def unreadable(path: str, error: OSError | ValueError) -> InfrastructureError | 
         next_step = "Copy the model to this machine and give its local path." if remote else ""
         return InfrastructureError(ReasonCode.MODEL_NOT_FOUND, f"{path} does not exist.", next_step=next_step)
     if code == errno.ENOTDIR:
+        if path.endswith(_KERAS_FILES):
+            return _not_a_saved_model(path, "is a Keras file, not a SavedModel directory", _EXPORT)
         return _not_a_saved_model(path, "is a file, not a directory")
     if code == errno.ELOOP:
         return InfrastructureError(

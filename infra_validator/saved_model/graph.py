@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import mmap
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from google.protobuf import message, text_format
@@ -16,6 +17,7 @@ from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.wire import LENGTH, WireError, field_numbers, fields
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.saved_model.find import GRAPH_FILES, unreadable
+from infra_validator.saved_model.unset_variables import unset_variables
 
 # Field numbers of TensorFlow's saved_model.proto, meta_graph.proto, graph.proto and node_def.proto.
 _SAVED_MODEL_META_GRAPHS = 2
@@ -26,6 +28,9 @@ _NODE_DEF_OP = 2
 
 if TYPE_CHECKING:
     from infra_validator.core.wire import Buffer
+
+_BEGINNING = 256  # bytes that tell text from a graph, which begins with a field's key and has zeros and lengths soon
+_TEXT = frozenset(range(32, 127)) | frozenset(b"\t\n\r")
 
 _ASSETS_COLLECTION = "saved_model_assets"  # where exports older than TensorFlow 1.13 name their assets
 
@@ -57,6 +62,7 @@ class SavedModelGraph:
       restores_variables: whether it holds variables and restores them from the checkpoint under ``variables/``. Variables that
         an initializer fills (TF1 local variables) need no checkpoint.
       assets: the file names under ``assets/`` that it names.
+      unset_variables: variables that the signatures read and nothing sets; see unset_variables.py.
     """
 
     path: str
@@ -64,6 +70,7 @@ class SavedModelGraph:
     signatures: Mapping[str, tensorflow_pb2.SignatureDef] = dataclasses.field(repr=False)
     restores_variables: bool
     assets: tuple[str, ...]
+    unset_variables: tuple[str, ...] = ()
 
     def signatures_named(self, names: Iterable[str]) -> dict[str, tensorflow_pb2.SignatureDef]:
         """The signatures called ``names``, in that order.
@@ -152,7 +159,19 @@ def _content(file: str) -> Iterator[mmap.mmap]:
                     f"{file} is gzip-compressed.",
                     next_step="Decompress it: model servers read the plain file only.",
                 )
+            problem, next_step = _why_text(data[:_BEGINNING]) if not file.endswith(".pbtxt") else ("", "")
+            if problem:
+                raise AttemptFailed(ReasonCode.MODEL_NOT_A_SAVED_MODEL, f"{file} {problem}.", next_step=next_step)
             yield data
+
+
+def _why_text(beginning: bytes) -> tuple[str, str]:
+    """(what a file is that is text where a graph should be, what to do); empty if it is not text."""
+    if beginning.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file itself", "Fetch the files: git lfs pull."
+    if all(byte in _TEXT for byte in beginning):
+        return "is text, not a SavedModel", "Look into it: a download may have saved a message in the file's place."
+    return "", ""
 
 
 def _graphs_of_binary(path: str, data: Buffer) -> Iterator[SavedModelGraph]:
@@ -166,14 +185,23 @@ def _graphs_of_binary(path: str, data: Buffer) -> Iterator[SavedModelGraph]:
 def _graph_of_binary(path: str, data: Buffer, start: int, end: int) -> SavedModelGraph:
     read = bytearray()
     holds_state = False
+    graph_defs = []
     before = start
     for number, kind, value, after in fields(data, start, end):
         if number in _META_GRAPH_READ:
             read += data[before:after]
         elif number == _META_GRAPH_GRAPH_DEF and kind == LENGTH:
             holds_state = holds_state or any(op in _STATE_OPS for op in _ops(data, value, after))
+            graph_defs.append((value, after))
         before = after
-    return _graph(path, tensorflow_pb2.MetaGraphDef.FromString(bytes(read)), holds_state)
+
+    def nodes() -> Iterator[tensorflow_pb2.NodeDef]:
+        for first, last in graph_defs:
+            for number, kind, at, end_of_node in fields(data, first, last):
+                if number == _GRAPH_DEF_NODE and kind == LENGTH:
+                    yield tensorflow_pb2.NodeDef.FromString(bytes(data[at:end_of_node]))
+
+    return _graph(path, tensorflow_pb2.MetaGraphDef.FromString(bytes(read)), holds_state, nodes)
 
 
 def _ops(data: Buffer, start: int, end: int) -> Iterator[bytes]:
@@ -192,16 +220,22 @@ def _graphs_of_text(path: str, text: bytes) -> Iterator[SavedModelGraph]:
     text_format.Parse(text.decode(), model, allow_unknown_field=True)
     for meta_graph in model.meta_graphs:
         holds_state = any(node.op.encode() in _STATE_OPS for node in meta_graph.graph_def.node)
-        yield _graph(path, meta_graph, holds_state)
+        yield _graph(path, meta_graph, holds_state, functools.partial(iter, meta_graph.graph_def.node))
 
 
-def _graph(path: str, meta_graph: tensorflow_pb2.MetaGraphDef, holds_state: bool) -> SavedModelGraph:
+def _graph(
+    path: str,
+    meta_graph: tensorflow_pb2.MetaGraphDef,
+    holds_state: bool,
+    nodes: Callable[[], Iterable[tensorflow_pb2.NodeDef]],
+) -> SavedModelGraph:
     return SavedModelGraph(
         path=path,
         tags=frozenset(meta_graph.meta_info_def.tags),
         signatures=dict(meta_graph.signature_def),
         restores_variables=holds_state and bool(meta_graph.saver_def.restore_op_name),
         assets=tuple(sorted({asset.filename for asset in _assets(meta_graph)})),
+        unset_variables=unset_variables(meta_graph, nodes),
     )
 
 

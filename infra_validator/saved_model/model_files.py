@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from infra_validator.core.errors import AttemptFailed
 from infra_validator.core.reason_codes import ReasonCode
@@ -16,13 +16,17 @@ from infra_validator.saved_model.find import unreadable
 from infra_validator.saved_model.graph import SavedModelGraph, read_graph
 
 _SHARD = re.compile(r"variables\.data-(\d{5})-of-(\d{5})")
-_LISTED_FILES = 5  # missing files named in one message
+_LISTED = 5  # names in one message
 
 
 def check_model_files(path: str, tag_set: Iterable[str] = ("serve",)) -> SavedModelGraph:
-    """Read the graph tagged ``tag_set`` and check that the files it needs are there and readable; returns the graph.
+    """Read the graph tagged ``tag_set`` and check that the files that a server needs are there and readable.
 
-    A graph without variables is legitimate without a ``variables`` directory.
+    Assets may be missing: whether that matters only the server can say (``notes_on`` tells of them). A graph without variables is
+    legitimate without a ``variables`` directory.
+
+    Returns:
+      The graph.
 
     Args:
       path: the SavedModel directory itself; see find.find_saved_model for what else people have.
@@ -33,14 +37,43 @@ def check_model_files(path: str, tag_set: Iterable[str] = ("serve",)) -> SavedMo
     """
     _list(path)
     graph = read_graph(path, tag_set)
-    needed = [*_variable_files(graph), *(os.path.join("assets", name) for name in graph.assets)]
+    needed = _variable_files(graph)
     missing = [name for name in needed if not os.path.lexists(os.path.join(path, name))]
     if missing:
-        more = f" and {len(missing) - _LISTED_FILES} more" if len(missing) > _LISTED_FILES else ""
-        raise _incomplete(f"{path} lacks {', '.join(missing[:_LISTED_FILES])}{more}")
-    for name in needed:
+        raise _incomplete(f"{path} lacks {_some(missing)}")
+    for name in [*needed, *(name for name in _asset_files(graph) if name not in _missing_assets(graph))]:
         _read_something(os.path.join(path, name))
     return graph
+
+
+def notes_on(graph: SavedModelGraph) -> tuple[str, ...]:
+    """What a user should know of a model that a server may load all the same: one sentence each."""
+    notes = []
+    missing = _missing_assets(graph)
+    if missing:
+        notes.append(
+            f"The graph names {_some(missing)}, which {graph.path} lacks; whether that matters the server decides."
+        )
+    if graph.unset_variables:
+        notes.append(
+            f"The signatures read {_some(graph.unset_variables)}, which neither an initializer nor the checkpoint sets: requests will "
+            'fail with "Could not find variable". A Keras 3 model that was saved as an attribute of a tf.Module is so; save it '
+            "with model.export(DIRECTORY)."
+        )
+    return tuple(notes)
+
+
+def _asset_files(graph: SavedModelGraph) -> list[str]:
+    return [os.path.join("assets", name) for name in graph.assets]
+
+
+def _missing_assets(graph: SavedModelGraph) -> list[str]:
+    return [name for name in _asset_files(graph) if not os.path.exists(os.path.join(graph.path, name))]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
 
 
 def _variable_files(graph: SavedModelGraph) -> list[str]:

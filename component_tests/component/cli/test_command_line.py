@@ -201,6 +201,38 @@ def test_an_unknown_signature_is_found_before_anything_is_started(
     assert result["serving_binaries"][0]["attempts"] == []
 
 
+def test_a_model_that_lacks_its_variables_at_the_first_request_is_warned_of(
+    saved_models: SavedModels, scratch: pathlib.Path
+) -> None:
+    model = saved_models.path("keras_attribute")
+    result = verdict_of(validate(scratch, model, "--format", "json"), 0)
+    (warning,) = result["warnings"]
+    assert "model.export" in warning
+    result = verdict_of(validate(scratch, model, "--generate", "--format", "json"), 1)
+    assert result["reason_code"] == "REQUEST_FAILED"
+    assert "Could not find variable" in result["reason"]
+
+
+def test_the_server_decides_whether_a_missing_asset_matters(saved_models: SavedModels, scratch: pathlib.Path) -> None:
+    result = verdict_of(validate(scratch, saved_models.path("missing_asset"), "--format", "json"), 1)
+    assert result["reason_code"] == "MODEL_LOAD_FAILED"
+    assert "assets/words.txt" in result["warnings"][0]
+
+
+def test_only_signatures_that_are_asked_must_exist(
+    saved_models: SavedModels, scratch: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    model = saved_models.copy("half_plus_two", tmp_path / "model")
+    graph = (model / "saved_model.pb").read_bytes()
+    (model / "saved_model.pb").write_bytes(graph.replace(b"serving_default", b"predict_b_only_"))
+    file = tmp_path / "f.json"
+    file.write_text('{"signature_name": "predict_b_only_", "instances": [1.0]}')
+    assert verdict_of(validate(scratch, model, "--requests", str(file), "--format", "json"), 0)
+    file.write_text("1.0")
+    result = verdict_of(validate(scratch, model, "--requests", str(file), "--format", "json"), 1)
+    assert result["reason_code"] == "SIGNATURE_NOT_FOUND"
+
+
 def test_requests_are_made_up_where_there_are_none(
     saved_models: SavedModels, scratch: pathlib.Path, requests_file: pathlib.Path
 ) -> None:

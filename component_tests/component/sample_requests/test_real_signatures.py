@@ -26,7 +26,7 @@ def record(features: Mapping[str, Sequence[Any]]) -> bytes:
     made = tf.Example()
     for name, values in features.items():
         feature = made.features.feature[name]
-        kind = {bytes: feature.bytes_list, float: feature.float_list, int: feature.int64_list}[type(values[0])]
+        kind: Any = {bytes: feature.bytes_list, float: feature.float_list, int: feature.int64_list}[type(values[0])]
         kind.value.extend(values)
     return made.SerializeToString()
 
@@ -72,7 +72,7 @@ def asked(name: str, **fields: Any) -> dict[str, Any]:
 
 def blessed(report: ValidationReport, signatures: list[str], requests: int) -> None:
     assert (report.verdict, report.finding.reason) == (Verdict.BLESSED, ReasonCode.BLESSED), report.finding
-    evidence = report.to_dict()["evidence"]
+    evidence: Any = report.to_dict()["evidence"]
     assert (evidence["signatures_asked"], evidence["requests"]) == (signatures, requests)
 
 

@@ -11,13 +11,12 @@ from infra_validator.core.errors import AttemptFailed
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.saved_model.digest import model_digest
 from infra_validator.saved_model.find import find_saved_model
-from infra_validator.saved_model.model_files import check_model_files
+from infra_validator.saved_model.model_files import check_model_files, notes_on
 
 #: The broken models whose files tell; the others must be loaded to see it.
 TOLD_BY_FILES = {
     "missing_variables": ReasonCode.MODEL_FILES_INCOMPLETE,
     "missing_shard": ReasonCode.MODEL_FILES_INCOMPLETE,
-    "missing_asset": ReasonCode.MODEL_FILES_INCOMPLETE,
     "empty_pb": ReasonCode.MODEL_NOT_A_SAVED_MODEL,
     "truncated_pb": ReasonCode.MODEL_NOT_A_SAVED_MODEL,
     "garbage_pb": ReasonCode.MODEL_NOT_A_SAVED_MODEL,
@@ -44,6 +43,16 @@ def test_a_broken_model_is_told_as_far_as_files_tell(saved_models: SavedModels, 
         check_model_files(path)
     assert caught.value.reason is TOLD_BY_FILES[name]
     assert path in caught.value.detail
+
+
+@pytest.mark.parametrize("name", [*GOOD, *BROKEN])
+def test_only_what_is_odd_gets_a_note(saved_models: SavedModels, name: str) -> None:
+    if name in TOLD_BY_FILES:
+        return
+    notes = notes_on(check_model_files(str(saved_models.path(name))))
+    said = {"missing_asset": "assets/words.txt", "keras_attribute": "model.export"}
+    assert len(notes) == (name in said)
+    assert all(said[name] in note for note in notes)
 
 
 def test_a_text_model_says_the_same_as_its_binary_twin(saved_models: SavedModels) -> None:

@@ -88,6 +88,26 @@ def test_examples_and_a_request_spec_become_requests(task: Task, examples: Any) 
     assert task.verdict["serving_binaries"][0]["attempts"][0]["requests_sent"] == 2
 
 
+def test_a_keras_model_with_named_raw_inputs_needs_nothing_but_num_examples(task: Task, tmp_path: pathlib.Path) -> None:
+    features = {"age": [31.0], "income": [1000.0], "embedding": [0.1, 0.2, 0.3, 0.4]}
+    examples = tfx_artifacts.examples_artifact(tmp_path / "keras_examples", [features] * 3)
+    task.run("keras_features", examples=examples, request_spec={"num_examples": 2})
+    assert task.verdict["evidence"]["source"] == "examples"
+    assert task.verdict["evidence"]["signatures_asked"] == ["serving_default"]
+    assert task.verdict["evidence"]["requests"] == 2
+
+
+def test_requests_are_made_up_without_examples(task: Task) -> None:
+    task.run("keras_features", request_spec={"generate": {}, "num_examples": 3})
+    assert (task.verdict["evidence"]["source"], task.verdict["evidence"]["requests"]) == ("generated", 3)
+
+
+def test_an_unknown_signature_is_found_even_where_nothing_is_asked(task: Task) -> None:
+    task.run("keras_features", request_spec={"tensorflow_serving": {"signature_names": ["no_such"]}})
+    assert task.verdict["reason_code"] == "SIGNATURE_NOT_FOUND"
+    assert "INFRA_NOT_BLESSED" in task.files
+
+
 def test_without_a_request_spec_the_model_is_only_loaded(task: Task, examples: Any) -> None:
     task.run("examples", examples=examples)
     assert task.verdict["serving_binaries"][0]["attempts"][0]["requests_sent"] == 0

@@ -21,7 +21,7 @@ from infra_validator.protos import tensorflow_pb2
 from infra_validator.saved_model.digest import model_digest
 from infra_validator.saved_model.find import find_saved_model
 from infra_validator.saved_model.graph import read_graph
-from infra_validator.saved_model.model_files import check_model_files
+from infra_validator.saved_model.model_files import check_model_files, notes_on
 
 
 def saved_model(
@@ -155,13 +155,55 @@ def test_a_model_without_variables_needs_no_directory_for_them(tmp_path: pathlib
             [INDEX, "variables/variables.data-00000-of-00003", "variables/variables.data-00002-of-00003"],
             "00001-of-00003",
         ),
-        ([INDEX, SHARD], "assets/words.txt"),
     ],
 )
 def test_each_missing_file_is_named(tmp_path: pathlib.Path, files: list[str], named: str) -> None:
     with pytest.raises(AttemptFailed, match=named) as caught:
         check_model_files(write(tmp_path, saved_model("VarHandleOp", asset="words.txt"), *files))
     assert caught.value.reason is ReasonCode.MODEL_FILES_INCOMPLETE
+
+
+def test_a_missing_asset_is_a_note_and_the_server_decides(tmp_path: pathlib.Path) -> None:
+    graph = check_model_files(write(tmp_path, saved_model("VarHandleOp", asset="words.txt"), INDEX, SHARD))
+    (note,) = notes_on(graph)
+    assert "names assets/words.txt, which" in note
+    write(tmp_path, saved_model("VarHandleOp", asset="words.txt"), "assets/words.txt")
+    assert notes_on(graph) == ()
+
+
+def function_model(*set_by_restore: str) -> tensorflow_pb2.SavedModel:
+    """A graph as TensorFlow 2 writes it: a function that reads the variables a and b, and one that restores some."""
+    model = saved_model()
+    meta_graph = model.meta_graphs[0]
+    for name in ("a", "b"):
+        meta_graph.graph_def.node.add(name=name, op="VarHandleOp")
+    meta_graph.graph_def.node.add(name="served", op="StatefulPartitionedCall", input=["x", "a", "^b"])
+    meta_graph.graph_def.node.add(name="StatefulPartitionedCall_2", op="StatefulPartitionedCall", input=set_by_restore)
+    meta_graph.saver_def.restore_op_name = "StatefulPartitionedCall_2"
+    meta_graph.signature_def["serving_default"].outputs["y"].name = "served:0"
+    return model
+
+
+def test_variables_that_nothing_sets_are_found(tmp_path: pathlib.Path) -> None:
+    graph = read_graph(write(tmp_path, function_model("a")))
+    assert graph.unset_variables == ("b",)
+    (note,) = notes_on(graph)
+    assert "Could not find variable" in note
+    assert "model.export" in note
+    assert read_graph(write(tmp_path, function_model("a", "b"))).unset_variables == ()
+
+
+@pytest.mark.parametrize("op", ["AssignVariableOp", "StatefulPartitionedCall"])
+def test_what_an_initializer_sets_is_set(tmp_path: pathlib.Path, op: str) -> None:
+    model = function_model("a")
+    meta_graph = model.meta_graphs[0]
+    meta_graph.graph_def.node.add(name="set", op=op, input=["b", "x"])
+    meta_graph.graph_def.node.add(name="init", op="NoOp", input=["^set"])
+    meta_graph.signature_def["__saved_model_init_op"].outputs["__saved_model_init_op"].name = "init"
+    assert read_graph(write(tmp_path, model)).unset_variables == ()
+    (tmp_path / "saved_model.pb").unlink()
+    (tmp_path / "saved_model.pbtxt").write_text(text_format.MessageToString(function_model("a")))
+    assert read_graph(str(tmp_path)).unset_variables == ("b",)
 
 
 def test_a_link_to_a_file_that_is_gone_is_a_missing_file(tmp_path: pathlib.Path) -> None:
@@ -186,7 +228,9 @@ def test_a_link_to_a_file_that_is_gone_is_a_missing_file(tmp_path: pathlib.Path)
         (b"\x08\x01", "holds no graph at all"),
         (bytes(range(7, 256)) * 10, "damaged"),
         (b"\x1f\x8b\x08\x00rest", "gzip-compressed"),
-        (b"node { name: 'x' }\n" * 10, "damaged"),
+        (b"node { name: 'x' }\n" * 10, "is text, not a SavedModel"),
+        (b"<Error><Code>AccessDenied</Code></Error>", "is text, not a SavedModel"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12\n", "is a pointer of Git LFS"),
         (b"\xff" * 40, "damaged"),
         (b"\x00\x00\x00", "damaged"),
         (b"\x12\x03\x0a\x01\xff", "damaged"),
@@ -344,6 +388,32 @@ def test_the_highest_version_of_a_base_path_is_found(tmp_path: pathlib.Path) -> 
     assert "base path" in found.note
 
 
+@pytest.mark.parametrize("newest", ["0011", "+11", " 11"])
+def test_versions_are_read_as_the_server_reads_them(tmp_path: pathlib.Path, newest: str) -> None:
+    for version in ("9", newest):
+        write(tmp_path / version, saved_model())
+    assert find_saved_model(str(tmp_path)).path == str(tmp_path / newest)
+
+
+def test_a_version_directory_beside_the_model_is_said(tmp_path: pathlib.Path) -> None:
+    write(tmp_path, saved_model())
+    assert find_saved_model(str(tmp_path)).warning == ""
+    write(tmp_path / "0001", saved_model())
+    found = find_saved_model(str(tmp_path))
+    assert found.path == str(tmp_path)
+    assert "beside it the version directory 0001, which is not" in found.warning
+
+
+@pytest.mark.parametrize("name", ["model.keras", "weights.h5"])
+def test_a_keras_file_is_said_by_name(tmp_path: pathlib.Path, name: str) -> None:
+    (tmp_path / name).touch()
+    for path, said in ((tmp_path, f"but the Keras file {name}"), (tmp_path / name, "is a Keras file")):
+        with pytest.raises(AttemptFailed, match=said) as caught:
+            find_saved_model(str(path))
+        assert caught.value.reason is ReasonCode.MODEL_NOT_A_SAVED_MODEL
+        assert ".export(" in caught.value.next_step
+
+
 def test_a_tfx_artifact_is_found(tmp_path: pathlib.Path) -> None:
     write(tmp_path / "Format-Serving", saved_model())
     found = find_saved_model(str(tmp_path))
@@ -355,7 +425,7 @@ def test_a_tfx_artifact_is_found(tmp_path: pathlib.Path) -> None:
     ("names", "said"),
     [
         ([], "is empty"),
-        (["readme.txt", "weights.h5"], "holds no saved_model.pb, only readme.txt, weights.h5"),
+        (["readme.txt", "weights"], "holds no saved_model.pb, only readme.txt, weights"),
         (["1/", "2/"], "the highest version in"),
         ([f"file_{n}" for n in range(20)], "and 15 more"),
     ],

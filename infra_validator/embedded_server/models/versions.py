@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 
 from infra_validator.embedded_server import log
 from infra_validator.embedded_server.status import StatusError, invalid_argument
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
+from infra_validator.saved_model.versions import version_of
 
 _SOURCE = "file_system_storage_path_source.cc"
-_INTEGER = re.compile(
-    r"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*"
-)  # absl::SimpleAtoi: a sign and blanks around are taken
-
-
-def version_of(name: str) -> int | None:
-    """The version that a directory's name stands for; None if it is not a number of 64 bits."""
-    match = _INTEGER.fullmatch(name)
-    if match is None:
-        return None
-    value = int(match[1])
-    return value if -(2**63) <= value < 2**63 else None
 
 
 def aspired_versions(model: serving_pb2.ModelConfig) -> dict[int, str]:

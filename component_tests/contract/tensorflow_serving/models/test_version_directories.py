@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import pytest
 from google.protobuf import text_format
 
-from infra_validator.embedded_server.models.versions import aspired_versions, poll, version_of
+from infra_validator.embedded_server.models.versions import aspired_versions, poll
 from infra_validator.embedded_server.status import StatusError
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
+from infra_validator.saved_model.versions import version_of
 
 
 @pytest.mark.parametrize(
