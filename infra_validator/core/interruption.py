@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from infra_validator.core.deadline import News
-from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline, News, wait_until
+from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
 
 
@@ -62,3 +62,19 @@ class Interruption:
         with self._lock:
             if news in self._listeners:
                 self._listeners.remove(news)
+
+    def rest(self, seconds: float, clock: Clock = SYSTEM_CLOCK) -> None:
+        """Wait for ``seconds``, or until the interruption comes; whoever goes on then finds it with ``check``."""
+        news = News()
+        self.wakes(news)
+        try:
+            wait_until(
+                lambda: True if self._why is not None else None,
+                Deadline.after(seconds, clock),
+                news=news,
+                longest_pause=max(seconds, 0.001),
+            )
+        except DeadlineExceeded:
+            pass
+        finally:
+            self.forget(news)

@@ -7,9 +7,8 @@ grows; an attempt that could only begin after the total limit is not made.
 
 from __future__ import annotations
 
-from infra_validator.core.deadline import Clock, Deadline, News, wait_until
-from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError, UsageError
-from infra_validator.core.interruption import Interruption
+from infra_validator.core.deadline import Deadline
+from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.reason_codes import Blames, ReasonCode
 
 #: Seconds before the second, third ... attempt of what lies with the platform; the last one goes on.
@@ -61,20 +60,3 @@ class Retries:
 
 def _lies_with_the_platform(failure: Failure) -> bool:
     return failure.reason.blames is Blames.INFRASTRUCTURE or failure.reason is ReasonCode.JOB_ABORTED
-
-
-def rest(seconds: float, interruption: Interruption, clock: Clock) -> None:
-    """Wait for ``seconds``, or until the validation is interrupted; whoever goes on then finds the interruption."""
-    news = News()
-    interruption.wakes(news)
-    try:
-        wait_until(
-            lambda: True if interruption.why is not None else None,
-            Deadline.after(seconds, clock),
-            news=news,
-            longest_pause=seconds,
-        )
-    except DeadlineExceeded:
-        pass
-    finally:
-        interruption.forget(news)

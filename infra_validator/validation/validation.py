@@ -27,7 +27,7 @@ from infra_validator.report.verdict import (
 from infra_validator.specs import OnFlaky, ValidationSpec
 from infra_validator.validation.attempt import Attempt, Candidate, Stopwatch
 from infra_validator.validation.explanation import MAY_HAVE_A_DEEPER_CAUSE, can_have_caused
-from infra_validator.validation.retry import Retries, rest
+from infra_validator.validation.retry import Retries
 
 _LOG = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class Validation:
                 break
             if pause:
                 self._say(f"{candidate.binary.label}: {failure.reason.name}; tried again in {pause:g} s")
-                rest(pause, self._interruption, self._clock)
+                self._interruption.rest(pause, self._clock)
         flaky = False
         if verdict is Verdict.BLESSED:
             first = next((a.finding for a in attempts if _shows_flakiness(a.finding.reason)), None)

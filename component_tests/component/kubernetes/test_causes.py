@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -234,6 +235,40 @@ def test_a_pod_that_is_lost_before_its_server_ran_blames_the_infrastructure(jobs
     failure = jobs.failure(runner)
     assert failure.reason is ReasonCode.POD_LOST
     assert not isinstance(failure, AttemptFailed)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_node_that_is_lost_while_the_model_is_fetched_is_told_by_the_node_or_ends_with_the_start_limit(
+    jobs: Jobs, tmp_path: pathlib.Path, allowed: bool
+) -> None:
+    """The pod's own status says nothing of it for minutes."""
+    jobs.cluster.images["fetcher"] = Image({"sh": ("/bin/sh",)})
+    if not allowed:
+        jobs.cluster.faults.append(Fault("GET", "/nodes/", 403, 99, "nodes is forbidden", "Forbidden"))
+    runner = jobs.runner(
+        model={"fetch": {"image": "fetcher", "command": ["sh", "-c", "sleep 60"]}},
+        start_timeout_seconds=SECONDS if allowed else 1.0,
+    )
+    runner.node_seconds = 0.05
+    cut_off = threading.Thread(target=lambda: _cut_off(jobs.cluster))
+    cut_off.start()
+    with pytest.raises(InfrastructureError) as caught:
+        runner.Prepare(Deadline.after(SECONDS))
+    cut_off.join()
+    jobs.cluster.node_is_silent = False
+    if allowed:
+        assert caught.value.reason is ReasonCode.POD_LOST
+        assert "node-1 is not ready: NodeStatusUnknown: Kubelet stopped posting node status." in caught.value.detail
+    else:
+        assert "start_timeout_seconds" in caught.value.detail
+        assert [path for _, path in jobs.cluster.requests if "/nodes/" in path] == ["/api/v1/nodes/node-1"]
+
+
+def _cut_off(cluster: FakeCluster) -> None:
+    cluster.wait_for(
+        lambda: any("running" in str(pod["status"].get("initContainerStatuses")) for pod in cluster.pods())
+    )
+    cluster.silence_node()
 
 
 def test_only_our_own_container_counts(jobs: Jobs) -> None:

@@ -727,13 +727,42 @@ def test_a_deletion_is_tried_again(jobs: Jobs) -> None:
     assert runner.stop_problems == []
 
 
-def test_a_deletion_that_fails_is_said_and_left_to_the_watchdog(jobs: Jobs) -> None:
+def test_a_deletion_outlasts_an_api_server_that_is_away(jobs: Jobs) -> None:
     runner = jobs.running("good")
-    fault = Fault("DELETE", "/pods/", status=500, times=1000)
+    fault = Fault("DELETE", "/pods/", status=0, times=6)
+    jobs.cluster.faults.append(fault)
+    runner.Stop(Deadline.after(SECONDS))
+    assert runner.stop_problems == []
+    assert fault.times == 0
+    jobs.cluster.wait_for(lambda: not jobs.cluster.pods())
+
+
+@pytest.mark.timeout(120)
+def test_a_deletion_that_the_stop_limit_is_too_short_for_is_gone_on_with_by_another_process(jobs: Jobs) -> None:
+    runner = jobs.running("good")
+    fault = Fault("DELETE", "/pods/", status=0, times=1_000_000)
     jobs.cluster.faults.append(fault)
     runner.Stop(Deadline.after(0.5))
-    assert f"Could not delete pod default/{runner.pod_name}" in runner.stop_problems[0]
+    (problem,) = runner.stop_problems
+    assert problem.startswith(f"Could not delete pod default/{runner.pod_name}: KUBERNETES_UNREACHABLE")
+    assert "goes on trying for 15 minutes" in problem
+    jobs.cluster.wait_for(
+        lambda: _processes(runner.pod_name, '"seconds": 900.0'), 60
+    )  # after the watchdog's own few seconds
     fault.times = 0
+    jobs.cluster.wait_for(lambda: not jobs.cluster.pods(), 60)
+    jobs.cluster.wait_for(lambda: not _processes(runner.pod_name), 60)
+
+
+def _processes(*words: str) -> list[int]:
+    """The processes of this machine whose command line holds all the words."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = path.read_bytes().decode("utf-8", "replace")
+            if all(word in line for word in words):
+                found.append(int(path.parent.name))
+    return found
 
 
 def test_deletion_is_asked_for_with_grace_in_the_background(jobs: Jobs) -> None:

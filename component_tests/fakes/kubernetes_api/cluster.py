@@ -130,6 +130,7 @@ class FakeCluster:
         self.store = Store()
         self.node = "node-1"
         self.node_labels: dict[str, str] = {}
+        self.node_is_silent = False
         self.namespaces: dict[str, str] = dict.fromkeys(namespaces, "Active")
         self.roles: dict[tuple[str, str], list[Json]] = {}
         self._accounts_by_name: dict[tuple[str, str], Account] = {}
@@ -260,6 +261,27 @@ class FakeCluster:
             process = pod.containers[container["name"]].process
             assert process is not None
             process.kill()
+
+    def silence_node(self) -> None:
+        """The node is cut off: nothing is heard of its pods any more, and after a while the cluster says so of the node only."""
+        self.node_is_silent = True
+
+    def node_object(self) -> Json:
+        """The node as the API has it."""
+        ready: Json = {
+            "type": "Ready",
+            "status": "True",
+            "reason": "KubeletReady",
+            "message": "kubelet is posting ready status",
+        }
+        if self.node_is_silent:
+            ready = {
+                "type": "Ready",
+                "status": "Unknown",
+                "reason": "NodeStatusUnknown",
+                "message": "Kubelet stopped posting node status.",
+            }
+        return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.node}, "status": {"conditions": [ready]}}
 
     def delete(self, namespace: str, name: str, *, uid: str = "", grace: int | None = None) -> Json:
         """What DELETE does. Raises Refused."""

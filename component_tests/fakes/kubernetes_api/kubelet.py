@@ -139,6 +139,8 @@ class PodProcess(threading.Thread):
     def tell(self, change: Any) -> None:
         """Change the pod's status as the node tells it."""
         time.sleep(self.cluster.latencies.status)
+        if self.cluster.node_is_silent:
+            return
         self.cluster.store.update("pods", self.namespace, self.pod_name, lambda pod: change(pod["status"]))
 
     def port(self, number: int) -> int:

@@ -154,6 +154,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if address.path == "/api/v1/pods":
             self._list(account, "pods", "", query)
             return
+        if address.path == f"/api/v1/nodes/{self.cluster.node}" and self.command == "GET":
+            authorization.check(account, "get", "nodes", "", self.cluster.node)
+            self._send_object(200, self.cluster.node_object())
+            return
         match = _NAMESPACED.match(address.path)
         if match is None or match[2] not in KINDS:
             raise Refused(404, "NotFound", "the server could not find the requested resource")

@@ -7,11 +7,11 @@ import threading
 import pytest
 
 from component_tests.fakes.hand_clock import HandClock
-from infra_validator.core.deadline import SYSTEM_CLOCK, Deadline
+from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, JobAborted, UsageError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.validation.retry import PAUSES, Failure, Retries, rest
+from infra_validator.validation.retry import PAUSES, Failure, Retries
 
 QUOTA = InfrastructureError(ReasonCode.QUOTA_EXCEEDED, "pods")
 
@@ -64,14 +64,14 @@ def test_two_lost_races_for_a_port_use_up_no_try() -> None:
 
 def test_the_pause_lasts_as_long_as_was_said() -> None:
     clock = HandClock()
-    rest(15.0, Interruption(), clock)
+    Interruption().rest(15.0, clock)
     assert sum(clock.pauses) == pytest.approx(15.0)
 
 
 @pytest.mark.timeout(60)
 def test_an_interruption_ends_the_pause() -> None:
     interruption = Interruption()
-    resting = threading.Thread(target=rest, args=(3600.0, interruption, SYSTEM_CLOCK))
+    resting = threading.Thread(target=interruption.rest, args=(3600.0,))
     resting.start()
     interruption.set("SIGTERM")
     resting.join(30.0)

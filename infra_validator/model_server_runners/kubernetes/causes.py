@@ -248,6 +248,15 @@ def _node_is_silent(pod: Json) -> bool:
     return ready.get("status") == "False" and not ready.get("reason") and containers.get("status") == "True"
 
 
+def why_not_ready(node: Json) -> str:
+    """The cluster's words if a node is not ready; empty if it is, or says nothing of it."""
+    for condition in (node.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == "Ready" and condition.get("status") != "True":
+            words = _words(condition.get("reason"), condition.get("message"))
+            return f"The node {node['metadata'].get('name', '?')} is not ready: {words}"
+    return ""
+
+
 def _end_of_server(end: Json) -> Observation:
     code = int(end.get("exitCode", 0))
     reason = str(end.get("reason", ""))

@@ -1,8 +1,8 @@
 """Pods that nobody deleted: found by our labels and deleted once their time is over; and the pod of a validator that was killed.
 
-In a cluster the owner reference ends the pod with its maker. From outside nothing does but ``activeDeadlineSeconds``, which ends the
-containers and leaves the pod; so a watchdog runs this file's ``main`` when the maker dies, and ``infra-validator gc --kubernetes``
-looks for what is left even so.
+A watchdog runs this file's ``main`` when the maker dies, or could not delete the pod itself; it goes on while the API server is away.
+In a cluster the owner reference deletes the pod when its maker's pod is deleted, and the heartbeat ends the server before that, since a
+watchdog dies with its container. ``infra-validator gc --kubernetes`` looks for what is left even so.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import subprocess
 import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
-from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable, meaning_of
+from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline, wait_until
+from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
+from infra_validator.model_server_runners.kubernetes.api.errors import RETRIED, ApiError, ApiUnreachable, meaning_of
 from infra_validator.model_server_runners.kubernetes.identity import (
+    SERVICE_ACCOUNT_DIRECTORY,
     Surroundings,
     choose_namespace,
     service_account_namespace,
@@ -25,7 +28,11 @@ from infra_validator.model_server_runners.kubernetes.pod.manifest import LABEL_D
 from infra_validator.specs import KubernetesConfig
 
 _CONNECTION_FIELDS = ("kubeconfig", "context", "api_server", "call_timeout_seconds")
-_UNDO_SECONDS = 8.0  # the watchdog gives a command ten
+_UNDO_SECONDS = 6.0  # the watchdog gives a command ten
+GOES_ON_SECONDS = (
+    900.0  # how long the pod of a validator that is gone is tried to be deleted while the API server is away
+)
+_LONGEST_PAUSE = 10.0
 
 
 class CallingApi(Protocol):
@@ -40,6 +47,7 @@ class CallingApi(Protocol):
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
+        persistent: bool = False,
     ) -> dict[str, Any]: ...
 
 
@@ -74,7 +82,7 @@ def delete_pod(api: CallingApi, namespace: str, name: str, uid: str, grace_secon
       namespace, name: the pod.
       uid: the only pod of that name that is meant; empty if its UID never became known.
       grace_seconds: how long its processes may take to end.
-      deadline: bounds the tries.
+      deadline: until then it is tried, also while the API server is away.
 
     Raises:
       ApiError, ApiUnreachable: it could not be deleted.
@@ -89,7 +97,7 @@ def delete_pod(api: CallingApi, namespace: str, name: str, uid: str, grace_secon
         options["preconditions"] = {"uid": uid}
     path = f"/api/v1/namespaces/{namespace}/pods/{name}"
     try:
-        api.call("DELETE", path, deadline, f"delete pod {namespace}/{name}", body=options)
+        api.call("DELETE", path, deadline, f"delete pod {namespace}/{name}", body=options, persistent=True)
     except ApiError as error:
         if error.status not in (404, 409):
             raise
@@ -162,15 +170,28 @@ def _delete(api: CallingApi, left: LeftoverPod, uid: str, deadline: Deadline) ->
 # -------------------------------------------------------------------- for the watchdog
 
 
-def undo_command(config: KubernetesConfig, namespace: str, name: str) -> list[str]:
+def undo_command(
+    config: KubernetesConfig,
+    namespace: str,
+    name: str,
+    service_account_directory: str = SERVICE_ACCOUNT_DIRECTORY,
+    seconds: float = _UNDO_SECONDS,
+) -> list[str]:
     """The command that deletes a pod after its maker's death; told to the watchdog before the pod is created.
 
     It finds this package where this process has it, since the watchdog works in another directory.
+
+    Args:
+      config: says which cluster.
+      namespace, name: the pod.
+      service_account_directory: where a pod's service account is mounted.
+      seconds: how long it is tried. Where that is not enough, another process of its own goes on.
     """
     root = str(pathlib.Path(__file__).resolve().parents[3])
     code = f"import sys; sys.path.insert(0, {root!r}); from {__name__} import main; main()"
-    known = config_to_dict(config)
-    return [sys.executable, "-c", code, json.dumps({"config": known, "namespace": namespace, "name": name})]
+    told = {"config": config_to_dict(config), "namespace": namespace, "name": name}
+    more = {"service_account_directory": service_account_directory, "seconds": seconds}
+    return [sys.executable, "-c", code, json.dumps({**told, **more})]
 
 
 def config_to_dict(config: KubernetesConfig) -> dict[str, Any]:
@@ -181,12 +202,44 @@ def config_to_dict(config: KubernetesConfig) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Delete the pod that the command line names."""
-    from infra_validator.model_server_runners.kubernetes.api.client import connect
+    """Delete the pod that the command line names; what the time of a watchdog's command is too short for is gone on with."""
     from infra_validator.specs.reader import read
 
     told = json.loads(sys.argv[1])
     config = read(KubernetesConfig, told["config"], "kubernetes")
-    deadline = Deadline.after(_UNDO_SECONDS)
-    api = connect(config, Surroundings.here(), deadline)
-    delete_pod(api, told["namespace"], told["name"], "", 0, deadline)
+    directory = str(told["service_account_directory"])
+    try:
+        _delete_by_name(config, told["namespace"], told["name"], directory, Deadline.after(float(told["seconds"])))
+    except (ApiUnreachable, ApiError, InfrastructureError) as error:
+        final = isinstance(error, ApiError) and error.status not in RETRIED
+        if final or told["seconds"] >= GOES_ON_SECONDS:
+            raise
+        command = undo_command(config, told["namespace"], told["name"], directory, GOES_ON_SECONDS)
+        nothing = subprocess.DEVNULL
+        subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True, cwd="/")
+
+
+def _delete_by_name(
+    config: KubernetesConfig, namespace: str, name: str, service_account_directory: str, deadline: Deadline
+) -> None:
+    from infra_validator.model_server_runners.kubernetes.api.client import connect
+
+    here = dataclasses.replace(Surroundings.here(), service_account_directory=service_account_directory)
+    last: ApiUnreachable | InfrastructureError | None = None
+
+    def deleted() -> bool | None:
+        nonlocal last
+        try:  # connecting may fail as well: an exec plugin that asks a cloud
+            api = connect(config, here, deadline)
+            delete_pod(api, namespace, name, "", 0, deadline)
+        except (ApiUnreachable, InfrastructureError) as error:
+            last = error
+            return None
+        return True
+
+    try:
+        wait_until(deleted, deadline, first_pause=1.0, longest_pause=_LONGEST_PAUSE)
+    except DeadlineExceeded:
+        if last is not None:
+            raise last from None
+        raise

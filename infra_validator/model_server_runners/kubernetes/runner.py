@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import subprocess
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,7 @@ from infra_validator.model_server_runners.base_runner import BaseModelServerRunn
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog
 from infra_validator.model_server_runners.kubernetes.api import client as kubernetes_api
 from infra_validator.model_server_runners.kubernetes.api.errors import (
+    RETRIED,
     ApiError,
     ApiUnreachable,
     meaning_for_stream,
@@ -45,7 +47,7 @@ from infra_validator.model_server_runners.kubernetes.identity import (
     service_account_namespace,
     who_for_people,
 )
-from infra_validator.model_server_runners.kubernetes.leftovers import delete_pod, undo_command
+from infra_validator.model_server_runners.kubernetes.leftovers import GOES_ON_SECONDS, delete_pod, undo_command
 from infra_validator.model_server_runners.kubernetes.log_follower import LogFollower
 from infra_validator.model_server_runners.kubernetes.logs import read_logs
 from infra_validator.model_server_runners.kubernetes.pod.manifest import (
@@ -64,7 +66,7 @@ from infra_validator.model_server_runners.kubernetes.pod.model_source import (
 )
 from infra_validator.model_server_runners.kubernetes.preflight import check_rights, find_own_pod, node_for_claim
 from infra_validator.model_server_runners.kubernetes.rights import may_forward, rights_for, role_yaml
-from infra_validator.model_server_runners.kubernetes.watch import PodWatcher
+from infra_validator.model_server_runners.kubernetes.watch import NODE_SECONDS, PodWatcher
 from infra_validator.saved_model.archive import Archive, list_files
 from infra_validator.specs import KubernetesConfig, ServingSpec
 from infra_validator.specs.local_process import parse_size
@@ -83,6 +85,7 @@ class KubernetesRunner(BaseModelServerRunner):
       surroundings: what this process sees of the place it runs in.
       namespace, pod_name: the pod; empty before it is created.
       api: the API server; None before Prepare.
+      node_seconds: how often the node of a pod that does not start is looked at.
     """
 
     platform = "kubernetes"
@@ -93,6 +96,7 @@ class KubernetesRunner(BaseModelServerRunner):
         self.surroundings = Surroundings.here()
         self.namespace = ""
         self.pod_name = ""
+        self.node_seconds = NODE_SECONDS
         self.api: kubernetes_api.KubernetesApi | None = None
         self._run_id = os.urandom(8).hex()
         self._delivery: Delivery | None = None
@@ -158,6 +162,7 @@ class KubernetesRunner(BaseModelServerRunner):
 
     def _create(self, total_seconds: float, deadline: Deadline) -> None:
         api = self.api = kubernetes_api.connect(self.config, self.surroundings, deadline)
+        api.interruption = self.interruption
         self.register_cleanup("close the connections to the API server", lambda _: api.close())
         here = service_account_namespace(self.surroundings.service_account_directory) if api.in_cluster else ""
         namespace = choose_namespace(self.config.namespace, api.context_namespace, here)
@@ -173,7 +178,9 @@ class KubernetesRunner(BaseModelServerRunner):
         created = self._post(api, pod, deadline)
         self._uid = str(created["metadata"]["uid"])
         judge = Judge(self.config, SYSTEM_CLOCK.monotonic)
-        self._watcher = watcher = PodWatcher(api, created, judge, self.news, self._on_pod)
+        self._watcher = watcher = PodWatcher(
+            api, created, judge, self.news, self._on_pod, node_seconds=self.node_seconds
+        )
         self.register_cleanup("stop watching the pod", lambda _: watcher.close())
         watcher.start()
         check_created(pod, created)
@@ -225,27 +232,28 @@ class KubernetesRunner(BaseModelServerRunner):
         )
 
     def _register_deletion(self, api: kubernetes_api.KubernetesApi, context: PodContext) -> None:
-        """Before the pod exists. A killed validator's pod is deleted by its owner reference, else by a watchdog."""
+        """Before the pod exists. What is not deleted here, or not by us, a watchdog deletes; see leftovers.py."""
         self._uid = ""
         self._may_exist = True
-        forget = None
-        if context.owner_reference is None:
-            try:
-                watchdog = Watchdog()
-            except OSError as error:
-                raise InfrastructureError(
-                    ReasonCode.SERVER_NOT_STARTED, f"No watchdog can be started: {error}."
-                ) from error
-            self.register_cleanup("end the watchdog", lambda deadline: watchdog.close(deadline.remaining()))
-            told = watchdog.run(undo_command(self.config, self.namespace, self.pod_name))
-            forget = lambda: watchdog.forget(told)  # noqa: E731
+        try:
+            watchdog = Watchdog()
+        except OSError as error:
+            raise InfrastructureError(ReasonCode.SERVER_NOT_STARTED, f"No watchdog can be started: {error}.") from error
+        self.register_cleanup("end the watchdog", lambda deadline: _close(watchdog, deadline))
+        directory = self.surroundings.service_account_directory
+        told = watchdog.run(undo_command(self.config, self.namespace, self.pod_name, directory))
 
         def delete(deadline: Deadline) -> None:
             if self._may_exist:
                 grace = math.ceil(min(self.stop_grace_seconds, deadline.remaining()))
-                delete_pod(api, self.namespace, context.name, self._uid, grace, deadline)
-            if forget is not None:
-                forget()
+                try:
+                    delete_pod(api, self.namespace, context.name, self._uid, grace, deadline)
+                except (ApiError, ApiUnreachable) as error:
+                    if isinstance(error, ApiError) and error.status not in RETRIED:
+                        raise
+                    words = f"{error}; a process of its own goes on trying for {GOES_ON_SECONDS / 60:g} minutes"
+                    raise InfrastructureError(ReasonCode.KUBERNETES_UNREACHABLE, words) from error
+            watchdog.forget(told)
 
         self.register_cleanup(f"delete pod {self.namespace}/{context.name}", delete)
 
@@ -372,6 +380,19 @@ class KubernetesRunner(BaseModelServerRunner):
         self._forward = forward = PortForward(open_stream, lost, Backoff(log_follower), watcher.lives)
         self.register_cleanup("close the port-forward", lambda _: forward.close())
         return forward.endpoint
+
+
+def _close(watchdog: Watchdog, deadline: Deadline) -> None:
+    """End the watchdog; one that still has something to undo is not waited for here beyond the deadline."""
+    try:
+        watchdog.close(deadline.remaining())
+    except subprocess.TimeoutExpired:
+        threading.Thread(target=_reap, args=(watchdog,), name="reap the watchdog", daemon=True).start()
+
+
+def _reap(watchdog: Watchdog) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        watchdog.close(60.0)
 
 
 __all__ = ["SERVER_CONTAINER", "KubernetesRunner"]

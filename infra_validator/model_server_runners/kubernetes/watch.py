@@ -1,7 +1,7 @@
 """Follows one pod: a watch that survives what watches do not, and, once the pod is slow to start, the events about it.
 
-No polling: the API server tells. A watch ends after some minutes, breaks, or is told that its resource version is too old (410 Gone);
-it goes on from the last version seen, or from a fresh list. Selectors keep the rest of the namespace away.
+The pod is not polled: the API server tells. A watch ends after some minutes, breaks, or is told that its resource version is too old (410
+Gone); it goes on from the last version seen, or from a fresh list. Selectors keep the rest of the namespace away.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline, News
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.states import Life, Observation
 from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable, meaning_of
-from infra_validator.model_server_runners.kubernetes.causes import Judge
+from infra_validator.model_server_runners.kubernetes.causes import Judge, why_not_ready
 
 _LOG = logging.getLogger(__name__)
 
@@ -25,6 +25,9 @@ _SILENCE_SECONDS = 90.0  # bookmarks come about once a minute
 _LIST_SECONDS = 30.0
 _LONGEST_PAUSE = 2.0
 _EVENTS_AFTER_SECONDS = 1.0  # a pod that runs by then needs no explanation
+NODE_SECONDS = (
+    20.0  # how often the node of a pod that does not start is looked at; a cluster misses a node after 40 s or more
+)
 
 
 class Stream(Protocol):
@@ -59,6 +62,7 @@ class PodWatcher:
       news: announced whenever ``observe`` may answer otherwise.
       on_pod: called with every state of the pod, in the watching thread.
       clock: where time is read.
+      node_seconds: how often the node is looked at until the pod runs.
 
     Attributes:
       pod: the last state seen.
@@ -74,8 +78,10 @@ class PodWatcher:
         news: News,
         on_pod: Callable[[Mapping[str, Any]], None],
         clock: Clock = SYSTEM_CLOCK,
+        node_seconds: float = NODE_SECONDS,
     ) -> None:
         self.pod: Mapping[str, Any] = pod
+        self._node_seconds = node_seconds
         self.events: list[Mapping[str, Any]] = []
         self.bytes_read = 0
         metadata = pod["metadata"]
@@ -96,6 +102,7 @@ class PodWatcher:
         self._threads = [
             threading.Thread(target=self._follow_pod, name=f"watch {self._name}", daemon=True),
             threading.Thread(target=self._follow_events, name=f"events of {self._name}", daemon=True),
+            threading.Thread(target=self._look_at_node, name=f"node of {self._name}", daemon=True),
         ]
 
     def start(self) -> None:
@@ -262,6 +269,31 @@ class PodWatcher:
                 _LOG.info("The events of pod %s cannot be read: %s", self._name, error)
                 return
             self._started_running.wait(_LONGEST_PAUSE)
+
+    # ---------------------------------------------------------------- its node
+
+    def _look_at_node(self) -> None:
+        """A node that is lost while the pod starts says nothing in the pod until the cluster gives the pod up after minutes.
+
+        The right to get nodes is a cluster's; without it this is no reason to fail.
+        """
+        while not self._started_running.wait(self._node_seconds) and self._final is None:
+            name = str((self.pod.get("spec") or {}).get("nodeName") or "")
+            if not name:
+                continue
+            deadline = Deadline.after(self._node_seconds, self._clock)
+            try:
+                node = self._api.call("GET", f"/api/v1/nodes/{name}", deadline, f"get node {name}")
+            except ApiUnreachable as error:
+                _LOG.debug("The node of pod %s: %s", self._name, error)
+                continue
+            except (ApiError, InfrastructureError) as error:
+                _LOG.info("The node of pod %s cannot be looked at: %s", self._name, error)
+                return
+            problem = why_not_ready(node)
+            if problem:
+                self.end(self._judge.aborted(problem))
+                return
 
     @contextlib.contextmanager
     def _opened(self, path: str, query: Mapping[str, str], what: str) -> Iterator[Stream]:

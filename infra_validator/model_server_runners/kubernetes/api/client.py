@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ import websocket
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
+from infra_validator.core.interruption import Interruption
 from infra_validator.model_server_runners.kubernetes.api.access import Access, find_access
 from infra_validator.model_server_runners.kubernetes.api.bounded_call import bounded
 from infra_validator.model_server_runners.kubernetes.api.errors import (
@@ -38,6 +38,7 @@ _CONNECT_SECONDS = 5.0  # TCP and TLS; an API server that needs longer is not th
 _UNREACHABLE_TRIES = 3
 _LARGEST_ANSWER = 64 * 2**20  # bytes
 _NOT_OF_STREAMS = ("Accept", "Content-Type")
+_MERGE_PATCH = "application/merge-patch+json"
 _RENEWAL_SECONDS = 15.0  # an exec plugin may ask a cloud
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class KubernetesApi:
       in_cluster: whether it is reached with a pod's service account.
       context_namespace: the namespace of the kubeconfig's context; empty if it names none.
       calls: how many requests have been sent, streams included.
+      interruption: ends the pauses between two tries of a call.
 
     Args:
       access: the address and the credentials.
@@ -73,6 +75,7 @@ class KubernetesApi:
         self.in_cluster = access.in_cluster
         self.context_namespace = access.context_namespace
         self.calls = 0
+        self.interruption = Interruption()
 
     # ---------------------------------------------------------------- calls
 
@@ -85,22 +88,27 @@ class KubernetesApi:
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
+        persistent: bool = False,
     ) -> dict[str, Any]:
-        """One call that answers with a JSON object, made again by the table in kubernetes_errors while the deadline lasts.
+        """One call that answers with a JSON object, made again by the table in errors.py while the deadline lasts.
 
         Args:
-          method: GET, POST or DELETE.
+          method: GET, POST, PATCH (a merge patch) or DELETE.
           path: below the server's address, e.g. ``/api/v1/namespaces/ml/pods``.
           deadline: bounds it all; each call has the spec's call_timeout_seconds besides.
           what: how messages call it, e.g. ``create pods in ml``.
           query: the query's parameters.
           body: what is sent.
+          persistent: whether a server that is away is tried until the deadline and interruptions are not heeded: for cleaning up.
 
         Raises:
           ApiError: the server refused.
           ApiUnreachable: nobody answered, or somebody who is no API server.
+          InfrastructureError: INTERRUPTED, between two tries.
         """
-        answer = json.loads(self._tried(method, path, deadline, what, query, body, wants_json=True))
+        answer = json.loads(
+            self._tried(method, path, deadline, what, query, body, wants_json=True, persistent=persistent)
+        )
         assert isinstance(answer, dict)
         return answer
 
@@ -221,9 +229,11 @@ class KubernetesApi:
         body: Mapping[str, Any] | None,
         *,
         wants_json: bool,
+        persistent: bool = False,
     ) -> bytes:
         unreachable = 0
         pause = 0.1
+        interruption = Interruption() if persistent else self.interruption
         while True:
             try:
                 return self._with_fresh_credentials(
@@ -236,9 +246,10 @@ class KubernetesApi:
             except ApiUnreachable:
                 unreachable += 1
                 wait = pause
-                if unreachable >= _UNREACHABLE_TRIES or wait >= deadline.remaining():
+                if (unreachable >= _UNREACHABLE_TRIES and not persistent) or wait >= deadline.remaining():
                     raise
-            time.sleep(wait)
+            interruption.rest(wait)
+            interruption.check()
             pause = min(pause * 2, 2.0)
 
     def _once(
@@ -294,7 +305,7 @@ class KubernetesApi:
                 method,
                 url,
                 body=json.dumps(body).encode() if body is not None else None,
-                headers=self._headers(),
+                headers=self._headers(_MERGE_PATCH if method == "PATCH" else "application/json"),
                 timeout=urllib3.Timeout(connect=connect_seconds, read=read_seconds),
                 retries=False,
                 redirect=False,
@@ -303,8 +314,8 @@ class KubernetesApi:
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise ApiUnreachable(what, f"{self.url} does not answer: {innermost(error)}") from error
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": "infra-validator"}
+    def _headers(self, content_type: str = "application/json") -> dict[str, str]:
+        headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": "infra-validator"}
         authorization = self.access.authorization()
         if authorization:
             headers["Authorization"] = authorization
