@@ -10,14 +10,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-import subprocess
 import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline, wait_until
-from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
-from infra_validator.model_server_runners.kubernetes.api.errors import RETRIED, ApiError, ApiUnreachable, meaning_of
+from infra_validator.core.errors import InfrastructureError
+from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable, meaning_of
 from infra_validator.model_server_runners.kubernetes.identity import (
     SERVICE_ACCOUNT_DIRECTORY,
     Surroundings,
@@ -28,7 +27,6 @@ from infra_validator.model_server_runners.kubernetes.pod.manifest import LABEL_D
 from infra_validator.specs import KubernetesConfig
 
 _CONNECTION_FIELDS = ("kubeconfig", "context", "api_server", "call_timeout_seconds")
-_UNDO_SECONDS = 6.0  # the watchdog gives a command ten
 GOES_ON_SECONDS = (
     900.0  # how long the pod of a validator that is gone is tried to be deleted while the API server is away
 )
@@ -170,12 +168,19 @@ def _delete(api: CallingApi, left: LeftoverPod, uid: str, deadline: Deadline) ->
 # -------------------------------------------------------------------- for the watchdog
 
 
+#: Starts a process of its own: a watchdog gives a command ten seconds, and an API server may be away for longer.
+_DETACH = """\
+import subprocess, sys
+nothing = subprocess.DEVNULL
+subprocess.Popen(sys.argv[1:], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True, cwd="/")
+"""
+
+
 def undo_command(
     config: KubernetesConfig,
     namespace: str,
     name: str,
     service_account_directory: str = SERVICE_ACCOUNT_DIRECTORY,
-    seconds: float = _UNDO_SECONDS,
 ) -> list[str]:
     """The command that deletes a pod after its maker's death; told to the watchdog before the pod is created.
 
@@ -185,13 +190,12 @@ def undo_command(
       config: says which cluster.
       namespace, name: the pod.
       service_account_directory: where a pod's service account is mounted.
-      seconds: how long it is tried. Where that is not enough, another process of its own goes on.
     """
     root = str(pathlib.Path(__file__).resolve().parents[3])
     code = f"import sys; sys.path.insert(0, {root!r}); from {__name__} import main; main()"
     told = {"config": config_to_dict(config), "namespace": namespace, "name": name}
-    more = {"service_account_directory": service_account_directory, "seconds": seconds}
-    return [sys.executable, "-c", code, json.dumps({**told, **more})]
+    told["service_account_directory"] = service_account_directory
+    return [sys.executable, "-I", "-S", "-c", _DETACH, sys.executable, "-c", code, json.dumps(told)]
 
 
 def config_to_dict(config: KubernetesConfig) -> dict[str, Any]:
@@ -202,44 +206,20 @@ def config_to_dict(config: KubernetesConfig) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Delete the pod that the command line names; what the time of a watchdog's command is too short for is gone on with."""
+    """Delete the pod that the command line names; tried for as long as GOES_ON_SECONDS."""
+    from infra_validator.model_server_runners.kubernetes.api.client import connect
     from infra_validator.specs.reader import read
 
     told = json.loads(sys.argv[1])
     config = read(KubernetesConfig, told["config"], "kubernetes")
-    directory = str(told["service_account_directory"])
-    try:
-        _delete_by_name(config, told["namespace"], told["name"], directory, Deadline.after(float(told["seconds"])))
-    except (ApiUnreachable, ApiError, InfrastructureError) as error:
-        final = isinstance(error, ApiError) and error.status not in RETRIED
-        if final or told["seconds"] >= GOES_ON_SECONDS:
-            raise
-        command = undo_command(config, told["namespace"], told["name"], directory, GOES_ON_SECONDS)
-        nothing = subprocess.DEVNULL
-        subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True, cwd="/")
-
-
-def _delete_by_name(
-    config: KubernetesConfig, namespace: str, name: str, service_account_directory: str, deadline: Deadline
-) -> None:
-    from infra_validator.model_server_runners.kubernetes.api.client import connect
-
-    here = dataclasses.replace(Surroundings.here(), service_account_directory=service_account_directory)
-    last: ApiUnreachable | InfrastructureError | None = None
+    here = dataclasses.replace(Surroundings.here(), service_account_directory=told["service_account_directory"])
+    deadline = Deadline.after(GOES_ON_SECONDS)
 
     def deleted() -> bool | None:
-        nonlocal last
         try:  # connecting may fail as well: an exec plugin that asks a cloud
-            api = connect(config, here, deadline)
-            delete_pod(api, namespace, name, "", 0, deadline)
-        except (ApiUnreachable, InfrastructureError) as error:
-            last = error
+            delete_pod(connect(config, here, deadline), told["namespace"], told["name"], "", 0, deadline)
+        except (ApiUnreachable, InfrastructureError):
             return None
         return True
 
-    try:
-        wait_until(deleted, deadline, first_pause=1.0, longest_pause=_LONGEST_PAUSE)
-    except DeadlineExceeded:
-        if last is not None:
-            raise last from None
-        raise
+    wait_until(deleted, deadline, first_pause=1.0, longest_pause=_LONGEST_PAUSE)

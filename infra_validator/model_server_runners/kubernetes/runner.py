@@ -251,8 +251,9 @@ class KubernetesRunner(BaseModelServerRunner):
                 except (ApiError, ApiUnreachable) as error:
                     if isinstance(error, ApiError) and error.status not in RETRIED:
                         raise
-                    words = f"{error}; a process of its own goes on trying for {GOES_ON_SECONDS / 60:g} minutes"
-                    raise InfrastructureError(ReasonCode.KUBERNETES_UNREACHABLE, words) from error
+                    words = error.message if isinstance(error, ApiError) else error.problem
+                    more = f"a process of its own goes on trying for {GOES_ON_SECONDS / 60:g} minutes"
+                    raise ApiUnreachable(error.call, f"{words}; {more}") from error
             watchdog.forget(told)
 
         self.register_cleanup(f"delete pod {self.namespace}/{context.name}", delete)
