@@ -21,7 +21,7 @@ Steps = tuple[tuple[str, ...], ...]
 ORDER: dict[str, Steps] = {
     "": (
         # Layer 0: the standard library only.
-        ("_version",),
+        ("_version", "_lazy_names"),
         ("core",),
         # Layer 1: data.
         ("protos",),
@@ -87,6 +87,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
 #: What the two lowest layers may import besides the standard library: at import time, and inside functions.
 GROUND: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "_version": ((), ()),
+    "_lazy_names": ((), ()),
     "core": ((), ("yaml", "google")),
     "protos": (("google", "grpc"), ()),
     "specs": (("yaml", "google"), ()),

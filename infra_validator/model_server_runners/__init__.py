@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from infra_validator.core.lazy_names import lazy_names
+from infra_validator._lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
