@@ -1,183 +1,101 @@
-"""HTTP on the standard library's machinery (contract 6.2): ``http.server`` reads requests, this file decides who reads when.
+"""HTTP for many clients (contract 6.2): one thread talks to all of them, others work on whole requests.
 
-Connections that say nothing wait in one selector, however many there are; a connection with something to say gets a thread until
-it is answered. Slow senders take threads of their own, not those that work: at most ``handlers`` requests are worked on at once.
+A connection costs no thread while it says nothing, sends a request or takes an answer, however slowly: half-sent requests keep
+nobody else out. At most ``handlers`` requests are worked on at once.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import email.utils
 import errno
-import http.server
-import io
 import queue
 import selectors
 import socket
 import threading
+import time
 import traceback
-import zlib
 from collections.abc import Callable
-from typing import Any
 
 from infra_validator.embedded_server import log
 from infra_validator.embedded_server.rest.answer import REASONS, Answer, Headers, error_page
+from infra_validator.embedded_server.rest.http_request import BadRequestError, Request, RequestReader
 
 #: (verb, target, headers, body) -> answer.
 Handler = Callable[[str, str, Headers, bytes], Answer]
 
-_SILENCE_AT_MOST = 50.0  # seconds between two bytes of a request, as libevent has it
-_READERS = 256
+#: Seconds that a client has to send a request, or to take an answer (libevent's for two pieces of one), and the bytes that give it
+#: one more.
+_PATIENCE, _BYTES_A_SECOND = 50.0, 64 * 1024
+_GOODBYE = 5.0  # seconds that a client has to close after us; what it still sends would else wipe out our answer
+_SWEEP = 1.0  # seconds between two looks for clients that are too slow
 _BACKLOG = 1024
-_CHUNK = 1 << 20
-_INFLATED_AT_MOST = 100 * 2**20
+_PIECE = 1 << 18
 _VERBS = {"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"}
-_LONGEST_CHUNK_LINE = 4096
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class _BadRequestError(Exception):
-    """The bytes are no request."""
+class _Connection:
+    """One client's connection. Belongs to the server's thread, or to the one that works on its request, never to both.
 
-
-class _Connection(http.server.BaseHTTPRequestHandler):
-    """One client's connection; reads one request at a time.
-
-    Not served by ``socketserver``: __init__ sets up and returns, and the server calls ``serve_one``.
+    Attributes:
+      out: what is still to be sent.
+      closes: whether the connection ends with that.
+      leaving: whether we have said goodbye and wait for the client to.
+      deadline: the moment (of ``time.monotonic``) at which the client has been too slow; None while nothing is asked of it.
     """
 
-    protocol_version = "HTTP/1.1"
-    timeout = _SILENCE_AT_MOST
-    disable_nagle_algorithm = True
+    __slots__ = ("_began", "_moved", "_patience", "closes", "leaving", "out", "reader", "socket")
 
-    def __init__(self, connection: socket.socket, address: Any, handler: Handler, working: threading.Semaphore) -> None:
-        self.request = connection
-        self.client_address = address
-        self.close_connection = True
-        self._handler = handler
-        self._working = working
-        self.setup()
+    def __init__(self, connected: socket.socket, patience: float) -> None:
+        self.socket = connected
+        self._patience = patience
+        self.reader = RequestReader()
+        self.out = memoryview(b"")
+        self.closes = self.leaving = False
+        self._began: float | None = None
+        self._moved = 0
 
-    def serve_one(self) -> bool:
-        """Read and answer one request; whether the connection lives on."""
-        try:
-            self.raw_requestline = self.rfile.readline(65537)
-            if not self.raw_requestline or not self.parse_request():
+    @property
+    def deadline(self) -> float | None:
+        if self._began is None:
+            return None
+        return self._began + (_GOODBYE if self.leaving else self._patience + self._moved / _BYTES_A_SECOND)
+
+    def rest(self) -> None:
+        """Nothing is asked of the client."""
+        self._began, self._moved = None, 0
+
+    def receive(self) -> bool:
+        """Take what the client has sent; whether it has not closed. BlockingIOError: nothing has come after all."""
+        data = self.socket.recv(_PIECE)
+        if not self.leaving:
+            self.reader.feed(data)
+        self._count(len(data))
+        return bool(data)
+
+    def send(self) -> bool:
+        """Send what can be sent now; whether that is all."""
+        self._count(0)
+        while self.out:
+            try:
+                sent = self.socket.send(self.out)
+            except BlockingIOError:
                 return False
-            body = self._body()
-            with self._working:
-                answer = self._answer(body)
-            self._send(answer)
-        except _BadRequestError:
-            with contextlib.suppress(OSError):
-                self._send(error_page(400))
-            return False
-        except (OSError, ValueError):  # the client is gone, or was silent for too long
-            return False
-        return not self.close_connection
+            self.out = self.out[sent:]
+            self._count(sent)
+        return True
 
-    def has_more(self) -> bool:
-        """Whether the next request, or a piece of it, was read already."""
-        self.connection.settimeout(0.0)
-        try:
-            return bool(self.rfile.peek(1))  # type: ignore[attr-defined]  # a BufferedReader
-        except OSError:
-            return False
-        finally:
-            self.connection.settimeout(self.timeout)
+    def say_goodbye(self) -> None:
+        self.rest()
+        self.leaving = True
+        self._count(0)
+        self.socket.shutdown(socket.SHUT_WR)
 
-    def close(self) -> None:
-        """Any number of times."""
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_WR)
-        with contextlib.suppress(OSError):
-            self.finish()
-        self.connection.close()
-
-    def _answer(self, body: bytes) -> Answer:
-        if self.request_version == "HTTP/0.9":
-            return error_page(400)
-        if self.command not in _VERBS:
-            return error_page(501)
-        try:
-            return self._handler(self.command, self.path, self.headers, body)
-        except Exception:  # a mistake of ours must cost this request only
-            log.error("http_server.cc", f"{self.command} {self.path} failed:\n{traceback.format_exc()}")
-            return error_page(500)
-
-    def _body(self) -> bytes:
-        if "chunked" in (self.headers.get("Transfer-Encoding") or "").lower():
-            body = self._chunks()
-        else:
-            length = self.headers.get("Content-Length") or "0"
-            if not length.strip().isascii() or not length.strip().isdigit() or len(length) > 18:
-                raise _BadRequestError
-            body = self._exactly(int(length))
-        if "gzip" in (self.headers.get("Content-Encoding") or "").lower():
-            return inflated(body)
-        return body
-
-    def _exactly(self, length: int) -> bytes:
-        # Piece by piece: a length that is only declared must not cost its memory.
-        whole = io.BytesIO()
-        while length:
-            piece = self.rfile.read(min(length, _CHUNK))
-            if not piece:
-                raise ValueError("the client left in the middle of a body")
-            whole.write(piece)
-            length -= len(piece)
-        return whole.getvalue()
-
-    def _chunks(self) -> bytes:
-        pieces = []
-        while size := self._chunk_size():
-            pieces.append(self._exactly(size))
-            if self.rfile.read(2) != b"\r\n":
-                raise _BadRequestError
-        while self.rfile.readline(65537) not in (b"\r\n", b"\n", b""):
-            pass  # trailers
-        return b"".join(pieces)
-
-    def _chunk_size(self) -> int:
-        line = self.rfile.readline(_LONGEST_CHUNK_LINE)
-        digits = line.split(b";")[0].strip()
-        if not line.endswith(b"\n") or len(digits) > 15:
-            raise _BadRequestError
-        try:
-            return int(digits, 16) if not digits.startswith((b"+", b"-", b"0x", b"0X")) else int("")
-        except ValueError as error:
-            raise _BadRequestError from error
-
-    def _send(self, answer: Answer) -> None:
-        self.close_connection |= answer.close or self.command == "HEAD"
-        reason = REASONS.get(answer.status, "Error")
-        lines = [f"{self.protocol_version} {answer.status} {reason}", f"Content-Type: {answer.content_type}"]
-        lines += [f"{name}: {value}" for name, value in answer.headers]
-        if self.request_version != "HTTP/1.0":
-            lines += [f"Date: {self.date_time_string()}", f"Content-Length: {len(answer.body)}"]
-        if self.close_connection:
-            lines.append("Connection: close")
-        head = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
-        self.wfile.write(head + answer.body if self.command != "HEAD" else head)
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the standard library calls for a request line or headers that it cannot read."""
-        self.command = getattr(self, "command", None) or "GET"
-        with contextlib.suppress(OSError):
-            self._send(error_page(501 if code == 501 else 400))
-        self.close_connection = True
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Requests are not logged, as with the real server."""
-
-
-def inflated(body: bytes) -> bytes:
-    """A gzipped body unpacked; empty if it is broken or too large."""
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        content = unpacker.decompress(body, _INFLATED_AT_MOST)
-    except zlib.error:
-        return b""
-    return content if unpacker.eof else b""
+    def _count(self, moved: int) -> None:
+        self._began = time.monotonic() if self._began is None else self._began
+        self._moved += moved
 
 
 class HttpServer:
@@ -188,77 +106,212 @@ class HttpServer:
       handlers: how many requests may be in it at once.
       address: the address to listen on; empty for all, IPv6 and IPv4.
       port: the port; 0 for any free one.
+      patience: seconds that a client has to send a small request, or to take a small answer.
 
     Raises:
       OSError: the port cannot be had.
     """
 
-    def __init__(self, handler: Handler, handlers: int, address: str, port: int) -> None:
+    def __init__(self, handler: Handler, handlers: int, address: str, port: int, patience: float = _PATIENCE) -> None:
         self._handler = handler
-        self._working = threading.BoundedSemaphore(max(handlers, 1))
+        self._patience = patience
         self._listener = _listen(address, port)
+        self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._waker, self._woken = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ)
-        self._idle: queue.SimpleQueue[_Connection] = queue.SimpleQueue()
-        self._readers = concurrent.futures.ThreadPoolExecutor(_READERS, "rest")
+        self._answered: queue.SimpleQueue[_Connection] = queue.SimpleQueue()
+        #: Connections that the server's thread has, those first of which nothing was heard for longest.
+        self._waiting: dict[_Connection, None] = {}
+        self._hurried: set[_Connection] = set()  # those with a deadline
+        self._workers = concurrent.futures.ThreadPoolExecutor(max(handlers, 1), "rest")
         self._stopping = False
-        self._thread = threading.Thread(target=self._watch, name="rest-connections", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="rest-connections", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening and drop idle connections. Any number of times."""
+        """Stop listening and drop the connections that are not being worked for. Any number of times."""
         if not self._stopping:
             self._stopping = True
             self._waker.send(b"x")
             self._thread.join()
-            self._readers.shutdown(wait=False, cancel_futures=True)
+            self._workers.shutdown(wait=False, cancel_futures=True)
+            self._close_answered()
+            self._waker.close()
+            self._woken.close()
 
-    def _watch(self) -> None:
+    # --------------------------------------------------------------------------------------------- the server's thread
+
+    def _serve(self) -> None:
+        swept = time.monotonic()
         while not self._stopping:
-            for key, _ in self._selector.select():
+            for key, _ in self._selector.select(_SWEEP if self._hurried else None):
                 if key.fileobj is self._listener:
                     self._accept()
                 elif key.fileobj is self._woken:
                     self._woken.recv(4096)
-                else:
-                    self._selector.unregister(key.fileobj)
-                    self._readers.submit(self._serve, key.data)
-            while not self._idle.empty():
-                connection = self._idle.get()
-                self._selector.register(connection.connection, selectors.EVENT_READ, connection)
-        for key in list(self._selector.get_map().values()):
-            if key.data is not None:
-                key.data.close()
+                elif key.data in self._waiting:  # not closed in the meantime
+                    self._go_on(key.data)
+            while not self._answered.empty():
+                self._go_on_after_answer(self._answered.get())
+            if time.monotonic() - swept >= _SWEEP:
+                swept = time.monotonic()
+                self._drop_the_slow(swept)
+        for connection in list(self._waiting):
+            self._drop(connection)
         self._listener.close()
         self._selector.close()
 
     def _accept(self) -> None:
         try:
-            connected, address = self._listener.accept()
+            connected, _ = self._listener.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                log.error("http_server.cc", "Too many open connections")
-                threading.Event().wait(0.05)  # until some are closed
+                if self._waiting:
+                    self._drop(next(iter(self._waiting)))  # who has been silent for longest makes room
+                else:
+                    threading.Event().wait(0.05)  # until somebody is answered
             return
         try:
-            connection = _Connection(connected, address, self._handler, self._working)
+            connected.setblocking(False)
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             connected.close()  # gone already
             return
-        self._selector.register(connected, selectors.EVENT_READ, connection)
+        self._wait_for(_Connection(connected, self._patience), selectors.EVENT_READ)
 
-    def _serve(self, connection: _Connection) -> None:
-        alive = True
-        while alive and not self._stopping:
-            alive = connection.serve_one()
-            if alive and not connection.has_more():
-                self._idle.put(connection)
-                self._waker.send(b"x")
-                return
-        connection.close()
+    def _go_on(self, connection: _Connection) -> None:
+        """The client has sent something, or takes more."""
+        self._leave(connection)
+        try:
+            if connection.out:
+                self._send(connection)
+            elif not connection.receive():
+                self._client_has_closed(connection)
+            elif connection.leaving:
+                self._wait_for(connection, selectors.EVENT_READ)
+            else:
+                self._look(connection)
+        except BlockingIOError:
+            self._wait_for(connection, selectors.EVENT_READ)
+        except OSError:
+            connection.socket.close()
+
+    def _look(self, connection: _Connection) -> None:
+        """Hand over the next request, or wait for the rest of it."""
+        try:
+            request = connection.reader.next()
+        except BadRequestError:
+            self._refuse(connection)
+            return
+        if request is not None:
+            connection.rest()
+            self._workers.submit(self._work, connection, request)
+            return
+        current = connection.reader.current
+        if current is not None and current.expects_continue:
+            current.expects_continue = False
+            connection.out = memoryview(_CONTINUE)
+            self._send(connection)
+            return
+        self._wait_for(connection, selectors.EVENT_READ)
+
+    def _client_has_closed(self, connection: _Connection) -> None:
+        if connection.leaving or not connection.reader.has_begun or connection.reader.current is not None:
+            connection.socket.close()
+        else:
+            self._refuse(connection)  # what it has sent is no request
+
+    def _refuse(self, connection: _Connection) -> None:
+        connection.out, connection.closes = memoryview(_encoded(error_page(400), None)), True
+        self._send(connection)
+
+    def _send(self, connection: _Connection) -> None:
+        if not connection.send():
+            self._wait_for(connection, selectors.EVENT_WRITE)
+        elif connection.closes:
+            connection.say_goodbye()
+            self._wait_for(connection, selectors.EVENT_READ)
+        elif connection.reader.has_begun:
+            self._look(connection)
+        else:
+            connection.rest()
+            self._wait_for(connection, selectors.EVENT_READ)
+
+    def _go_on_after_answer(self, connection: _Connection) -> None:
+        try:
+            self._send(connection)
+        except OSError:
+            connection.socket.close()
+
+    def _wait_for(self, connection: _Connection, event: int) -> None:
+        self._waiting[connection] = None
+        if connection.deadline is not None:
+            self._hurried.add(connection)
+        self._selector.register(connection.socket, event, connection)
+
+    def _leave(self, connection: _Connection) -> None:
+        del self._waiting[connection]
+        self._hurried.discard(connection)
+        self._selector.unregister(connection.socket)
+
+    def _drop(self, connection: _Connection) -> None:
+        self._leave(connection)
+        connection.socket.close()
+
+    def _drop_the_slow(self, now: float) -> None:
+        for connection in list(self._hurried):
+            if connection.deadline is not None and connection.deadline < now:
+                self._drop(connection)
+
+    # ----------------------------------------------------------------------------------------------------- the workers
+
+    def _work(self, connection: _Connection, request: Request) -> None:
+        answer = self._answer(request)
+        connection.out = memoryview(_encoded(answer, request))
+        connection.closes = answer.close or not request.keeps_open or request.verb == "HEAD"
+        with contextlib.suppress(OSError):  # of a client that is gone; the server's thread will notice
+            if self._stopping:
+                connection.socket.settimeout(self._patience)
+                connection.socket.sendall(connection.out)
+            else:
+                connection.send()
+        self._answered.put(connection)
+        if self._stopping:
+            self._close_answered()
+            return
+        with contextlib.suppress(OSError):
+            self._waker.send(b"x")
+
+    def _close_answered(self) -> None:
+        """Where the server's thread does not take them any more."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._answered.get_nowait().socket.close()
+
+    def _answer(self, request: Request) -> Answer:
+        if request.verb not in _VERBS:
+            return error_page(501)
+        try:
+            return self._handler(request.verb, request.target, request.headers, request.content())
+        except Exception:  # a mistake of ours must cost this request only
+            log.error("http_server.cc", f"{request.verb} {request.target} failed:\n{traceback.format_exc()}")
+            return error_page(500)
+
+
+def _encoded(answer: Answer, request: Request | None) -> bytes:
+    """The bytes of an answer to a request, or to what is none."""
+    head_only = request is not None and request.verb == "HEAD"
+    lines = [f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, 'Error')}", f"Content-Type: {answer.content_type}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers]
+    if request is None or not request.is_http_1_0:
+        lines += [f"Date: {email.utils.formatdate(usegmt=True)}", f"Content-Length: {len(answer.body)}"]
+    if answer.close or request is None or not request.keeps_open or head_only:
+        lines.append("Connection: close")
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+    return head if head_only else head + answer.body
 
 
 def _listen(address: str, port: int) -> socket.socket:

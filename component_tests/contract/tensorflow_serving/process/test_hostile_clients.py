@@ -126,33 +126,57 @@ def test_examples_that_are_meant_to_hurt(alive: EmbeddedServerProcess) -> None:
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_slow_bodies_do_not_hold_up_others(alive: EmbeddedServerProcess) -> None:
-    head = b"POST /v1/models/half_plus_two:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
-    with contextlib.ExitStack() as stack:
-        for _ in range(60):
-            slow = stack.enter_context(socket.create_connection(("127.0.0.1", alive.ports()["rest"])))
-            slow.sendall(head)
-        assert predictions(alive, "half_plus_two:predict", {"instances": [1.0]}) == [2.5]
+HALF_SENT = (
+    b"POST /v1/models/default:predict HTT",
+    b"POST /v1/models/default:predict HTTP/1.1\r\nHost: x\r\n",
+    b"POST /v1/models/default:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+    b"POST /v1/models/default:predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe",
+)
 
 
-def test_10000_idle_connections(saved_models: SavedModels) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    count = min(10_000, hard - 200)
+def threads_of(server: EmbeddedServerProcess) -> int:
+    text = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+    match = re.search(r"Threads:\s+(\d+)", text)
+    assert match is not None
+    return int(match[1])
+
+
+def test_10000_idle_connections_and_1000_half_sent_requests(saved_models: SavedModels) -> None:
     soft_before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hard = soft_before[1]
+    idle = min(10_000, hard - 1200)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         with embedded_server(f"--model_base_path={saved_models.base_path('half_plus_two')}") as server:
-            port = server.ports()["rest"]
+            address = ("127.0.0.1", server.ports()["rest"])
+            assert predictions(server, "default:predict", {"instances": [1.0]}) == [2.5]
+            threads = threads_of(server)
             with contextlib.ExitStack() as stack:
-                for _ in range(count):
-                    stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
-                assert predictions(server, "default:predict", {"instances": [1.0]}) == [2.5]
-                threads = re.search(r"Threads:\s+(\d+)", pathlib.Path(f"/proc/{server.process.pid}/status").read_text())
-                assert threads is not None
-                assert int(threads[1]) < 400
+                for index in range(idle + 1000):
+                    client = stack.enter_context(socket.create_connection(address, timeout=60))
+                    if index >= idle:
+                        client.sendall(HALF_SENT[index % len(HALF_SENT)])
+                for _ in range(20):
+                    assert predictions(server, "default:predict", {"instances": [1.0]}) == [2.5]
+                assert threads_of(server) < threads + 30
             assert predictions(server, "default:predict", {"instances": [1.0]}) == [2.5]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, soft_before)
+
+
+def test_where_no_more_connections_can_be_had_the_silent_ones_make_room(saved_models: SavedModels) -> None:
+    with embedded_server(f"--model_base_path={saved_models.base_path('half_plus_two')}") as server:
+        open_files = len(list(pathlib.Path(f"/proc/{server.process.pid}/fd").iterdir()))
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (open_files + 50, open_files + 50))
+        with contextlib.ExitStack() as stack:
+            clients = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", server.ports()["rest"]), timeout=60))
+                for _ in range(200)
+            ]
+            clients[-1].sendall(HALF_SENT[0])
+            for _ in range(20):
+                assert predictions(server, "default:predict", {"instances": [1.0]}) == [2.5]
+            assert clients[0].recv(1) == b""
 
 
 def test_many_at_once_get_their_own_answers(alive: EmbeddedServerProcess) -> None:
