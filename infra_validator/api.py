@@ -34,6 +34,7 @@ from infra_validator.saved_model.model_files import check_model_files, notes_on
 from infra_validator.saved_model.unchanged import Unchanged
 from infra_validator.specs import OnRejected, RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.named_files import named_files
+from infra_validator.specs.tag_set import with_one_tag_set
 from infra_validator.validation.attempt import Candidate
 from infra_validator.validation.seal import sealed
 from infra_validator.validation.validation import Validation
@@ -110,7 +111,7 @@ def make_plan(
     """
     spec = ServingSpec.of(serving_spec)
     limits = ValidationSpec.of(validation_spec)
-    asked = RequestSpec.of(request_spec)
+    spec, asked = with_one_tag_set(spec, RequestSpec.of(request_spec))
     if spec.kubernetes is not None:
         spec.kubernetes.check_loading_limit("serving_spec.kubernetes", limits.max_loading_time_seconds)
     found, graph = _check_model(os.fspath(model), spec, asked)
@@ -153,7 +154,7 @@ def run_validation(
     """
     spec = ServingSpec.of(serving_spec)
     limits = ValidationSpec.of(validation_spec)
-    asked = RequestSpec.of(request_spec)
+    spec, asked = with_one_tag_set(spec, RequestSpec.of(request_spec))
     interruption = interruption or Interruption()
     _check_source(requests if requests is not None else examples, limits, asked)
     try:

@@ -21,6 +21,26 @@ from infra_validator.report.verdict import ValidationReport
 _LONGEST_PROPERTY = 1000  # characters; MLMD's MySQL backend refuses very long strings
 
 
+#: What an execution writes into the artifact; names under its URI, and custom properties.
+_FILES = ("INFRA_BLESSED", "INFRA_NOT_BLESSED", "verdict.json", "logs", "stamped_model")
+_PROPERTIES = ("blessed", "has_model", "reason_code", "reason", "serving_binaries")
+
+
+def clear(blessing: types.Artifact) -> None:
+    """Take out what an earlier execution left in the artifact. Called first: nothing old may outlive an execution that fails."""
+    for name in _FILES:
+        path = os.path.join(blessing.uri, name)
+        if not fileio.exists(path):
+            continue
+        if fileio.isdir(path):
+            fileio.rmtree(path)
+        else:
+            fileio.remove(path)
+    for name in _PROPERTIES:
+        if name in blessing.mlmd_artifact.custom_properties:
+            del blessing.mlmd_artifact.custom_properties[name]
+
+
 def write_report(blessing: types.Artifact, report: ValidationReport) -> None:
     """Write ``verdict.json`` and the servers' logs into the artifact, and name the reason in its properties."""
     io_utils.write_string_file(os.path.join(blessing.uri, "verdict.json"), report.to_json())
@@ -32,7 +52,7 @@ def write_report(blessing: types.Artifact, report: ValidationReport) -> None:
     labels = ", ".join(binary.label for binary in report.serving_binaries)
     for key, text in (
         ("reason_code", report.finding.reason.name),
-        ("reason", report.finding.sentence),
+        ("reason", report.sentence),
         ("serving_binaries", labels),
     ):
         blessing.set_string_custom_property(key, text[:_LONGEST_PROPERTY])
@@ -60,10 +80,6 @@ def write_warmup_model(
 def mark(blessing: types.Artifact, blessed: bool) -> None:
     """Mark the artifact. Called last: a blessing that was not finished is none."""
     name = "INFRA_BLESSED" if blessed else "INFRA_NOT_BLESSED"
-    for stale in ("INFRA_BLESSED", "INFRA_NOT_BLESSED"):
-        path = os.path.join(blessing.uri, stale)
-        if fileio.exists(path):
-            fileio.remove(path)
     io_utils.write_string_file(os.path.join(blessing.uri, name), "")
     blessing.set_int_custom_property("blessed", int(blessed))
 

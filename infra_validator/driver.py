@@ -6,6 +6,7 @@ before they look for a cached execution. Kubeflow v2 ignores drivers, so the exe
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -17,16 +18,20 @@ from tfx.proto.orchestration import driver_output_pb2
 
 from infra_validator import wiring
 from infra_validator.core.errors import InfrastructureError
+from infra_validator.executor import FILE_DIGESTS
+from infra_validator.saved_model.digest import file_digests
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs.named_files import named_files
 from infra_validator.specs.reader import to_json
 
 _LOG = logging.getLogger(__name__)
 
 
 class Driver(base_driver.BaseDriver, portable_base_driver.BaseDriver):  # type: ignore[misc]
-    """Checks the specs and resolves mutable image tags to digests.
+    """Checks the specs, resolves mutable image tags to digests, and tells the content of the files that the specs name.
 
-    The execution properties are part of the cache key, so a tag that has moved to another image is validated again.
+    The execution properties are part of the cache key, so a tag that has moved to another image is validated again, and so is a model
+    once a file that a spec names (a binary, a model config file) has another content.
     """
 
     def __init__(self, metadata_handle: metadata.Metadata) -> None:
@@ -57,9 +62,13 @@ def resolve(exec_properties: dict[str, Any]) -> dict[str, str]:
       SpecError: a spec is wrong.
     """
     spec = ServingSpec.of(exec_properties["serving_spec"])
-    ValidationSpec.of(exec_properties.get("validation_spec"))
-    RequestSpec.of(exec_properties.get("request_spec"))
-    return {"serving_spec": to_json(_pin(spec))}
+    limits = ValidationSpec.of(exec_properties.get("validation_spec"))
+    asked = RequestSpec.of(exec_properties.get("request_spec"))
+    properties = {"serving_spec": to_json(_pin(spec))}
+    digests = file_digests(named_files(serving_spec=spec, validation_spec=limits, request_spec=asked))
+    if digests:
+        properties[FILE_DIGESTS] = json.dumps(digests, sort_keys=True)
+    return properties
 
 
 def _pin(spec: ServingSpec) -> ServingSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import logging
 import os
 from typing import Any
@@ -24,11 +25,20 @@ from infra_validator.model_server_runners.cleanup.temporary_directory import tem
 from infra_validator.report.verdict import Verdict
 from infra_validator.sample_requests.files.prediction_log import write_warmup_file
 from infra_validator.sample_requests.request_source import requests_of_examples
+from infra_validator.saved_model.digest import file_digests
 from infra_validator.saved_model.find import find_saved_model
 from infra_validator.saved_model.graph import read_graph
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs.named_files import named_files
 
 _LOG = logging.getLogger(__name__)
+
+#: The execution property in which the driver tells the content of the files that the specs name: field -> digest, as JSON.
+FILE_DIGESTS = "file_digests"
+
+_NOTHING_TO_ASK_WITH = (
+    "The request spec says what to ask, but there are no examples to ask it with: the model is only loaded."
+)
 
 
 class Executor(base_executor.BaseExecutor):  # type: ignore[misc]
@@ -52,12 +62,16 @@ class Executor(base_executor.BaseExecutor):  # type: ignore[misc]
           InfrastructureError: the model could not be tested. The execution fails, so nothing is cached.
           ModelRejected: the model is not blessed and ``validation_spec.on_rejected`` is ``raise``.
         """
+        output = artifact_utils.get_single_instance(output_dict["blessing"])
+        blessing.clear(output)
         self._log_startup(input_dict, output_dict, exec_properties)
         serving_spec = ServingSpec.of(exec_properties["serving_spec"])
         validation_spec = ValidationSpec.of(exec_properties.get("validation_spec"))
         asked = exec_properties.get("request_spec")
+        request_spec = RequestSpec.of(asked) if asked else None
+        files = named_files(serving_spec=serving_spec, validation_spec=validation_spec, request_spec=request_spec)
+        _check_files(files, exec_properties.get(FILE_DIGESTS))
         model = _single("model", input_dict["model"])
-        output = artifact_utils.get_single_instance(output_dict["blessing"])
         examples = _single("examples", input_dict["examples"]) if input_dict.get("examples") else None
         interruption = Interruption()
         with shutdown_signals(interruption), temporary_directory() as scratch:
@@ -68,10 +82,26 @@ class Executor(base_executor.BaseExecutor):  # type: ignore[misc]
                     output=output,
                     serving_spec=serving_spec,
                     validation_spec=validation_spec,
-                    request_spec=RequestSpec.of(asked) if asked else None,
+                    request_spec=request_spec,
                     scratch=scratch,
                     interruption=interruption,
                 )
+            )
+
+
+def _check_files(files: dict[str, str], seen_by_driver: str | None) -> None:
+    """That the files of the specs are those that the driver saw: their digests are in the cache's key.
+
+    Raises:
+      InfrastructureError: one is another (MODEL_CHANGED).
+    """
+    seen = json.loads(seen_by_driver or "{}")
+    for field, digest in file_digests({field: path for field, path in files.items() if field in seen}).items():
+        if digest != seen[field]:
+            raise InfrastructureError(
+                ReasonCode.MODEL_CHANGED,
+                f"{field} ({files[field]}) is not the file that the driver saw.",
+                next_step="Run the pipeline again; have its nodes see the same file.",
             )
 
 
@@ -105,10 +135,9 @@ def _validate(task: _Task) -> None:
     asked = task.request_spec or RequestSpec()
     examples = task.examples if task.request_spec is not None else None  # as in TFX: no request spec, no requests
     loads_only = examples is None and asked.generate is None
-    if loads_only and asked != api.only_tags(asked):
-        _LOG.warning(
-            "The request spec says what to ask, but there are no examples to ask it with: the model is only loaded."
-        )
+    warnings = (_NOTHING_TO_ASK_WITH,) if loads_only and asked != api.only_tags(asked) else ()
+    for warning in warnings:
+        _LOG.warning(warning)
     graph_path = model if loads_only and not asked.named_signatures else _local_graph(task, model)
     report = api.run_validation(
         model,
@@ -121,7 +150,7 @@ def _validate(task: _Task) -> None:
         on_progress=_LOG.info,
         interruption=task.interruption,
     )
-    report = dataclasses.replace(report, model=task.model_uri)
+    report = dataclasses.replace(report, model=task.model_uri, warnings=(*warnings, *report.warnings))
     blessing.write_report(task.output, report)
     if report.blessed and examples is not None and asked.make_warmup:
         graph = read_graph(find_saved_model(graph_path).path, asked.tag_set)
@@ -133,7 +162,7 @@ def _validate(task: _Task) -> None:
         blessing.mark(task.output, report.blessed)
     api.raise_for(report, task.validation_spec)
     level = logging.INFO if report.blessed else logging.WARNING
-    _LOG.log(level, "%s: %s", report.verdict.value, report.finding.sentence)
+    _LOG.log(level, "%s: %s", report.verdict.value, report.sentence)
 
 
 def _write_warmup_file(requests: RequestSource, path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -23,9 +24,15 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--verdict", required=True, metavar="FILE", help="a verdict.json, or the directory (a blessing) that holds one"
     )
+    parser.add_argument(
+        "--require",
+        choices=("loaded", "answered"),
+        default="loaded",
+        help="what the blessing must rest on: that a server loaded the model, or that it answered requests too (default: loaded)",
+    )
     arguments = parser.parse_args(argv)
     try:
-        verdict, blessed = _read(arguments.verdict)
+        blessing = _read(arguments.verdict)
         found = model_digest(find_saved_model(arguments.model).path)
     except UsageError as error:
         print(error)
@@ -33,27 +40,58 @@ def main(argv: Sequence[str]) -> int:
     except (InfrastructureError, AttemptFailed) as error:
         print(error)
         return 3
-    if verdict != "BLESSED":
-        print(f"not blessed: the verdict is {verdict}")
-        return 1
-    if found != blessed:
-        print(f"not the blessed model: it is {found}, blessed was {blessed}")
-        return 1
-    print(f"blessed: {found}")
-    return 0
+    problem = _problem(blessing, found, arguments.require)
+    print(problem or f"blessed: {found}")
+    return 1 if problem else 0
 
 
-def _read(path: str) -> tuple[str, str]:
-    """(verdict, digest of the blessed model) of a verdict file."""
+@dataclasses.dataclass(frozen=True)
+class _Blessing:
+    """What a verdict file says.
+
+    Attributes:
+      verdict: ``BLESSED`` or another verdict.
+      digest: of the model.
+      level: what it rests on; empty in files of schema version 1, which do not tell.
+      verified: whether what was served is known to be what the digest names.
+    """
+
+    verdict: str
+    digest: str
+    level: str
+    verified: bool
+
+
+def _problem(blessing: _Blessing, found: str, required: str) -> str:
+    """Why the model with the digest ``found`` is not blessed as ``required``; empty if it is."""
+    if blessing.verdict != "BLESSED":
+        return f"not blessed: the verdict is {blessing.verdict}"
+    if found != blessing.digest:
+        return f"not the blessed model: it is {found}, blessed was {blessing.digest}"
+    if not blessing.verified:
+        return "not known to be the blessed model: the server had its files from elsewhere (digest_verified is false)"
+    if required == "answered" and blessing.level != "ANSWERED":
+        rests = (
+            "the model was only loaded" if blessing.level == "LOADED" else "the verdict does not say what it rests on"
+        )
+        return f"not blessed as required: {rests}; validate it with requests (--requests, --generate)"
+    return ""
+
+
+def _read(path: str) -> _Blessing:
     file = os.path.join(path, "verdict.json") if os.path.isdir(path) else path
     try:
         with open(file, encoding="utf-8") as opened:
             report = json.load(opened)
         verdict, digest = str(report["verdict"]), str(report["model_digest"])
+        evidence = report["evidence"] if int(report.get("schema_version", 1)) >= 2 else {}
+        blessing = _Blessing(
+            verdict, digest, str(evidence.get("level", "")), bool(evidence.get("digest_verified", True))
+        )
     except OSError as error:
         raise UsageError(f"--verdict {path}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"--verdict {path}: it is no verdict of infra-validator.") from error
     if verdict == "BLESSED" and not digest:
         raise UsageError(f"--verdict {path}: it names no content; the model was not a local directory.")
-    return verdict, digest
+    return blessing

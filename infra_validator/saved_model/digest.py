@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from infra_validator.core.errors import AttemptFailed, InfrastructureError
 from infra_validator.saved_model.find import unreadable
 
 _CHUNK = 1 << 20  # bytes read at once
@@ -50,6 +52,15 @@ def contents(files: Mapping[str, str], read: Callable[[str], bytes] | None = Non
         return {name: read(path) for name, path in files.items()}
     with concurrent.futures.ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="digest") as pool:
         return dict(zip(files, pool.map(read, files.values()), strict=True))
+
+
+def file_digests(files: Mapping[str, str]) -> dict[str, str]:
+    """Name -> ``sha256:<hex>`` of each file's content; a file that cannot be read is left to whoever needs it."""
+    digests = {}
+    for name, path in sorted(files.items()):
+        with contextlib.suppress(InfrastructureError, AttemptFailed):
+            digests[name] = f"sha256:{content_of(path).hex()}"
+    return digests
 
 
 def content_of(file: str, go_on: Callable[[], None] = lambda: None) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import posixpath
 import re
 from typing import Any
 
@@ -14,6 +15,9 @@ from infra_validator.specs.model_runtime import ModelRuntimeConfig
 from infra_validator.specs.reader import read, spec_field, to_dict
 
 _BINARIES = ("tensorflow_serving", "model_runtime")
+#: Where the entry point of TensorFlow Serving's image reads which model to serve.
+MODEL_VARIABLES = ("MODEL_NAME", "MODEL_BASE_PATH")
+
 _PLATFORMS = ("local_process", "local_docker", "kubernetes")
 
 
@@ -80,6 +84,8 @@ class ServingSpec:
         self._check_exactly_one(path, "serving platform", _PLATFORMS)
         if self.tensorflow_serving is not None:
             self._check_images(self.tensorflow_serving, f"{path}.tensorflow_serving")
+            if self.local_docker is not None:
+                self._check_container(self.local_docker, f"{path}.local_docker")
         if self.model_runtime is not None:
             fixed_port = self.local_process.grpc_port if self.local_process else 0
             self.model_runtime.check_on(f"{path}.model_runtime", self.platform, fixed_port)
@@ -108,6 +114,25 @@ class ServingSpec:
                 raise SpecError(f"{where}.advisory[{index}]", f"{name!r} is none of the tags and digests of this spec")
         if images and set(images) <= set(config.advisory):
             raise SpecError(f"{where}.advisory", "names every tag and digest; at least one must decide")
+
+    def _check_container(self, config: LocalDockerConfig, where: str) -> None:
+        """That the container serves the model that is validated: the image's entry point reads its name and place from variables."""
+        for name in MODEL_VARIABLES:
+            if name in config.env:
+                raise SpecError(
+                    f"{where}.env.{name}",
+                    "would have the server serve another model than the one that is validated",
+                    next_step="Remove it; serving_spec.model_name is the model's name.",
+                )
+        base = f"/models/{self.model_name}"
+        for index, mount in enumerate(config.mounts):
+            target = posixpath.normpath(mount.target)
+            if target in ("/", "/models") or f"{target}/".startswith(f"{base}/"):
+                raise SpecError(
+                    f"{where}.mounts[{index}].target",
+                    f"{mount.target} would hide the model that is validated, at {base}",
+                    next_step="Mount it somewhere else.",
+                )
 
     def _check_exactly_one(self, path: str, what: str, names: tuple[str, ...]) -> None:
         given = [name for name in names if getattr(self, name) is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from component_tests.fakes.saved_models import SavedModels
 from infra_validator import run_validation
 from infra_validator.cli.verify import main
+from infra_validator.saved_model.digest import model_digest
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +55,46 @@ def test_a_rejection_blesses_nothing(saved_models: SavedModels, tmp_path: pathli
 
 def test_a_model_that_is_not_there_cannot_be_verified(verdict: pathlib.Path, tmp_path: pathlib.Path) -> None:
     assert main(["--model", str(tmp_path / "none"), "--verdict", str(verdict)]) == 3
+
+
+def verdict_file(folder: pathlib.Path, model: pathlib.Path, **evidence: object) -> pathlib.Path:
+    file = folder / "verdict.json"
+    report: dict[str, object] = {"verdict": "BLESSED", "model_digest": model_digest(str(model))}
+    if evidence:
+        report |= {"schema_version": 2, "evidence": evidence}
+    file.write_text(json.dumps(report))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("evidence", "required", "code", "said"),
+    [
+        ({"level": "ANSWERED", "digest_verified": True}, "answered", 0, "blessed: sha256:"),
+        ({"level": "LOADED", "digest_verified": True}, "loaded", 0, "blessed: sha256:"),
+        ({"level": "LOADED", "digest_verified": True}, "answered", 1, "the model was only loaded"),
+        ({"level": "ANSWERED", "digest_verified": False}, "answered", 1, "digest_verified is false"),
+        ({}, "loaded", 0, "blessed: sha256:"),
+        ({}, "answered", 1, "does not say what it rests on"),
+    ],
+)
+def test_a_blessing_that_rests_on_less_than_is_required_is_refused(
+    saved_models: SavedModels,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+    evidence: dict[str, object],
+    required: str,
+    code: int,
+    said: str,
+) -> None:
+    model = saved_models.path("half_plus_two")
+    file = verdict_file(tmp_path, model, **evidence)
+    assert main(["--model", str(model), "--verdict", str(file), "--require", required]) == code
+    assert said in capsys.readouterr().out
+
+
+def test_a_real_verdict_says_that_the_model_was_only_loaded(
+    saved_models: SavedModels, verdict: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = saved_models.path("half_plus_two")
+    assert main(["--model", str(model), "--verdict", str(verdict), "--require", "answered"]) == 1
+    assert "only loaded" in capsys.readouterr().out

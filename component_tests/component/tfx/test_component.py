@@ -162,3 +162,21 @@ def test_the_driver_leaves_other_properties_alone() -> None:
     assert json.loads(output.exec_properties["serving_spec"].string_value) == json.loads(given["serving_spec"])
     legacy = Driver(None).resolve_exec_properties(given, None, None)
     assert legacy["request_spec"] == given["request_spec"]
+
+
+def test_the_content_of_a_file_that_a_spec_names_is_in_the_cache_key(tmp_path: pathlib.Path) -> None:
+    from tfx.orchestration.portable.data_types import ExecutionInfo
+
+    from infra_validator.driver import Driver
+
+    config = tmp_path / "models.config"
+    spec = {"tensorflow_serving": {"model_config_file": str(config)}, "local_process": {}}
+    given = {"serving_spec": json.dumps(spec)}
+    seen = []
+    for text in ("a", "b", "a"):
+        config.write_text(text)
+        output = Driver(None).run(ExecutionInfo(exec_properties=given))
+        seen.append(output.exec_properties["file_digests"].string_value)
+        assert Driver(None).resolve_exec_properties(given, None, None)["file_digests"] == seen[-1]
+    assert seen[0] == seen[2] != seen[1]
+    assert list(json.loads(seen[0])) == ["serving_spec.tensorflow_serving.model_config_file"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shutil
 import sys
 import threading
 from typing import Any
@@ -151,6 +152,47 @@ def test_what_could_not_be_tested_raises_and_marks_nothing(task: Task) -> None:
     assert task.verdict["verdict"] == "INCONCLUSIVE"
     assert not {"INFRA_BLESSED", "INFRA_NOT_BLESSED"} & task.files
     assert not task.blessing.has_custom_property("blessed")
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [
+        {"serving_spec": {"tensorflow_serving": {}}},
+        {"serving_spec": {"tensorflow_serving": {}, "local_process": {"binary_path": "/does/not/exist"}}},
+    ],
+    ids=["bad spec", "no binary"],
+)
+def test_marks_of_an_earlier_execution_do_not_outlive_one_that_fails(task: Task, specs: Any) -> None:
+    task.run("half_plus_two")
+    assert "INFRA_BLESSED" in task.files
+    stamped = task.directory / "blessing" / "stamped_model"
+    stamped.mkdir()
+    (stamped / "saved_model.pb").write_bytes(b"")
+    shutil.rmtree(task.directory / "model")
+    with pytest.raises((SpecError, InfrastructureError)):
+        task.run("half_plus_two", **specs)
+    assert not {"INFRA_BLESSED", "INFRA_NOT_BLESSED", "stamped_model/saved_model.pb"} & task.files
+    assert not task.blessing.has_custom_property("blessed")
+    if "verdict.json" in task.files:
+        assert task.verdict["verdict"] == "INCONCLUSIVE"
+
+
+def test_a_request_spec_without_examples_loads_only_with_a_warning(task: Task) -> None:
+    task.run("half_plus_two", request_spec={"num_examples": 3})
+    assert task.verdict["evidence"]["level"] == "LOADED"
+    assert "no examples to ask it with" in task.verdict["warnings"][0]
+    assert task.text("reason") == "The model was loaded; no request was sent to it."
+
+
+def test_a_file_that_is_not_what_the_driver_saw_is_not_validated_with(task: Task, tmp_path: pathlib.Path) -> None:
+    config = tmp_path / "models.config"
+    config.write_text('model_config_list { config { name: "m" base_path: "/x" model_platform: "tensorflow" } }')
+    field = "serving_spec.tensorflow_serving.model_config_file"
+    spec = {**EMBEDDED, "tensorflow_serving": {"model_config_file": str(config)}}
+    with pytest.raises(InfrastructureError, match=field) as caught:
+        task.run("half_plus_two", serving_spec=spec, file_digests={field: "sha256:00"})
+    assert caught.value.reason is ReasonCode.MODEL_CHANGED
+    assert task.files == set()
 
 
 def test_a_split_that_is_not_there_is_told_before_a_server_is_started(task: Task, examples: Any) -> None:

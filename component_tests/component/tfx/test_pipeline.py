@@ -80,7 +80,7 @@ def test_pushed_then_cached_then_a_model_that_no_server_can_serve(tmp_path: path
     assert demo.states() == ["COMPLETE", "CACHED", "COMPLETE"]
 
 
-def test_what_could_not_be_tested_fails_the_pipeline_and_is_not_cached(tmp_path: pathlib.Path) -> None:
+def test_what_could_not_be_tested_fails_the_pipeline_and_another_server_is_another_test(tmp_path: pathlib.Path) -> None:
     demo = Demo(tmp_path)
     binary = tmp_path / "model_server"
     spec = {"tensorflow_serving": {}, "local_process": {"binary_path": str(binary)}}
@@ -95,6 +95,12 @@ def test_what_could_not_be_tested_fails_the_pipeline_and_is_not_cached(tmp_path:
     demo.run(serving_spec=spec)
     assert demo.states() == ["FAILED", "COMPLETE"]
     assert demo.outcome().blessed
+
+    demo.run(serving_spec=spec)
+    assert demo.states() == ["FAILED", "COMPLETE", "CACHED"]
+    binary.write_text(f"{binary.read_text()}# another server under the same name\n")
+    demo.run(serving_spec=spec)
+    assert demo.states() == ["FAILED", "COMPLETE", "CACHED", "COMPLETE"]
 
 
 def test_the_driver_refuses_a_broken_spec_that_only_the_run_shows(tmp_path: pathlib.Path) -> None:

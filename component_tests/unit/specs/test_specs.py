@@ -163,3 +163,18 @@ def test_on_rejected_knows_its_words() -> None:
 def test_zero_examples_are_refused() -> None:
     with pytest.raises(SpecError, match=r"request_spec\.num_examples"):
         RequestSpec.of({"num_examples": 0})
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"env": {"MODEL_NAME": "other"}}, "serving_spec.local_docker.env.MODEL_NAME"),
+        ({"env": {"MODEL_BASE_PATH": "/elsewhere"}}, "serving_spec.local_docker.env.MODEL_BASE_PATH"),
+        ({"mounts": [{"source": "/x", "target": "/models/m/2"}]}, "serving_spec.local_docker.mounts[0].target"),
+        ({"mounts": [{"source": "/x", "target": "/models/"}]}, "serving_spec.local_docker.mounts[0].target"),
+    ],
+)
+def test_a_container_that_would_serve_another_model_is_a_spec_error(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        ServingSpec.of({"tensorflow_serving": {"tags": ["1"]}, "local_docker": change, "model_name": "m"})
+    assert caught.value.field == field

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import posixpath
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +21,7 @@ from infra_validator.model_server_runners.kubernetes.pod.model_source import MOD
 from infra_validator.model_server_runners.kubernetes.pod.template import merge
 from infra_validator.specs import KubernetesConfig
 from infra_validator.specs.kubernetes.config import EnvVar, Resources
+from infra_validator.specs.serving_spec import MODEL_VARIABLES
 
 #: Our labels. The deadline is in UTC seconds: the moment after which nobody can be waiting for the pod any more.
 LABEL_NAME = "app.kubernetes.io/name"
@@ -318,6 +320,7 @@ def _check_merged(merged: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
             f"{where}.spec.containers[{SERVER_CONTAINER}].volumeMounts",
             f"removes or changes the mount of the model at {mount['mountPath']}",
         )
+    _check_server(servers[0], ours["spec"]["containers"][0], f"{where}.spec.containers[{SERVER_CONTAINER}]")
     metadata = merged.get("metadata") or {}
     for part in ("name", "namespace"):
         if metadata.get(part) != ours["metadata"][part]:
@@ -325,6 +328,29 @@ def _check_merged(merged: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     for label, value in ours["metadata"]["labels"].items():
         if label.startswith("infra-validator.") and (metadata.get("labels") or {}).get(label) != value:
             raise SpecError(f"{where}.metadata.labels.{label}", "labels that begin with infra-validator. are ours")
+
+
+def _check_server(server: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> None:
+    """What decides which model is served, by which server, is not the template's."""
+    for part in ("image", "command", "args"):
+        if server.get(part) != ours.get(part):
+            raise SpecError(
+                f"{where}.{part}",
+                "is not the template's to set: something else would be validated than what the spec names",
+                next_step="Name images and arguments in serving_spec.tensorflow_serving (image_name, tags, extra_args).",
+            )
+    before = {one["name"]: one for one in ours.get("env") or ()}
+    for one in server.get("env") or ():
+        if one.get("name") in MODEL_VARIABLES and one != before.get(one["name"]):
+            raise SpecError(f"{where}.env[{one['name']}]", "is not the template's to set: serving_spec.model_name is")
+    model = ours["volumeMounts"][0]
+    base = posixpath.dirname(model["mountPath"])
+    for mount in server.get("volumeMounts") or ():
+        target = posixpath.normpath(str(mount.get("mountPath", "")))
+        if mount != model and f"{target}/".startswith(f"{base}/"):
+            raise SpecError(
+                f"{where}.volumeMounts", f"{target} would hide or stand beside the model's version in {base}"
+            )
 
 
 def check_created(asked: Mapping[str, Any], created: Mapping[str, Any]) -> None:

@@ -247,6 +247,20 @@ def test_a_template_is_merged_by_name() -> None:
             "pod_template.spec.containers[model-server].volumeMounts",
         ),
         ({"metadata": {"name": "mine"}}, "pod_template.metadata.name"),
+        *(
+            (
+                {"spec": {"containers": [{"name": "model-server", **change}]}},
+                f"pod_template.spec.containers[model-server].{field}",
+            )
+            for change, field in (
+                ({"image": "another"}, "image"),
+                ({"command": ["/bin/other"]}, "command"),
+                ({"args": ["--model_base_path=/elsewhere"]}, "args"),
+                ({"env": [{"name": "MODEL_NAME", "value": "other"}]}, "env[MODEL_NAME]"),
+                ({"volumeMounts": [{"name": "x", "mountPath": "/models/taxi/8"}]}, "volumeMounts"),
+                ({"volumeMounts": [{"name": "x", "mountPath": "/models/taxi/"}]}, "volumeMounts"),
+            )
+        ),
         ({"metadata": {"labels": {"infra-validator.run": "2"}}}, "pod_template.metadata.labels.infra-validator.run"),
     ],
 )
