@@ -18,8 +18,7 @@ from tfx.proto.orchestration import driver_output_pb2
 
 from infra_validator import wiring
 from infra_validator.core.errors import InfrastructureError
-from infra_validator.executor import FILE_DIGESTS
-from infra_validator.saved_model.digest import file_digests
+from infra_validator.saved_model.digest import FILE_DIGESTS, file_digests
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.named_files import named_files
 from infra_validator.specs.reader import to_json

@@ -25,16 +25,13 @@ from infra_validator.model_server_runners.cleanup.temporary_directory import tem
 from infra_validator.report.verdict import Verdict
 from infra_validator.sample_requests.files.prediction_log import write_warmup_file
 from infra_validator.sample_requests.request_source import requests_of_examples
-from infra_validator.saved_model.digest import file_digests
+from infra_validator.saved_model.digest import FILE_DIGESTS, file_digests
 from infra_validator.saved_model.find import find_saved_model
 from infra_validator.saved_model.graph import read_graph
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.named_files import named_files
 
 _LOG = logging.getLogger(__name__)
-
-#: The execution property in which the driver tells the content of the files that the specs name: field -> digest, as JSON.
-FILE_DIGESTS = "file_digests"
 
 _NOTHING_TO_ASK_WITH = (
     "The request spec says what to ask, but there are no examples to ask it with: the model is only loaded."

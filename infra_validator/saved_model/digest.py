@@ -16,6 +16,9 @@ _CHUNK = 1 << 20  # bytes read at once
 _SIDE_BY_SIDE = 4  # files read at once: one reader leaves a fast disk and most processors idle
 _WORTH_THREADS = 8 << 20  # bytes; below that the threads cost more than they save
 
+#: The execution property in which TFX's driver tells the content of the files that the specs name: field -> digest, as JSON.
+FILE_DIGESTS = "file_digests"
+
 
 def model_digest(path: str) -> str:
     """``sha256:<hex>`` of every file under ``path``: relative name and content; nothing else (no times, modes, empty directories).
