@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import pathlib
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
 
-_LONGEST_COMMAND = 900  # seconds; importing TFX in a task alone takes 15 to 30
+LONGEST_COMMAND = 900  # seconds; importing TFX in a task alone takes 15 to 30
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskState:
+    """What Airflow's database says of one task.
+
+    Attributes:
+      run: the DAG run's id.
+      task: the task's id.
+      state: Airflow's word, e.g. ``running``.
+    """
+
+    run: str
+    task: str
+    state: str
 
 
 class AirflowHome:
@@ -55,16 +73,29 @@ class AirflowHome:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=_LONGEST_COMMAND,
+            timeout=LONGEST_COMMAND,
             check=False,
         )
 
-    def start(self, *arguments: str, log: pathlib.Path) -> subprocess.Popen[str]:
+    def task_states(self, dag: str) -> list[TaskState]:
+        """The tasks of the newest run of a DAG that have a state, in the order they began; none while there is no run."""
+        query = (
+            "select run_id, task_id, state from task_instance where dag_id = ? and state is not null and run_id ="
+            " (select run_id from dag_run where dag_id = ? order by id desc limit 1) order by start_date"
+        )
+        database = f"file:{self.directory / 'airflow.db'}?mode=ro"
+        try:
+            with contextlib.closing(sqlite3.connect(database, uri=True, timeout=5.0)) as connection:
+                return [TaskState(*map(str, row)) for row in connection.execute(query, (dag, dag))]
+        except sqlite3.OperationalError:  # Airflow writes at this moment
+            return []
+
+    def start(self, *arguments: str, log: pathlib.Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command that goes on; its output goes to ``log``."""
         with log.open("w") as file:
             return subprocess.Popen(
                 self.command(*arguments),
-                env=self.environment,
+                env={**self.environment, **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

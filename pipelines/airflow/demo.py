@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pathlib
 import shutil
+import subprocess
 import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from pipelines.airflow.airflow_home import AirflowHome  # noqa: E402
+from infra_validator.core.deadline import Deadline, wait_until  # noqa: E402
+from pipelines.airflow.airflow_home import LONGEST_COMMAND, AirflowHome  # noqa: E402
 from pipelines.outcome import read_outcome  # noqa: E402
 
 
@@ -26,15 +28,40 @@ def main() -> int:
     for broken in ("0", "1"):
         began = time.monotonic()
         _say("airflow dags test infra_validator_demo, with a " + ("broken model" if broken == "1" else "good model"))
-        result = airflow.run("dags", "test", "infra_validator_demo", env={"INFRA_VALIDATOR_DEMO_BROKEN": broken})
-        if result.returncode != 0:
-            print(result.stdout[-8000:], file=sys.stderr)
+        log = directory / f"airflow-{broken}.log"
+        process = airflow.start(
+            "dags", "test", "infra_validator_demo", log=log, env={"INFRA_VALIDATOR_DEMO_BROKEN": broken}
+        )
+        _follow(airflow, process)
+        if process.returncode != 0:
+            print(log.read_text()[-8000:], file=sys.stderr)
             _say("the DAG run failed; Airflow's output is above")
             return 1
         lines.append(read_outcome(directory / "metadata.sqlite").line())
         _say(f"done ({time.monotonic() - began:.0f} s)")
     print("\n".join(lines), flush=True)
     return 0
+
+
+def _follow(airflow: AirflowHome, process: subprocess.Popen[str]) -> None:
+    """Wait for the end of a DAG run, and say of each task when it begins and how it ends."""
+    began = time.monotonic()
+    said = set(airflow.task_states("infra_validator_demo"))
+
+    def ended() -> bool | None:
+        over = process.poll() is not None
+        for news in airflow.task_states("infra_validator_demo"):
+            if news not in said and news.state in ("running", "success", "failed"):
+                said.add(news)
+                _say(f"  {news.task}: {news.state} ({time.monotonic() - began:.0f} s)")
+        return over or None
+
+    try:
+        wait_until(ended, Deadline.after(LONGEST_COMMAND), longest_pause=0.5)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def _say(text: str) -> None:

@@ -31,6 +31,7 @@ import urllib3
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import InfrastructureError, SpecError
+from infra_validator.core.loopback import is_loopback
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_runners.local_docker.errors import no_connection, refusal
 from infra_validator.specs import LocalDockerConfig
@@ -275,9 +276,9 @@ class DockerDaemon:
             tls=self._tls or False,
             use_ssh_client=self.url.startswith("ssh://"),
         )
-        if self._tls is not None:  # requests lets REQUESTS_CA_BUNDLE win over the daemon's own authority
+        api.trust_env = False  # requests would let REQUESTS_CA_BUNDLE win over the daemon's own authority
+        if not is_loopback(urllib.parse.urlsplit(self.url).hostname or "localhost"):  # a Unix socket has no host
             api.proxies = requests.utils.get_environ_proxies(api.base_url)
-            api.trust_env = False
         return api
 
     def _newest_version(self, deadline: Deadline) -> str:

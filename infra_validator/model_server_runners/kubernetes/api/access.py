@@ -21,6 +21,7 @@ import kubernetes.config
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.loopback import is_loopback
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_runners.kubernetes.api import kubeconfig as kubernetes_kubeconfig
 from infra_validator.model_server_runners.kubernetes.identity import Surroundings
@@ -81,7 +82,9 @@ class Access:
     def proxy(self) -> dict[str, Any]:
         """The client's proxy settings for the WebSocket library."""
         if not self.configuration.proxy:
-            return {}
+            return {
+                "http_no_proxy": ["*"]
+            }  # else the library would take one from the environment, which the client has not
         proxy = urllib.parse.urlsplit(self.configuration.proxy)
         settings: dict[str, Any] = {
             "http_proxy_host": proxy.hostname,
@@ -114,6 +117,8 @@ def find_access(config: KubernetesConfig, surroundings: Surroundings, deadline: 
 
 
 def _access(configuration: Any, says: str, **more: Any) -> Access:
+    if is_loopback(urllib.parse.urlsplit(str(configuration.host)).hostname or ""):
+        configuration.proxy = None  # newer clients take it from the environment
     pool = kubernetes.client.ApiClient(configuration).rest_client.pool_manager
     return Access(configuration, pool, says, **more)
 
