@@ -28,6 +28,7 @@ def main() -> int:
     for broken in ("0", "1"):
         began = time.monotonic()
         _say("airflow dags test infra_validator_demo, with a " + ("broken model" if broken == "1" else "good model"))
+        _say("  Airflow imports TFX and reads the DAG; that alone can take two minutes")
         log = directory / f"airflow-{broken}.log"
         process = airflow.start(
             "dags", "test", "infra_validator_demo", log=log, env={"INFRA_VALIDATOR_DEMO_BROKEN": broken}
