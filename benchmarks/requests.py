@@ -3,13 +3,15 @@
     python -m benchmarks.requests [--rounds N] [--requests 10000] [--many 100000]
 
 Figure 5. Both loops ask the same embedded server with the same concurrency and alternate in one run, each time in a process of its own.
-Ours reads gzipped examples, makes requests of them and sends them; the bare loop sends one ready-made payload again and again, with gRPC's
+Ours reads gzipped examples, makes requests of them, sends them and looks at every answer; "unseen" is the same
+without the look. The bare loop sends one ready-made payload again and again, with gRPC's
 futures and a semaphore, and with blocking calls in threads.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import gzip
 import json
 import pathlib
@@ -33,16 +35,21 @@ from infra_validator.protos import tensorflow_pb2
 from infra_validator.sample_requests.examples.example_files import requests_from_examples_dir
 from infra_validator.sample_requests.records.tfrecord import write_records
 from infra_validator.saved_model.graph import read_graph
+from infra_validator.specs import AnswersSpec
+from infra_validator.validation.answers.inspection import AnswerInspection
 
 MODEL = "examples"  # one string input of serialized tf.Example
 CONCURRENCY = 8
 LIMIT = 600.0  # seconds for one run
 
 
-def ours(endpoint: str, split: str, count: int) -> None:
-    """Read, make and send requests as a validation does."""
+def ours(endpoint: str, split: str, count: int, *, look: bool = True) -> None:
+    """Read, make and send requests, and look at the answers, as a validation does."""
     signatures = read_graph(str(made_once().path(MODEL))).signatures_named(["serving_default"])
     with TensorFlowServingClient(endpoint, "m") as client:
+        if look:
+            inspection = AnswerInspection(client.ReadAnswer, signatures, AnswersSpec(), "m", 1)
+            client.on_answer = inspection.look
         requests = requests_from_examples_dir(split, signatures, "m", count)
         if client.SendRequests(requests, Deadline.after(LIMIT), concurrency=CONCURRENCY) != count:
             sys.exit("not all requests were answered")
@@ -84,7 +91,12 @@ def one_request(split: str) -> SampleRequest:
     return next(requests_from_examples_dir(split, signatures, "m", 1))
 
 
-LOOPS: dict[str, Callable[[str, str, int], None]] = {"ours": ours, "futures": futures, "threads": threads}
+LOOPS: dict[str, Callable[[str, str, int], None]] = {
+    "ours": ours,
+    "unseen": functools.partial(ours, look=False),
+    "futures": futures,
+    "threads": threads,
+}
 
 
 def run(loop: str, endpoint: str, split: str, count: int) -> tuple[float, float]:
@@ -133,6 +145,7 @@ def measure(arguments: argparse.Namespace, folder: pathlib.Path) -> None:
             for loop in LOOPS:
                 rates[loop].append(run(loop, endpoint, split, arguments.requests)[0])
         best = max(statistics.median(rates["futures"]), statistics.median(rates["threads"]))
+        looking = [ours / unseen for ours, unseen in zip(rates["ours"], rates["unseen"], strict=True)]
         share = statistics.median(rates["ours"]) / best
         print_table(
             f"5. {arguments.requests} small requests, {CONCURRENCY} at once, embedded server",
@@ -141,6 +154,11 @@ def measure(arguments: argparse.Namespace, folder: pathlib.Path) -> None:
                     "SendRequests, reading gzipped examples",
                     rates["ours"],
                     f"{share:.0%} of the faster bare loop; aim 80 %",
+                ),
+                (
+                    "the same, answers not looked at",
+                    rates["unseen"],
+                    f"looking costs {1 - statistics.median(looking):.0%} of the rate (pairs); aim at most 20 %",
                 ),
                 ("bare gRPC loop, futures and a semaphore", rates["futures"], ""),
                 ("bare gRPC loop, blocking calls in threads", rates["threads"], ""),

@@ -35,6 +35,7 @@ from infra_validator.saved_model.unchanged import Unchanged
 from infra_validator.specs import OnRejected, RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.named_files import named_files
 from infra_validator.specs.tag_set import with_one_tag_set
+from infra_validator.validation.answers.spec_check import check_answers_spec
 from infra_validator.validation.attempt import Candidate
 from infra_validator.validation.seal import sealed
 from infra_validator.validation.validation import Validation
@@ -120,6 +121,7 @@ def make_plan(
     plans = tuple(binary.MakeLaunchPlan(found.path, spec.platform) for binary in binaries)
     known = graph.signatures if graph is not None else {}
     signatures = {name: known[name] for name in sorted(known) if not name.startswith("__")}
+    check_answers_spec(limits.answers, signatures, "validation_spec.answers")
     warnings = [*filter(None, [found.warning]), *(notes_on(graph) if graph is not None else ())]
     return Plan(found.path, found.note, spec, limits, asked, plans, signatures, tuple(warnings))
 

@@ -7,7 +7,7 @@ deadline.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 
 from infra_validator.core.answer import Answer
@@ -16,6 +16,7 @@ from infra_validator.core.errors import AttemptFailed, DeadlineExceeded
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.core.states import Life, ModelStatus, ModelStatusReport, Observation
+from infra_validator.protos import tensorflow_pb2
 
 #: How a client sees the job that runs its server; ``runner.Observe`` is one.
 Job = Callable[[], Observation]
@@ -114,6 +115,13 @@ class BaseModelServerClient(abc.ABC):
 
         Raises:
           UnreadableAnswer: the bytes are no such response.
+        """
+        return None
+
+    def GetSignatures(self, deadline: Deadline) -> Mapping[str, tensorflow_pb2.SignatureDef] | None:
+        """The signatures that the server says the model has; None where it does not tell.
+
+        Called by the validation once the model is loaded.
         """
         return None
 

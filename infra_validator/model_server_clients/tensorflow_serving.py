@@ -6,9 +6,10 @@ RPCs are called by their full method path with our own wire-compatible messages:
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import grpc
+from google.protobuf import message
 
 from infra_validator.core.answer import Answer
 from infra_validator.core.deadline import Deadline
@@ -22,6 +23,7 @@ from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 
 GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+GET_MODEL_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
 
 _State = serving_pb2.ModelVersionStatus
 _ON_THE_WAY = (_State.UNKNOWN, _State.START, _State.LOADING)
@@ -71,8 +73,34 @@ class TensorFlowServingClient(BaseModelServerClient):
     def ReadAnswer(self, request: SampleRequest, payload: bytes) -> Sequence[Answer] | None:
         return read_answers(request.method, payload)
 
+    def GetSignatures(self, deadline: Deadline) -> Mapping[str, tensorflow_pb2.SignatureDef] | None:
+        ask = self._channel.unary_unary(
+            GET_MODEL_METADATA,
+            request_serializer=serving_pb2.GetModelMetadataRequest.SerializeToString,
+            response_deserializer=lambda data: data,
+        )
+        request = serving_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        request.model_spec.name = self.model_name
+        if self.version is not None:
+            request.model_spec.version.value = self.version
+        try:
+            return signatures_in(ask(request, timeout=deadline.remaining()))
+        except grpc.RpcError:
+            return None
+
     def Close(self) -> None:
         self._channel.close()
+
+
+def signatures_in(metadata: bytes) -> Mapping[str, tensorflow_pb2.SignatureDef] | None:
+    """The signatures in a GetModelMetadataResponse; None where there are none, or the bytes are no such message."""
+    try:
+        told = serving_pb2.GetModelMetadataResponse.FromString(metadata).metadata
+        if "signature_def" not in told:
+            return None
+        return dict(serving_pb2.SignatureDefMap.FromString(told["signature_def"].value).signature_def)
+    except message.DecodeError:
+        return None
 
 
 def report_of_answer(answer: serving_pb2.GetModelStatusResponse, version: int | None) -> ModelStatusReport:

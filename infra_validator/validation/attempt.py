@@ -21,11 +21,14 @@ from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.specs import ValidationSpec
 from infra_validator.validation.answers.inspection import AnswerInspection
 from infra_validator.validation.answers.refusal import blamed
+from infra_validator.validation.answers.served_signatures import difference_of
 
 _LOOK_AGAIN_SECONDS = 10.0  # how long the server may take to say once more that it has the model
 _SETTLING_SECONDS = (
     0.02  # how long the job is watched after the last answer: a crash that the answer caused shows by then
 )
+_METADATA_SECONDS = 10.0  # how long the server may take to tell the model's signatures
+_SERVED = "served_model"
 _ALIVE = "alive_after_the_last_answer"
 
 _STOP_SECONDS = 30.0  # what Stop may take beyond the server's own grace: daemons and API servers are slow at times
@@ -87,6 +90,7 @@ class Attempt:
         self._candidate = candidate
         self._signatures = signatures
         self._inspection: AnswerInspection | None = None
+        self._served: CheckResult | None = None
         self._spec = spec
         self._total = total
         self._interruption = interruption
@@ -137,6 +141,7 @@ class Attempt:
             signatures_asked=asked,
             signatures_not_asked=tuple(name for name in sorted(self._signatures) if name not in asked),
             checks=(
+                *((self._served,) if self._served else ()),
                 *(self._inspection.results if self._inspection else ()),
                 self._alive or CheckResult(_ALIVE, CheckOutcome.NOT_APPLICABLE, "Nothing was asked."),
             ),
@@ -162,6 +167,7 @@ class Attempt:
                 client = closing.enter_context(self._candidate.make_client(runner.GetEndpoint()))
                 client.WaitUntilModelLoaded(self._loading, runner.Observe, runner.news)
                 self._loaded = True
+                self._compare_signatures(client, runner)
             if requests is not None:
                 with self._watch.phase("query"):
                     self._query(client, runner, requests, concurrency)
@@ -170,6 +176,25 @@ class Attempt:
                 with self._watch.phase("unload"):
                     limit = self._total.capped(self._spec.max_loading_time_seconds)
                     client.UnloadModel(limit, runner.Observe)
+
+    def _compare_signatures(self, client: BaseModelServerClient, runner: BaseModelServerRunner) -> None:
+        """Hold the server's own metadata against the SavedModel's.
+
+        Raises:
+          InfrastructureError: ANOTHER_MODEL_SERVED.
+          JobGone: the job ended.
+        """
+        told = client.GetSignatures(self._loading.capped(_METADATA_SECONDS)) if self._signatures else None
+        raise_if_gone(runner.Observe())
+        if told is None:
+            why = "The server does not tell the model's signatures, or the model's files cannot be read here."
+            self._served = CheckResult(_SERVED, CheckOutcome.NOT_APPLICABLE, why)
+            return
+        difference = difference_of(self._signatures, told)
+        if difference:
+            self._served = CheckResult(_SERVED, CheckOutcome.FAILED, difference)
+            raise InfrastructureError(ReasonCode.ANOTHER_MODEL_SERVED, difference)
+        self._served = CheckResult(_SERVED, CheckOutcome.PASSED)
 
     def _query(
         self, client: BaseModelServerClient, runner: BaseModelServerRunner, requests: RequestSource, concurrency: int

@@ -112,6 +112,7 @@ def test_the_honest_twin_is_blessed_by_every_check(tmp_path: pathlib.Path, saved
     report = validate(tmp_path, saved_models.path(MODEL), "good", answers)
     assert report.blessed, report.finding
     assert [check.name for check in report.evidence.checks] == [
+        "served_model",
         "answer_readable",
         "answer_model",
         "answer_outputs",
@@ -142,7 +143,6 @@ def test_infinity_may_be_allowed(tmp_path: pathlib.Path, saved_models: SavedMode
     [
         ({"ranges": {"y": [2, 51]}}, "output 'y'[99] is 51.5, allowed is 2 to 51"),
         ({"allowed": {"y": [2, 2.5]}}, "output 'y'[2] is 3, which is not listed"),
-        ({"sums_to_one": ["y"]}, "output 'y' sums to 2675, not to 1"),
     ],
 )
 def test_what_lies_outside_the_limits(
@@ -157,3 +157,10 @@ def test_what_lies_outside_the_limits(
 def test_a_server_that_dies_after_the_last_answer(tmp_path: pathlib.Path, saved_models: SavedModels) -> None:
     report = validate(tmp_path, saved_models.path(MODEL), "dies_after_the_last_answer", requests=(request(1.0),))
     assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, R.SERVER_KILLED)
+
+
+def test_a_server_that_tells_of_another_model(tmp_path: pathlib.Path, saved_models: SavedModels) -> None:
+    another = {"ANOTHER_MODEL": str(saved_models.base_path("two_inputs"))}
+    report = validate(tmp_path, saved_models.path(MODEL), "another_models_metadata", env=another)
+    assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, R.ANOTHER_MODEL_SERVED)
+    assert "the server tells" in report.finding.detail

@@ -382,6 +382,11 @@ def test_a_blessing_says_what_it_rests_on() -> None:
         "signatures_asked": ["serving_default"],
         "signatures_not_asked": ["other"],
         "checks": [
+            {
+                "name": "served_model",
+                "outcome": "not_applicable",
+                "detail": "The server does not tell the model's signatures, or the model's files cannot be read here.",
+            },
             *[
                 {"name": name, "outcome": "not_applicable", "detail": detail}
                 for name, detail in [
