@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
+from infra_validator._systems import LINUX, LINUX_AND_MACOS, why_not_here
 from infra_validator.core.errors import InfrastructureError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.core.systems import LINUX, LINUX_AND_MACOS, why_not_here
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
@@ -43,7 +43,7 @@ SERVING_BINARIES: dict[str, tuple[str, str]] = {
 #: client name -> client class
 CLIENTS: dict[str, tuple[str, str]] = {
     "tensorflow_serving": ("infra_validator.model_server_clients.tensorflow_serving:TensorFlowServingClient", ""),
-    "model_runtime": ("infra_validator.model_server_clients.model_runtime:ModelRuntimeClient", ""),
+    "model_runtime": ("infra_validator.model_server_clients.model_runtime.client:ModelRuntimeClient", ""),
 }
 
 #: serving platform -> function that finds, and removes, what expired runs left there

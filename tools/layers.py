@@ -21,7 +21,7 @@ Steps = tuple[tuple[str, ...], ...]
 ORDER: dict[str, Steps] = {
     "": (
         # Layer 0: the standard library only.
-        ("_version", "_lazy_names"),
+        ("_version", "_lazy_names", "_systems"),
         ("core",),
         # Layer 1: data.
         ("protos",),
@@ -41,6 +41,7 @@ ORDER: dict[str, Steps] = {
         ("component",),
         ("cli",),
     ),
+    "core": (("*",), ("network",)),
     "specs": (("reader",), ("local_process",), ("kubernetes",), ("*",)),
     "model_server_runners": (
         ("cleanup",),
@@ -49,6 +50,7 @@ ORDER: dict[str, Steps] = {
         ("local_docker_runner", "kubernetes_runner"),
     ),
     "model_server_runners/kubernetes": (("identity", "causes"), ("api",), ("pod", "connection"), ("*",)),
+    "model_server_clients": (("*",), ("model_runtime",)),
     "sample_requests": (
         ("records",),
         ("questions",),
@@ -88,6 +90,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
 GROUND: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "_version": ((), ()),
     "_lazy_names": ((), ()),
+    "_systems": ((), ()),
     "core": ((), ("yaml", "google")),
     "protos": (("google", "grpc"), ()),
     "specs": (("yaml", "google"), ()),

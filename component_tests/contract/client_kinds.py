@@ -11,7 +11,7 @@ import grpc
 from component_tests.fakes.servers.scripted_server import Handler, Script
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
-from infra_validator.model_server_clients.model_runtime import ModelRuntimeClient
+from infra_validator.model_server_clients.model_runtime.client import ModelRuntimeClient
 from infra_validator.model_server_clients.tensorflow_serving import GET_MODEL_STATUS, TensorFlowServingClient
 from infra_validator.protos import model_runtime_pb2, tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2

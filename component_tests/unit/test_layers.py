@@ -119,7 +119,7 @@ def test_however_it_is_written(tmp_path: pathlib.Path, text: str) -> None:
         ("validation/validation.py", "import tfx.v1", "only component.py"),
         ("specs/reader.py", "import infra_validator", "itself is above what it holds"),
         ("cleaning/gc.py", "import infra_validator.core.errors", "cleaning has no step in the package"),
-        ("core/deep/down.py", "", "core has no steps in ORDER"),
+        ("saved_model/deep/down.py", "", "saved_model has no steps in ORDER"),
     ],
 )
 def test_what_else_is_forbidden(tmp_path: pathlib.Path, file: str, text: str, why: str) -> None:

@@ -11,8 +11,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from infra_validator._systems import LINUX_AND_MACOS, why_not_here
 from infra_validator._version import __version__
-from infra_validator.core.systems import LINUX_AND_MACOS, why_not_here
 
 #: subcommand -> (module with ``main(argv) -> exit code``, what it does). Imported when used: a command pays for itself only.
 COMMANDS = {

@@ -17,7 +17,7 @@ from infra_validator.model_runtime.backends.registry import BACKENDS, make_backe
 from infra_validator.model_runtime.server import ModelRuntimeServer
 from infra_validator.model_runtime.servicer import Parameters
 from infra_validator.model_runtime.sizes.container_memory import RESERVED_BYTES, memory_limit
-from infra_validator.model_server_clients.model_runtime_contract import DEFAULT_PORT
+from infra_validator.model_server_clients.model_runtime.contract import DEFAULT_PORT
 from infra_validator.specs.local_process import parse_size
 
 #: other forms of the command -> module with ``main(argv)``

@@ -11,9 +11,9 @@ from typing import Any
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, UsageError
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.model_server_clients.model_runtime import ModelRuntimeClient
-from infra_validator.model_server_clients.model_runtime_contract import DEFAULT_KEY, START_SECONDS
-from infra_validator.model_server_clients.model_runtime_measurements import Measurements
+from infra_validator.model_server_clients.model_runtime.client import ModelRuntimeClient
+from infra_validator.model_server_clients.model_runtime.contract import DEFAULT_KEY, START_SECONDS
+from infra_validator.model_server_clients.model_runtime.measurements import Measurements
 
 _OK, _REFUSED, _USAGE, _NOT_REACHABLE, _INTERRUPTED = 0, 1, 2, 3, 130
 

@@ -13,7 +13,7 @@ from infra_validator.core.errors import DeadlineExceeded
 from infra_validator.model_runtime.conformance.points import POINTS
 from infra_validator.model_runtime.conformance.report import as_json, as_junit, line, summary
 from infra_validator.model_runtime.conformance.run import Departure, Model, Outcome, Result, Subject, run, told
-from infra_validator.model_server_clients.model_runtime_contract import DEFAULT_KEY, START_SECONDS
+from infra_validator.model_server_clients.model_runtime.contract import DEFAULT_KEY, START_SECONDS
 
 _CONFORMS, _DEPARTS, _NOT_REACHABLE, _INTERRUPTED = 0, 1, 3, 130
 

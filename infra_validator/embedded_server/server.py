@@ -6,7 +6,7 @@ import time
 
 import grpc
 
-from infra_validator.core.held_port import HeldPort
+from infra_validator.core.network.held_port import HeldPort
 from infra_validator.embedded_server import log, metrics
 from infra_validator.embedded_server.flags import Flags
 from infra_validator.embedded_server.grpc import grpc_server, health_service

@@ -14,7 +14,7 @@ import grpc
 from infra_validator.model_runtime.backends.base_backend import Backend, BackendError
 from infra_validator.model_runtime.model_entry import Refused
 from infra_validator.model_runtime.model_table import ModelTable
-from infra_validator.model_server_clients.id_injection import NotInjectable, extract, inject
+from infra_validator.model_server_clients.model_runtime.id_injection import NotInjectable, extract, inject
 
 _NO_DEADLINE = 1e9  # seconds
 

@@ -22,7 +22,7 @@ from infra_validator.model_runtime.model_entry import Refused
 from infra_validator.model_runtime.model_source import BadModel, ModelKey, ModelSource, find_model
 from infra_validator.model_runtime.model_table import ModelTable
 from infra_validator.model_runtime.sizes.size_prediction import predicted_bytes, predicted_of_disk_size
-from infra_validator.model_server_clients.model_runtime_contract import problem_of
+from infra_validator.model_server_clients.model_runtime.contract import problem_of
 from infra_validator.protos import model_runtime_pb2 as pb2
 from infra_validator.protos.model_runtime_pb2_grpc import ModelRuntimeServicer
 

@@ -6,14 +6,14 @@ from infra_validator._lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from infra_validator.model_server_clients.base_client import BaseModelServerClient
-    from infra_validator.model_server_clients.model_runtime import ModelRuntimeClient
+    from infra_validator.model_server_clients.model_runtime.client import ModelRuntimeClient
     from infra_validator.model_server_clients.tensorflow_serving import TensorFlowServingClient
 else:
     __getattr__ = lazy_names(
         __name__,
         {
             "BaseModelServerClient": "base_client",
-            "ModelRuntimeClient": "model_runtime",
+            "ModelRuntimeClient": "model_runtime.client",
             "TensorFlowServingClient": "tensorflow_serving",
         },
     )

@@ -19,7 +19,7 @@ import pytest
 from component_tests.fakes.planners import Planner, misbehaving
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import AttemptFailed, InfrastructureError
-from infra_validator.core.held_port import HeldPort
+from infra_validator.core.network.held_port import HeldPort
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import Life, Observation
 from infra_validator.model_server_runners.cleanup.labels import Label

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import grpc
 
 from infra_validator.model_runtime import ModelRuntimeServicer
-from infra_validator.model_server_clients.id_injection import extract
+from infra_validator.model_server_clients.model_runtime.id_injection import extract
 from infra_validator.protos import model_runtime_pb2 as pb2
 
 PREDICT = "tensorflow.serving.PredictionService/Predict"

@@ -8,7 +8,7 @@ import grpc
 
 from infra_validator.model_runtime.conformance.frame import Points, catch_loading
 from infra_validator.model_runtime.conformance.run import Departure, NotJudged, Subject, told
-from infra_validator.model_server_clients import model_runtime_contract as contract
+from infra_validator.model_server_clients.model_runtime import contract
 from infra_validator.protos import model_runtime_pb2 as pb2
 
 POINTS = Points()

@@ -17,9 +17,9 @@ import grpc
 
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import DeadlineExceeded, shorten
-from infra_validator.model_server_clients import model_runtime_contract as contract
 from infra_validator.model_server_clients.grpc_channel import open_channel
-from infra_validator.model_server_clients.id_injection import inject
+from infra_validator.model_server_clients.model_runtime import contract
+from infra_validator.model_server_clients.model_runtime.id_injection import inject
 from infra_validator.protos import model_runtime_pb2 as pb2
 from infra_validator.protos.model_runtime_pb2_grpc import ModelRuntimeStub
 

@@ -31,7 +31,7 @@ import urllib3
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import InfrastructureError, SpecError
-from infra_validator.core.loopback import is_loopback
+from infra_validator.core.network.loopback import is_loopback
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_runners.local_docker.errors import no_connection, refusal
 from infra_validator.specs import LocalDockerConfig

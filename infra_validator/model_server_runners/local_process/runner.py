@@ -20,8 +20,8 @@ import shutil
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import InfrastructureError
-from infra_validator.core.held_port import HeldPort
 from infra_validator.core.launch_plan import LaunchPlanner, says_port_taken
+from infra_validator.core.network.held_port import HeldPort
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import Observation
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner

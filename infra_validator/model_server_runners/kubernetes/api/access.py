@@ -21,7 +21,7 @@ import kubernetes.config
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import InfrastructureError
-from infra_validator.core.loopback import is_loopback
+from infra_validator.core.network.loopback import is_loopback
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_runners.kubernetes.api import kubeconfig as kubernetes_kubeconfig
 from infra_validator.model_server_runners.kubernetes.identity import Surroundings

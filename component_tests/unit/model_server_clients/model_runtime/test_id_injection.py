@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra_validator.model_server_clients.id_injection import NotInjectable, extract, inject
+from infra_validator.model_server_clients.model_runtime.id_injection import NotInjectable, extract, inject
 from infra_validator.protos import tensorflow_serving_pb2 as tfs
 
 TEXT = st.text(max_size=300)

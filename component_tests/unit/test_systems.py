@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from infra_validator.core.systems import LINUX, LINUX_AND_MACOS, why_not_here
+from infra_validator._systems import LINUX, LINUX_AND_MACOS, why_not_here
 
-ROOT = pathlib.Path(__file__).parents[3]
+ROOT = pathlib.Path(__file__).parents[2]
 
 #: A stand-in for another system: its name, and without what only Linux has in the standard library.
 _ELSEWHERE = """

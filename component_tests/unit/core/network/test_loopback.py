@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infra_validator.core.loopback import is_loopback
+from infra_validator.core.network.loopback import is_loopback
 
 
 @pytest.mark.parametrize(

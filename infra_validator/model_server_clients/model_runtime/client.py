@@ -20,11 +20,11 @@ from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, UsageEr
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.core.states import ModelStatus, ModelStatusReport
-from infra_validator.model_server_clients import model_runtime_contract as contract
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, raise_if_gone, unwatched
 from infra_validator.model_server_clients.grpc_channel import is_other_protocol, open_channel
-from infra_validator.model_server_clients.id_injection import NotInjectable, inject
-from infra_validator.model_server_clients.model_runtime_measurements import Measurements
+from infra_validator.model_server_clients.model_runtime import contract
+from infra_validator.model_server_clients.model_runtime.id_injection import NotInjectable, inject
+from infra_validator.model_server_clients.model_runtime.measurements import Measurements
 from infra_validator.model_server_clients.pending_call import LOOK_SECONDS, PendingCall
 from infra_validator.model_server_clients.request_stream import RequestStream
 from infra_validator.model_server_clients.tensorflow_serving_answers import read_answers

@@ -16,7 +16,7 @@ from infra_validator.core.errors import AttemptFailed, UsageError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.model_runtime import ModelRuntimeServicer, add_ModelRuntimeServicer_to_server
-from infra_validator.model_server_clients.model_runtime import ModelRuntimeClient
+from infra_validator.model_server_clients.model_runtime.client import ModelRuntimeClient
 from infra_validator.protos import model_runtime_pb2 as pb2
 
 READY: dict[str, Any] = {
