@@ -33,6 +33,7 @@ from infra_validator.saved_model.graph import SavedModelGraph, read_graph
 from infra_validator.saved_model.model_files import check_model_files, notes_on
 from infra_validator.saved_model.unchanged import Unchanged
 from infra_validator.specs import OnRejected, RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs.agreement import check_agreement
 from infra_validator.specs.named_files import named_files
 from infra_validator.specs.tag_set import with_one_tag_set
 from infra_validator.validation.answers.spec_check import check_answers_spec
@@ -113,8 +114,7 @@ def make_plan(
     spec = ServingSpec.of(serving_spec)
     limits = ValidationSpec.of(validation_spec)
     spec, asked = with_one_tag_set(spec, RequestSpec.of(request_spec))
-    if spec.kubernetes is not None:
-        spec.kubernetes.check_loading_limit("serving_spec.kubernetes", limits.max_loading_time_seconds)
+    check_agreement(spec, limits, asked)
     found, graph = _check_model(os.fspath(model), spec, asked)
     binaries = wiring.serving_binaries_function(spec.binary)(spec)
     wiring.runner_class(spec.platform)

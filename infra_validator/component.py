@@ -5,7 +5,7 @@ from infra_validator.component import InfraValidator
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -14,11 +14,13 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from infra_validator.core.errors import SpecError
 from infra_validator.driver import Driver
 from infra_validator.executor import Executor
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs.agreement import check_agreement, check_examples
 from infra_validator.specs.reader import to_json
+
+_Spec = TypeVar("_Spec", ServingSpec, ValidationSpec, RequestSpec)
 
 
 class InfraValidatorSpec(ComponentSpec):  # type: ignore[misc]
@@ -58,7 +60,8 @@ class InfraValidator(base_component.BaseComponent):  # type: ignore[misc]
       blessing: a channel of ``InfraBlessing``, as the Pusher's ``infra_blessing`` wants it.
 
     Raises:
-      SpecError: a spec is wrong. Runtime parameters and placeholders have no value yet; the driver checks them.
+      SpecError: a spec is wrong, contradicts another, or needs examples that are not given. Runtime parameters and placeholders
+        have no value yet; the driver checks them.
     """
 
     SPEC_CLASS = InfraValidatorSpec
@@ -73,18 +76,19 @@ class InfraValidator(base_component.BaseComponent):  # type: ignore[misc]
         request_spec: Any = None,
         validation_spec: Any = None,
     ) -> None:
-        asked = RequestSpec.of(request_spec) if request_spec is not None and not _is_late(request_spec) else None
-        if asked is not None and asked.make_warmup and examples is None:
-            raise SpecError(
-                "request_spec.make_warmup", "needs examples", next_step="Give the component an Examples channel."
-            )
+        serving = _known(ServingSpec, serving_spec)
+        validation = _known(ValidationSpec, validation_spec)
+        request = _known(RequestSpec, request_spec)
+        check_agreement(serving, validation, request)
+        if not _is_late(request_spec):
+            check_examples(validation, request, given=examples is not None)
         spec = InfraValidatorSpec(
             model=model,
             examples=examples,
             blessing=types.Channel(type=standard_artifacts.InfraBlessing),
-            serving_spec=_as_property(ServingSpec, serving_spec),
-            validation_spec=None if validation_spec is None else _as_property(ValidationSpec, validation_spec),
-            request_spec=None if request_spec is None else _as_property(RequestSpec, request_spec),
+            serving_spec=serving_spec if serving is None else to_json(serving),
+            validation_spec=validation_spec if validation is None else to_json(validation),
+            request_spec=request_spec if request is None else to_json(request),
         )
         super().__init__(spec=spec)
 
@@ -94,5 +98,8 @@ def _is_late(value: Any) -> bool:
     return isinstance(value, (RuntimeParameter, Placeholder))
 
 
-def _as_property(kind: Any, given: Any) -> Any:
-    return given if _is_late(given) else to_json(kind.of(given))
+def _known(kind: type[_Spec], given: Any) -> _Spec | None:
+    """The spec, checked; None where there is none, or where it is known only when the pipeline runs."""
+    if given is None and kind is not ServingSpec:
+        return None
+    return None if _is_late(given) else kind.of(given)

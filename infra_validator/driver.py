@@ -15,11 +15,13 @@ from tfx.orchestration import data_types, metadata
 from tfx.orchestration.portable import base_driver as portable_base_driver
 from tfx.orchestration.portable import data_types as portable_data_types
 from tfx.proto.orchestration import driver_output_pb2
+from tfx.types import BaseChannel, Channel
 
 from infra_validator import wiring
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.saved_model.digest import FILE_DIGESTS, file_digests
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs.agreement import check_agreement, check_examples
 from infra_validator.specs.named_files import named_files
 from infra_validator.specs.reader import to_json
 
@@ -37,6 +39,21 @@ class Driver(base_driver.BaseDriver, portable_base_driver.BaseDriver):  # type: 
         base_driver.BaseDriver.__init__(self, metadata_handle)
         portable_base_driver.BaseDriver.__init__(self, metadata_handle)
 
+    def pre_execution(
+        self,
+        input_dict: dict[str, BaseChannel],
+        output_dict: dict[str, Channel],
+        exec_properties: dict[str, Any],
+        driver_args: data_types.DriverArgs,
+        pipeline_info: data_types.PipelineInfo,
+        component_info: data_types.ComponentInfo,
+    ) -> Any:
+        """Called by the legacy launcher, before all else."""
+        _check(exec_properties, has_examples=bool(input_dict.get("examples")))
+        return super().pre_execution(
+            input_dict, output_dict, exec_properties, driver_args, pipeline_info, component_info
+        )
+
     def resolve_exec_properties(
         self,
         exec_properties: dict[str, Any],
@@ -48,10 +65,24 @@ class Driver(base_driver.BaseDriver, portable_base_driver.BaseDriver):  # type: 
 
     def run(self, execution_info: portable_data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
         """Called by the portable launcher."""
+        _check(execution_info.exec_properties, has_examples=bool((execution_info.input_dict or {}).get("examples")))
         output = driver_output_pb2.DriverOutput()
         for name, value in resolve(execution_info.exec_properties).items():
             output.exec_properties[name].string_value = value
         return output
+
+
+def _check(exec_properties: dict[str, Any], *, has_examples: bool) -> None:
+    """Check all specs, now that runtime parameters have their values.
+
+    Raises:
+      SpecError: one is wrong, contradicts another, or needs examples that the component does not have.
+    """
+    asked = exec_properties.get("request_spec")
+    validation = ValidationSpec.of(exec_properties.get("validation_spec"))
+    request = RequestSpec.of(asked) if asked else None
+    check_agreement(ServingSpec.of(exec_properties["serving_spec"]), validation, request)
+    check_examples(validation, request, given=has_examples)
 
 
 def resolve(exec_properties: dict[str, Any]) -> dict[str, str]:

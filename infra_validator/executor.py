@@ -29,6 +29,7 @@ from infra_validator.saved_model.digest import FILE_DIGESTS, file_digests
 from infra_validator.saved_model.find import find_saved_model
 from infra_validator.saved_model.graph import read_graph
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs.agreement import check_agreement, check_examples
 from infra_validator.specs.named_files import named_files
 
 _LOG = logging.getLogger(__name__)
@@ -70,6 +71,8 @@ class Executor(base_executor.BaseExecutor):  # type: ignore[misc]
         _check_files(files, exec_properties.get(FILE_DIGESTS))
         model = _single("model", input_dict["model"])
         examples = _single("examples", input_dict["examples"]) if input_dict.get("examples") else None
+        check_agreement(serving_spec, validation_spec, request_spec)
+        check_examples(validation_spec, request_spec, given=examples is not None)
         interruption = Interruption()
         with shutdown_signals(interruption), temporary_directory() as scratch:
             _validate(

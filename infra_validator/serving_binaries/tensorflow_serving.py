@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from infra_validator._version import __version__
-from infra_validator.core.errors import InfrastructureError, SpecError
+from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.launch_plan import LaunchPlan, ModelMount, literal
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
@@ -30,24 +30,6 @@ _IMAGE_BASE_PATH = "/models"  # MODEL_BASE_PATH of the image
 _IMAGE_PROGRAM = "/usr/bin/tensorflow_model_server"
 _CONFIG_FILE = "models.config"
 
-#: Flags whose value is the validator's business: with another one it would test something else, or nothing.
-_OURS = (
-    "port",
-    "rest_api_port",
-    "grpc_socket_path",
-    "model_name",
-    "model_base_path",
-    "model_config_file",
-    "port_file",
-    "bind_address",
-    "version",
-    "help",
-)
-_BETTER_SAID = {
-    "model_config_file": "Name the file in serving_spec.tensorflow_serving.model_config_file.",
-    "port": "Leave the ports to the validator; local_process.grpc_port sets a fixed one.",
-    "model_name": "Set serving_spec.model_name.",
-}
 _SHARED_PORTS_OFF = "grpc.so_reuseport=0"  # else a second server on the port shares its connections
 _LAST = ("--max_num_load_retries=0",)  # the last one wins; with retries a failed load would take minutes to show
 
@@ -56,7 +38,7 @@ def binaries_of(spec: ServingSpec) -> list[BaseServingBinary]:
     """The serving binaries of a serving spec: one for each tag and digest; for local processes exactly one.
 
     Raises:
-      SpecError: an argument that collides with ours, or a model config file that does not fit.
+      SpecError: the model config file does not fit.
       InfrastructureError: the embedded server would be needed and TensorFlow's wheel is not installed.
     """
     assert spec.tensorflow_serving is not None
@@ -244,22 +226,9 @@ def _check_embedded_server() -> None:
 
 def _extra_arguments(spec: ServingSpec) -> tuple[str, ...]:
     """The user's arguments, for every platform and for this one."""
-    given = {
-        "serving_spec.tensorflow_serving.extra_args": getattr(spec.tensorflow_serving, "extra_args", ()),
-        f"serving_spec.{spec.platform}.extra_args": getattr(getattr(spec, spec.platform), "extra_args", ()),
-    }
-    for field, arguments in given.items():
-        for index, argument in enumerate(arguments):
-            flag = re.match(r"--(\w+)", argument)
-            if flag and flag[1] in _OURS:
-                raise SpecError(
-                    f"{field}[{index}]",
-                    f"{argument!r} collides with what the validator sets itself",
-                    next_step=_BETTER_SAID.get(flag[1], "Remove the argument."),
-                )
-            if "\0" in argument:
-                raise SpecError(f"{field}[{index}]", "holds a NUL character")
-    return tuple(literal(argument) for arguments in given.values() for argument in arguments)
+    assert spec.tensorflow_serving is not None
+    of_platform: tuple[str, ...] = getattr(getattr(spec, spec.platform), "extra_args", ())
+    return tuple(literal(argument) for argument in (*spec.tensorflow_serving.extra_args, *of_platform))
 
 
 def _channel_arguments(extra: tuple[str, ...]) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ class LocalDockerConfig:
         "", "The API version to speak; empty: what the daemon offers.", check=_api_version
     )
     client_timeout_seconds: int = spec_field(
-        60, "Time limit of one call to the daemon.", unit="seconds", check=above_zero
+        60, "Time limit of one call to the daemon.", unit="seconds", check=above_zero, unset_at_zero=True
     )
     host_ip_address: str = spec_field(
         "",

@@ -27,7 +27,9 @@ T = TypeVar("T")
 Check = Callable[[Any], "str | None"]
 
 
-def spec_field(default: Any, doc: str, *, unit: str = "", check: Check | None = None, file: str = "") -> Any:
+def spec_field(
+    default: Any, doc: str, *, unit: str = "", check: Check | None = None, file: str = "", unset_at_zero: bool = False
+) -> Any:
     """A dataclass field of a spec.
 
     Args:
@@ -37,8 +39,9 @@ def spec_field(default: Any, doc: str, *, unit: str = "", check: Check | None = 
       check: what a given value must fulfil.
       file: set if it names a file on whose content a verdict depends (specs/named_files.py): ``path``, or ``program`` for one that
         may be looked for on the PATH.
+      unset_at_zero: whether 0 or an empty text in JSON means that it is not given, as for every field of a proto of TFX's.
     """
-    metadata = {"doc": doc, "unit": unit, "check": check, "file": file}
+    metadata = {"doc": doc, "unit": unit, "check": check, "file": file, "unset_at_zero": unset_at_zero}
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -87,16 +90,18 @@ def read(kind: type[T], given: object, path: str) -> T:
       path: how messages call the whole, e.g. ``serving_spec``.
 
     Raises:
-      SpecError: names the field and, for an unknown one, the nearest known one.
+      SpecError: names the field and, for an unknown one, the nearest known one; or it is another message.
     """
     if isinstance(given, kind):
         return given
     if hasattr(given, "DESCRIPTOR") and hasattr(given, "SerializeToString"):
         from google.protobuf import json_format, message
 
+        if given.DESCRIPTOR.name != kind.__name__:
+            raise SpecError(path, f"must be a {kind.__name__}, not a message of the type {given.DESCRIPTOR.full_name}")
         given = json_format.MessageToDict(typing.cast(message.Message, given), preserving_proto_field_name=True)
     elif isinstance(given, (str, os.PathLike)):
-        given = _parse_text_or_file(given, path)
+        given = _parse_text_or_file(kind, given, path)
     if given is None:
         given = {}
     return typing.cast(T, _read_dataclass(kind, given, path))
@@ -143,7 +148,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _parse_text_or_file(given: str | os.PathLike[str], path: str) -> Any:
+def _parse_text_or_file(kind: type, given: str | os.PathLike[str], path: str) -> Any:
     text = os.fspath(given)
     source = path
     looks_like_text = "{" in text or "\n" in text or ": " in text or not text.strip()
@@ -156,7 +161,7 @@ def _parse_text_or_file(given: str | os.PathLike[str], path: str) -> Any:
             reason = getattr(error, "strerror", None) or str(error)
             raise SpecError(path, f"cannot read the file {text!r}: {reason}") from error
     try:
-        return json.loads(text)
+        return _without_zeros(kind, json.loads(text))
     except RecursionError as error:
         raise SpecError(source, "is nested too deeply") from error
     except ValueError:
@@ -165,6 +170,24 @@ def _parse_text_or_file(given: str | os.PathLike[str], path: str) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise SpecError(source, f"is neither JSON nor YAML: {' '.join(str(error).split())}") from error
+
+
+def _without_zeros(kind: type, given: object) -> object:
+    """JSON data without the fields that are unset at zero and are zero: a proto's JSON may write them out."""
+    if not isinstance(given, Mapping):
+        return given
+    hints = typing.get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    result = {}
+    for key, value in given.items():
+        name = key if key in fields else _snake_case(key)
+        if name in fields:
+            if fields[name].metadata.get("unset_at_zero") and value in (0, "", "0") and value is not False:
+                continue
+            part = next((hint for hint in typing.get_args(hints[name]) if dataclasses.is_dataclass(hint)), None)
+            value = _without_zeros(part, value) if isinstance(part, type) else value
+        result[key] = value
+    return result
 
 
 def _snake_case(name: str) -> str:

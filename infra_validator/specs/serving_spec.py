@@ -20,6 +20,25 @@ MODEL_VARIABLES = ("MODEL_NAME", "MODEL_BASE_PATH")
 
 _PLATFORMS = ("local_process", "local_docker", "kubernetes")
 
+#: Flags of TensorFlow Serving whose value is the validator's business: with another one it would test something else, or nothing.
+_OURS = (
+    "port",
+    "rest_api_port",
+    "grpc_socket_path",
+    "model_name",
+    "model_base_path",
+    "model_config_file",
+    "port_file",
+    "bind_address",
+    "version",
+    "help",
+)
+_BETTER_SAID = {
+    "model_config_file": "Name the file in serving_spec.tensorflow_serving.model_config_file.",
+    "port": "Leave the ports to the validator; local_process.grpc_port sets a fixed one.",
+    "model_name": "Set serving_spec.model_name.",
+}
+
 
 def _model_name(name: str) -> str | None:
     if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", name) or ".." in name:
@@ -27,11 +46,53 @@ def _model_name(name: str) -> str | None:
     return None
 
 
+def _check_arguments(field: str, arguments: tuple[str, ...]) -> None:
+    """Check arguments for TensorFlow Serving.
+
+    Args:
+      field: the path of the field that they stand in.
+      arguments: as given.
+
+    Raises:
+      SpecError: one collides with the validator's own, or cannot be an argument at all.
+    """
+    for index, argument in enumerate(arguments):
+        flag = re.match(r"--(\w+)", argument)
+        if flag and flag[1] in _OURS:
+            raise SpecError(
+                f"{field}[{index}]",
+                f"{argument!r} collides with what the validator sets itself",
+                next_step=_BETTER_SAID.get(flag[1], "Remove the argument."),
+            )
+        if "\0" in argument:
+            raise SpecError(f"{field}[{index}]", "holds a NUL character")
+
+
+def _image_name(name: str) -> str | None:
+    """Check of an image's name, by the grammar of Docker's references (github.com/distribution/reference)."""
+    registry, slash, path = name.partition("/")
+    if not slash or (not set(".:") & set(registry) and registry != "localhost" and registry == registry.lower()):
+        registry, path = "", name  # no registry is named: all of it is the path
+    path, at, digest = path.partition("@")
+    path, colon, tag = path.partition(":")
+    component = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+    host = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(?::\d+)?"
+    if not re.fullmatch(rf"{component}(?:/{component})*", path) or (registry and not re.fullmatch(host, registry)):
+        return f"is no image name: {name!r}"
+    if at:
+        return f"already has a digest: {name!r}. Write {digest!r} into digests"
+    if colon:
+        return f"already has a tag: {name!r}. Write {tag!r} into tags"
+    return None
+
+
 @dataclasses.dataclass(frozen=True)
 class TensorFlowServingConfig:
     """TensorFlow Serving as the serving binary. The first three fields are TFX's."""
 
-    image_name: str = spec_field("tensorflow/serving", "The image, without tag or digest.")
+    image_name: str = spec_field(
+        "tensorflow/serving", "The image, without tag or digest.", check=_image_name, unset_at_zero=True
+    )
     tags: tuple[str, ...] = spec_field((), "Tags of the image, or tag@sha256:...; each is validated.")
     digests: tuple[str, ...] = spec_field((), "Digests of the image (sha256:...); each is validated.")
     advisory: tuple[str, ...] = spec_field((), "Which of the tags and digests only report and do not decide.")
@@ -50,7 +111,9 @@ class ServingSpec:
     local_process: LocalProcessConfig | None = spec_field(None, "Serving platform: a process of this machine.")
     local_docker: LocalDockerConfig | None = spec_field(None, "Serving platform: a container of a Docker daemon.")
     kubernetes: KubernetesConfig | None = spec_field(None, "Serving platform: a pod of a Kubernetes cluster.")
-    model_name: str = spec_field("infra-validation-model", "The model's name on the server.", check=_model_name)
+    model_name: str = spec_field(
+        "infra-validation-model", "The model's name on the server.", check=_model_name, unset_at_zero=True
+    )
 
     @classmethod
     def of(cls, given: object) -> ServingSpec:
@@ -86,20 +149,20 @@ class ServingSpec:
             self._check_images(self.tensorflow_serving, f"{path}.tensorflow_serving")
             if self.local_docker is not None:
                 self._check_container(self.local_docker, f"{path}.local_docker")
+            _check_arguments(f"{path}.tensorflow_serving.extra_args", self.tensorflow_serving.extra_args)
+            of_platform = getattr(getattr(self, self.platform), "extra_args", ())
+            _check_arguments(f"{path}.{self.platform}.extra_args", of_platform)
         if self.model_runtime is not None:
             fixed_port = self.local_process.grpc_port if self.local_process else 0
             self.model_runtime.check_on(f"{path}.model_runtime", self.platform, fixed_port)
 
     def _check_images(self, config: TensorFlowServingConfig, where: str) -> None:
-        if self.platform != "local_process":
-            if not config.tags and not config.digests:
-                raise SpecError(
-                    where,
-                    "names neither tags nor digests, so no server would be started",
-                    next_step='Name at least one image, for example "tags": ["2.19.0"].',
-                )
-            if not re.fullmatch(r"[a-z0-9][A-Za-z0-9._:/-]*", config.image_name):
-                raise SpecError(f"{where}.image_name", f"is no image name: {config.image_name!r}")
+        if self.platform != "local_process" and not config.tags and not config.digests:
+            raise SpecError(
+                where,
+                "names neither tags nor digests, so no server would be started",
+                next_step='Name at least one image, for example "tags": ["2.19.0"].',
+            )
         for index, tag in enumerate(config.tags):
             if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@sha256:[0-9a-f]{64})?", tag):
                 raise SpecError(f"{where}.tags[{index}]", f"is no tag of an image: {tag!r}")

@@ -30,9 +30,15 @@ class ValidationSpec:
     """Limits and tries. The first two fields are TFX's, with TFX's defaults."""
 
     max_loading_time_seconds: float = spec_field(
-        300.0, "Limit of one attempt from Start to READY; pulls and queries apart.", unit="seconds", check=above_zero
+        300.0,
+        "Limit of one attempt from Start to READY; pulls and queries apart.",
+        unit="seconds",
+        check=above_zero,
+        unset_at_zero=True,
     )
-    num_tries: int = spec_field(5, "How many attempts a failure that may heal gets.", check=above_zero)
+    num_tries: int = spec_field(
+        5, "How many attempts a failure that may heal gets.", check=above_zero, unset_at_zero=True
+    )
     max_query_time_seconds: float = spec_field(
         300.0, "Limit of all sample requests of one attempt.", unit="seconds", check=above_zero
     )

@@ -100,11 +100,71 @@ def test_an_empty_request_spec_asks_with_the_defaults() -> None:
         ({"validation_spec": {"num_tries": 0}}, "validation_spec.num_tries"),
         ({"request_spec": {"num_examples": -1}}, "request_spec.num_examples"),
         ({"request_spec": {"make_warmup": True}, "examples": None}, "request_spec.make_warmup"),
+        ({"validation_spec": {"require_requests": True}}, "validation_spec.require_requests"),
+        (
+            {"serving_spec": {"tensorflow_serving": {"image_name": "a:1", "tags": ["2"]}, "local_docker": {}}},
+            "image_name",
+        ),
+        (
+            {
+                "serving_spec": {"tensorflow_serving": {"tags": ["1"]}, "kubernetes": {"active_deadline_seconds": 60}},
+                "validation_spec": {"max_loading_time_seconds": 60},
+            },
+            "serving_spec.kubernetes.active_deadline_seconds",
+        ),
+        (
+            {"serving_spec": {"tensorflow_serving": {"extra_args": ["--port=1"]}, "local_process": {}}},
+            "serving_spec.tensorflow_serving.extra_args",
+        ),
     ],
 )
 def test_a_wrong_spec_is_told_when_the_pipeline_is_made(given: dict[str, Any], field: str) -> None:
     with pytest.raises(SpecError, match=field.replace(".", r"\.")):
         component(**given)
+
+
+def test_a_proto_of_the_wrong_type_is_told() -> None:
+    from tfx import v1 as tfx
+
+    for name in ("serving_spec", "validation_spec"):
+        with pytest.raises(SpecError, match=f"{name}: must be a .*, not a message of the type .*RequestSpec"):
+            component(**{name: tfx.proto.RequestSpec()})
+    with pytest.raises(
+        SpecError, match=r"request_spec: must be a RequestSpec, not a message of the type .*ValidationSpec"
+    ):
+        component(request_spec=tfx.proto.ValidationSpec())
+
+
+def test_the_json_of_a_proto_means_what_the_proto_means() -> None:
+    from google.protobuf import json_format
+    from tfx import v1 as tfx
+
+    proto = tfx.proto.ValidationSpec(num_tries=0)
+    fields = {name: getattr(proto, name) for name in ("max_loading_time_seconds", "num_tries")}
+    assert fields == {"max_loading_time_seconds": 0, "num_tries": 0}
+    for form in (proto, json_format.MessageToJson(proto), json.dumps(fields)):
+        assert component(validation_spec=form).exec_properties["validation_spec"] == "{}"
+
+
+@pytest.mark.parametrize("launcher", ["portable", "legacy"])
+def test_a_warm_up_without_examples_is_told_by_the_driver_where_the_spec_is_a_runtime_parameter(launcher: str) -> None:
+    from tfx import types
+    from tfx.orchestration.data_types import RuntimeParameter
+    from tfx.orchestration.portable.data_types import ExecutionInfo
+    from tfx.types import standard_artifacts
+
+    from infra_validator.driver import Driver
+
+    component(request_spec=RuntimeParameter(name="asked", ptype=str), examples=None)
+    given = {"serving_spec": json.dumps(SERVING_SPEC), "request_spec": '{"make_warmup": true}'}
+    model = types.Channel(type=standard_artifacts.Model)
+    driver = Driver(None)
+    calls = {
+        "portable": lambda: driver.run(ExecutionInfo(exec_properties=given, input_dict={"model": [model]})),
+        "legacy": lambda: driver.pre_execution({"model": model}, {}, given, None, None, None),
+    }
+    with pytest.raises(SpecError, match=r"request_spec\.make_warmup"):
+        calls[launcher]()
 
 
 def test_runtime_parameters_are_left_for_the_driver() -> None:
@@ -140,12 +200,12 @@ def test_the_driver_checks_specs_for_both_launchers() -> None:
         driver.run(ExecutionInfo(exec_properties=bad))
     with pytest.raises(SpecError, match="serving platform"):
         driver.resolve_exec_properties(bad, None, None)
-    with pytest.raises(SpecError, match=r"validation_spec\.num_tries"):
+    with pytest.raises(SpecError, match=r"validation_spec\.num_tries: must be above 0, not -1"):
         driver.run(
             ExecutionInfo(
                 exec_properties={
                     "serving_spec": component().exec_properties["serving_spec"],
-                    "validation_spec": '{"num_tries": 0}',
+                    "validation_spec": '{"num_tries": -1}',
                 }
             )
         )

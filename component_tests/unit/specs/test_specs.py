@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from infra_validator.core.errors import SpecError
-from infra_validator.specs import OnRejected, RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs import (
+    GenerateSpec,
+    OnRejected,
+    RequestSpec,
+    ServingSpec,
+    TensorFlowServingConfig,
+    ValidationSpec,
+)
+from infra_validator.specs.agreement import check_agreement, check_examples
 
 LOCAL: dict[str, Any] = {"tensorflow_serving": {}, "local_process": {}}
 
@@ -177,4 +185,98 @@ def test_zero_examples_are_refused() -> None:
 def test_a_container_that_would_serve_another_model_is_a_spec_error(change: dict[str, Any], field: str) -> None:
     with pytest.raises(SpecError) as caught:
         ServingSpec.of({"tensorflow_serving": {"tags": ["1"]}, "local_docker": change, "model_name": "m"})
+    assert caught.value.field == field
+
+
+IMAGES = {
+    "tensorflow/serving": "",
+    "serving": "",
+    "localhost/serving": "",
+    "localhost:5000/a/b_c/d__e/f--g.h": "",
+    "127.0.0.1:5000/a": "",
+    "[::1]:5000/a": "",
+    "Registry.example.com/a/b": "",
+    "REGISTRY/a": "",
+    "registry.example.com:5000/a": "",
+    "Serving": "is no image name",
+    "registry.example.com/A": "is no image name",
+    "a//b": "is no image name",
+    "-a": "is no image name",
+    "a b": "is no image name",
+    "tensorflow/serving:2.19.0": "already has a tag: 'tensorflow/serving:2.19.0'. Write '2.19.0' into tags",
+    "localhost:5000/a:1": "already has a tag",
+    f"a@sha256:{'0' * 64}": "already has a digest",
+}
+
+
+@pytest.mark.parametrize(("name", "words"), IMAGES.items())
+def test_image_names_are_those_of_docker(name: str, words: str) -> None:
+    given = {"tensorflow_serving": {"image_name": name, "tags": ["1"]}, "local_docker": {}}
+    if not words:
+        assert ServingSpec.of(given).tensorflow_serving == TensorFlowServingConfig(image_name=name, tags=("1",))
+        return
+    with pytest.raises(SpecError, match=r"serving_spec\.tensorflow_serving\.image_name") as caught:
+        ServingSpec.of(given)
+    assert words in str(caught.value)
+
+
+def test_zero_is_unset_in_the_json_of_a_proto() -> None:
+    written_out = {
+        "tensorflowServing": {"imageName": "", "tags": ["1"], "digests": []},
+        "localDocker": {"clientBaseUrl": "", "clientApiVersion": "", "clientTimeoutSeconds": 0, "hostIpAddress": ""},
+        "modelName": "",
+    }
+    assert ServingSpec.of(json.dumps(written_out)) == ServingSpec.of(
+        {"tensorflow_serving": {"tags": ["1"]}, "local_docker": {}}
+    )
+    in_a_pod = {"tensorflow_serving": {"tags": ["1"]}, "kubernetes": {"active_deadline_seconds": 0}}
+    assert ServingSpec.of(json.dumps(in_a_pod)).to_dict() == {**in_a_pod, "kubernetes": {}}
+    assert ValidationSpec.of('{"maxLoadingTimeSeconds": 0, "numTries": 0}') == ValidationSpec()
+    assert RequestSpec.of('{"splitName": "", "numExamples": 0, "makeWarmup": false}') == RequestSpec()
+    with pytest.raises(SpecError, match="num_tries"):
+        ValidationSpec.of('{"num_tries": -1}')
+    with pytest.raises(SpecError, match="concurrency"):  # no field of TFX's
+        RequestSpec.of('{"concurrency": 0}')
+
+
+@pytest.mark.parametrize("field", ["tensorflow_serving", "local_process"])
+def test_arguments_that_collide_are_told_without_a_model(field: str) -> None:
+    given: dict[str, Any] = {"tensorflow_serving": {}, "local_process": {}}
+    given[field] = {"extra_args": ["--enable_batching", "--port=1"]}
+    with pytest.raises(SpecError, match=rf"{field}\.extra_args\[1\].*collides with what the validator sets itself"):
+        ServingSpec.of(given)
+
+
+def test_specs_that_contradict_each_other_are_told() -> None:
+    pod = ServingSpec.of({"tensorflow_serving": {"tags": ["1"]}, "kubernetes": {"active_deadline_seconds": 200}})
+    check_agreement(pod, ValidationSpec(max_loading_time_seconds=199), RequestSpec())
+    check_agreement(pod, None, None)
+    with pytest.raises(SpecError, match=r"kubernetes\.active_deadline_seconds.* must exceed .*\(200\), not be 200"):
+        check_agreement(pod, ValidationSpec(max_loading_time_seconds=200), None)
+    runtime = ServingSpec.of({"model_runtime": {}, "local_process": {}})
+    check_agreement(runtime, None, RequestSpec(protocols=("grpc",)))
+    with pytest.raises(SpecError, match=r"request_spec\.protocols"):
+        check_agreement(runtime, None, RequestSpec(protocols=("rest",)))
+
+
+@pytest.mark.parametrize(
+    ("validation", "request_spec", "given", "field"),
+    [
+        (None, RequestSpec(make_warmup=True), False, "request_spec.make_warmup"),
+        (None, RequestSpec(make_warmup=True), True, ""),
+        (None, RequestSpec(), False, ""),
+        (ValidationSpec(require_requests=True), None, True, "validation_spec.require_requests"),
+        (ValidationSpec(require_requests=True), RequestSpec(), False, "validation_spec.require_requests"),
+        (ValidationSpec(require_requests=True), RequestSpec(), True, ""),
+        (ValidationSpec(require_requests=True), RequestSpec(generate=GenerateSpec()), False, ""),
+    ],
+)
+def test_what_needs_examples_says_so(
+    validation: ValidationSpec | None, request_spec: RequestSpec | None, given: bool, field: str
+) -> None:
+    if not field:
+        check_examples(validation, request_spec, given=given)
+        return
+    with pytest.raises(SpecError) as caught:
+        check_examples(validation, request_spec, given=given)
     assert caught.value.field == field

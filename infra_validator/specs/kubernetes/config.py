@@ -143,6 +143,7 @@ class KubernetesConfig:
         "The pod's activeDeadlineSeconds; unset: the total time plus 600 s (TFX: 24 hours). Must exceed the loading limit.",
         unit="seconds",
         check=above_zero,
+        unset_at_zero=True,
     )
     serving_pod_overrides: PodOverrides | None = spec_field(None, "TFX's overrides of the pod.")
 
