@@ -279,7 +279,7 @@ def test_a_numpy_archive_is_a_file_of_requests(
         ({"spec": {**LOCAL, "local_process": {"binary_path": "/does/not/exist"}}}, 3, "BINARY_NOT_FOUND"),
         ({"spec": {**LOCAL, "local_process": {"binary_path": "/"}}}, 3, "BINARY_NOT_EXECUTABLE"),
         ({"spec": {**LOCAL, "local_process": {"binary_path": "/bin/false"}}}, 1, "SERVER_EXITED"),
-        ({"more": ["--validation-spec", '{"num_tries": 0}']}, 2, "BAD_SPEC"),
+        ({"more": ["--validation-spec", '{"num_tries": -1}']}, 2, "BAD_SPEC"),
         ({"more": ["--request-spec", '{"num_example": 1}']}, 2, "BAD_SPEC"),
         ({"more": ["--requests", "/does/not/exist"]}, 2, "BAD_REQUESTS"),
         ({"more": ["--output", "/proc/no/such"]}, 3, "OUTPUT_NOT_WRITABLE"),
