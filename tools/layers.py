@@ -39,6 +39,7 @@ ORDER: dict[str, Steps] = {
         ("blessing",),
         ("driver", "executor"),
         ("component",),
+        ("component_under_tfx_name",),
         ("cli",),
     ),
     "core": (("*",), ("network",)),

@@ -123,6 +123,23 @@ def test_a_wrong_spec_is_told_when_the_pipeline_is_made(given: dict[str, Any], f
         component(**given)
 
 
+def test_the_execution_type_may_be_that_of_tfx() -> None:
+    from tfx import v1 as tfx
+
+    from infra_validator.component import InfraValidator as Ours
+    from infra_validator.component_under_tfx_name import InfraValidator
+
+    under_tfx_name = InfraValidator(**channels(), serving_spec=SERVING_SPEC)
+    assert under_tfx_name.type == tfx.components.InfraValidator.get_class_type()
+    assert (under_tfx_name.id, component().id) == ("InfraValidator", "InfraValidator")
+    assert component().type == "infra_validator.component.InfraValidator"
+    assert isinstance(under_tfx_name, Ours)
+    theirs = tfx.components.InfraValidator.SPEC_CLASS  # one type in ML Metadata takes properties of one set of types
+    assert {name: parameter.type for name, parameter in Ours.SPEC_CLASS.PARAMETERS.items()} == dict.fromkeys(
+        theirs.PARAMETERS, str
+    )
+
+
 def test_a_proto_of_the_wrong_type_is_told() -> None:
     from tfx import v1 as tfx
 
