@@ -9,13 +9,12 @@ import difflib
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
 from infra_validator.core.errors import SpecError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
 from infra_validator.protos import tensorflow_pb2 as tf
-from infra_validator.sample_requests.examples.artifact import requests_from_examples_artifact
+from infra_validator.sample_requests.examples.artifact import ExamplesArtifact, requests_from_examples_artifact
 from infra_validator.sample_requests.files.requests_file import holds_examples, requests_from_file
 from infra_validator.sample_requests.generated.made_up import questions_made_up
 from infra_validator.sample_requests.questions import methods
@@ -45,7 +44,7 @@ GivenRequests = RequestSource | Callable[[], Iterable[SampleRequest]] | str | os
 
 def chosen_source(
     requests: GivenRequests | None,
-    examples: Any,
+    examples: ExamplesArtifact | None,
     asked: RequestSpec,
     graph: Callable[[], SavedModelGraph],
     model_name: str,
@@ -97,7 +96,9 @@ def requests_of_file(
     return RequestSource(_covering(make, asked, named, file), RequestOrigin.FILE, tuple(named))
 
 
-def requests_of_examples(examples: Any, asked: RequestSpec, graph: SavedModelGraph, model_name: str) -> RequestSource:
+def requests_of_examples(
+    examples: ExamplesArtifact, asked: RequestSpec, graph: SavedModelGraph, model_name: str
+) -> RequestSource:
     """The requests of an Examples artifact. Raises as requests_of_file."""
     _check_effect(asked, "examples")
     named = signatures_asked(asked, graph)
@@ -164,7 +165,7 @@ def _check_against_model(asked: RequestSpec, signatures: Mapping[str, tf.Signatu
 
 
 def _covering(
-    make: Callable[[], Iterable[SampleRequest]], asked: RequestSpec, named: Mapping[str, Any], what: str
+    make: Callable[[], Iterable[SampleRequest]], asked: RequestSpec, named: Iterable[str], what: str
 ) -> Callable[[], Iterator[SampleRequest]]:
     """``make``, whose requests ask every signature that ``asked`` names, or the last of them is followed by an error."""
 
@@ -190,7 +191,7 @@ def _check_input_names(asked: RequestSpec, signatures: Mapping[str, tf.Signature
     """That the inputs named in ``asked`` are inputs of a signature that is asked. Raises SpecError."""
     known = sorted({key for signature in signatures.values() for key in signature.inputs})
     generate = asked.generate
-    named: dict[str, Any] = {
+    named: dict[str, Iterable[str]] = {
         "features": asked.features,
         "padding": asked.padding,
         "numbers_in_strings": asked.numbers_in_strings,

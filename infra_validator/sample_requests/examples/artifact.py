@@ -10,7 +10,7 @@ import glob
 import json
 import os
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from typing import IO, Protocol
 
 from infra_validator.core.errors import ExamplesError, SpecError
 from infra_validator.core.reason_codes import ReasonCode
@@ -19,6 +19,7 @@ from infra_validator.sample_requests.examples.example_files import (
     example_files,
     requests_from_example_files,
 )
+from infra_validator.sample_requests.examples.record_questions import PARQUET
 from infra_validator.sample_requests.questions.signature_inputs import Signatures
 from infra_validator.sample_requests.records.tfrecord import OpenFile, open_local
 from infra_validator.specs.request_spec import RequestSpec
@@ -28,11 +29,26 @@ _PAYLOAD_FORMAT = "payload_format"
 _FILE_FORMAT = "file_format"
 _SPLIT_PATTERN = "custom_split_pattern"
 
+# TFX's names of file formats.
 _TFRECORD = "tfrecords_gzip"
+_PARQUET = "parquet"
+
+
+class ExamplesArtifact(Protocol):
+    """As much of a TFX ``standard_artifacts.Examples`` as is asked of one."""
+
+    uri: str
+    split_names: str
+
+    def has_custom_property(self, key: str) -> bool:
+        """Whether the artifact has a custom property."""
+
+    def get_string_custom_property(self, key: str) -> str:
+        """The text of a custom property."""
 
 
 def requests_from_examples_artifact(
-    examples: Any, signatures: Signatures, model_name: str, request_spec: RequestSpec
+    examples: ExamplesArtifact, signatures: Signatures, model_name: str, request_spec: RequestSpec
 ) -> Iterator[SampleRequest]:
     """Requests of an Examples artifact, as ``request_spec`` says; see from_examples for how they are made and when errors come.
 
@@ -48,11 +64,12 @@ def requests_from_examples_artifact(
       UsageError: SIGNATURE_NOT_SUPPORTED.
     """
     file_format = _custom_property(examples, _FILE_FORMAT) or _TFRECORD
-    if file_format != _TFRECORD:
+    if file_format not in (_TFRECORD, _PARQUET):
         raise ExamplesError(
             ReasonCode.EXAMPLES_NOT_READABLE,
-            f"The Examples artifact at {examples.uri} has the file format {file_format}; {_TFRECORD} can be read.",
+            f"The Examples artifact at {examples.uri} has the file format {file_format}; {_TFRECORD} and {_PARQUET} can be read.",
         )
+    payload_format = PARQUET if file_format == _PARQUET else _custom_property(examples, _PAYLOAD_FORMAT)
     split = choose_split(split_names_of(examples), request_spec.split_name, examples.uri)
     files, open_file = _files(examples, split)
     return requests_from_example_files(
@@ -60,14 +77,14 @@ def requests_from_examples_artifact(
         signatures,
         model_name,
         request_spec.num_examples,
-        _custom_property(examples, _PAYLOAD_FORMAT),
+        payload_format,
         request_spec,
         where=f"Split {split!r} of {examples.uri}",
         open_file=open_file,
     )
 
 
-def split_names_of(examples: Any) -> list[str]:
+def split_names_of(examples: ExamplesArtifact) -> list[str]:
     """The artifact's splits in its own order; the artifact keeps them as a JSON list."""
     try:
         names = json.loads(examples.split_names or "[]")
@@ -100,11 +117,11 @@ def choose_split(known: Sequence[str], wanted: str, uri: str) -> str:
     return wanted
 
 
-def _custom_property(examples: Any, name: str) -> str:
+def _custom_property(examples: ExamplesArtifact, name: str) -> str:
     return str(examples.get_string_custom_property(name)) if examples.has_custom_property(name) else ""
 
 
-def _files(examples: Any, split: str) -> tuple[list[str], OpenFile]:
+def _files(examples: ExamplesArtifact, split: str) -> tuple[list[str], OpenFile]:
     patterns = json.loads(_custom_property(examples, _SPLIT_PATTERN) or "{}")
     if "://" in examples.uri:
         return _remote_files(os.path.join(examples.uri, patterns.get(split, f"Split-{split}/*")))

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from infra_validator.core.errors import ExamplesError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
-from infra_validator.sample_requests.examples.record_questions import PAYLOAD_FORMATS, TF_EXAMPLE, RecordQuestions
+from infra_validator.sample_requests.examples.features import FeatureValues
+from infra_validator.sample_requests.examples.parquet import rows_of_parquet
+from infra_validator.sample_requests.examples.record_questions import (
+    PARQUET,
+    PAYLOAD_FORMATS,
+    TF_EXAMPLE,
+    RecordQuestions,
+)
 from infra_validator.sample_requests.questions.early import begun
 from infra_validator.sample_requests.questions.question import Question
 from infra_validator.sample_requests.questions.requests import requests_of
@@ -108,12 +115,20 @@ def questions_of_example_files(
     makers = [RecordQuestions(name, signature, payload_format, asked) for name, signature in signatures.items()]
     if not files:
         raise ExamplesError(ReasonCode.NO_EXAMPLES, f"{where} holds no files.")
+    kind = "row" if payload_format == PARQUET else "record"
     taken = 0
     for file in files:
         name = os.path.basename(file)
-        for number, record in enumerate(_records(file, open_file), 1):
+        records: Iterable[bytes | dict[str, FeatureValues]] = (
+            rows_of_parquet(file, open_file) if payload_format == PARQUET else _records(file, open_file)
+        )
+        for number, record in enumerate(records, 1):
+            label, where = f"{kind} {number} of {name}", f"{file}, {kind} {number}"
             for maker in makers:
-                yield maker.of_record(record, f"record {number} of {name}", f"{file}, record {number}")
+                if isinstance(record, bytes):
+                    yield maker.of_record(record, label, where)
+                else:
+                    yield maker.of_features(record, label, where)
             taken += 1
             if taken >= num_examples:
                 return

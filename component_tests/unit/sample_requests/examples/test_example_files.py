@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 import pathlib
 from typing import Any
@@ -17,6 +18,7 @@ from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 from infra_validator.sample_requests.examples.artifact import requests_from_examples_artifact
 from infra_validator.sample_requests.examples.example_files import requests_from_examples_dir
 from infra_validator.sample_requests.questions import methods
+from infra_validator.sample_requests.questions.tensor_values import values_of
 from infra_validator.specs.request_spec import RequestSpec
 
 PREDICT = {"serving_default": signature("predict", examples=(tf.DT_STRING, [-1]))}
@@ -207,7 +209,7 @@ def test_a_bad_record_further_on_is_told_when_it_is_reached(tmp_path: pathlib.Pa
         next(requests)
 
 
-@pytest.mark.parametrize("payload_format", ["FORMAT_PARQUET", "FORMAT_UNSPECIFIED"])
+@pytest.mark.parametrize("payload_format", ["FORMAT_AVRO", "FORMAT_UNSPECIFIED"])
 def test_payload_formats_that_cannot_be_sent_are_told(tmp_path: pathlib.Path, payload_format: str) -> None:
     not_readable(tmp_path, payload_format, payload_format=payload_format)
 
@@ -276,11 +278,70 @@ def test_a_pattern_of_the_artifacts_own_is_followed(tmp_path: pathlib.Path) -> N
     assert [request.label for request in made] == ["record 1 of data_tfrecord-00001-of-00002.gz"]
 
 
-@pytest.mark.parametrize(
-    "custom", [{"payload_format": "FORMAT_PARQUET", "file_format": "tfrecords_gzip"}, {"file_format": "parquet"}]
-)
-def test_artifacts_of_other_formats_are_told(tmp_path: pathlib.Path, custom: dict[str, str]) -> None:
+def test_artifacts_of_other_formats_are_told(tmp_path: pathlib.Path) -> None:
     write_split(tmp_path / "Split-train", [example(1)])
-    with pytest.raises(ExamplesError, match="format") as caught:
-        requests_from_examples_artifact(Artifact(tmp_path, **custom), PREDICT, "m", RequestSpec())
+    with pytest.raises(
+        ExamplesError, match="has the file format avro; tfrecords_gzip and parquet can be read"
+    ) as caught:
+        requests_from_examples_artifact(Artifact(tmp_path, file_format="avro"), PREDICT, "m", RequestSpec())
     assert caught.value.reason is ReasonCode.EXAMPLES_NOT_READABLE
+    with pytest.raises(ExamplesError, match=r"data_tfrecord-00000-of-00001.gz: .*[Pp]arquet"):
+        requests_from_examples_artifact(Artifact(tmp_path, file_format="parquet"), PREDICT, "m", RequestSpec())
+
+
+# ------------------------------------------------------------------------------------------------------- Parquet
+
+COLUMNS: dict[str, list[Any]] = {
+    "age": [31, 32, None],
+    "flag": [True, False, True],
+    "name": ["ä", "b", "c"],
+    "raw": [b"\xff", b"", b"x"],
+    "vector": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]],
+    "steps": [[[1], [2]], [[3], [4]], [[5], [6]]],
+}
+
+
+def parquet_artifact(folder: pathlib.Path, columns: dict[str, list[Any]]) -> Artifact:
+    arrow: Any = importlib.import_module("pyarrow")
+    parquet: Any = importlib.import_module("pyarrow.parquet")
+    (folder / "Split-train").mkdir(parents=True)
+    parquet.write_table(arrow.table(columns), folder / "Split-train" / "data_parquet-00000-of-00001.parquet")
+    return Artifact(folder, file_format="parquet", payload_format="FORMAT_PARQUET")
+
+
+def test_rows_of_parquet_become_named_inputs(tmp_path: pathlib.Path) -> None:
+    signatures = {
+        "s": signature(
+            "predict",
+            age=(tf.DT_INT64, [-1]),
+            flag=(tf.DT_BOOL, [-1]),
+            name=(tf.DT_STRING, [-1]),
+            raw=(tf.DT_STRING, [-1]),
+            vector=(tf.DT_FLOAT, [-1, 2]),
+            steps=(tf.DT_INT32, [-1, -1, 1]),
+        )
+    }
+    artifact = parquet_artifact(tmp_path, COLUMNS)
+    made = list(requests_from_examples_artifact(artifact, signatures, "m", RequestSpec(num_examples=2)))
+    assert [request.label for request in made] == [f"row {n} of data_parquet-00000-of-00001.parquet" for n in (1, 2)]
+    inputs = serving_pb2.PredictRequest.FromString(made[0].payload).inputs
+    assert {key: values_of(tensor) for key, tensor in inputs.items()} == {
+        "age": [31],
+        "flag": [True],
+        "name": ["ä".encode()],
+        "raw": [b"\xff"],
+        "vector": [1.0, 2.0],
+        "steps": [1, 2],
+    }
+    with pytest.raises(UsageError, match=r"row 3: the feature 'age' has no value"):
+        list(requests_from_examples_artifact(artifact, signatures, "m", RequestSpec(num_examples=3)))
+
+
+def test_columns_that_no_feature_is_like_are_told(tmp_path: pathlib.Path) -> None:
+    artifact = parquet_artifact(tmp_path, {"x": [{"a": 1}]})
+    with pytest.raises(ExamplesError, match="row 1: the column 'x' holds something other"):
+        requests_from_examples_artifact(
+            artifact, {"s": signature("predict", x=(tf.DT_FLOAT, [-1]))}, "m", RequestSpec()
+        )
+    with pytest.raises(ExamplesError, match=r"takes tf\.Example"):
+        requests_from_examples_artifact(artifact, CLASSIFY, "m", RequestSpec())
