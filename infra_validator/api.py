@@ -164,7 +164,8 @@ def run_validation(
         for note in (*filter(None, (plan.note,)), *plan.warnings):
             on_progress(note)
         graph = functools.partial(_graph, graph_path or plan.model, asked)
-        source = chosen_source(requests, examples, asked, graph, spec.model_name)
+        has_graph = spec.tensorflow_serving is not None and (plan.is_local or bool(graph_path))
+        source = chosen_source(requests, examples, asked, graph, spec.model_name, has_graph)
         if source is not None:
             _check_first_request(source, Deadline.after(limits.max_query_time_seconds), interruption)
         # All attempts run one image, even if its tag moves meanwhile.

@@ -19,7 +19,7 @@ from infra_validator.sample_requests.files.requests_file import holds_examples, 
 from infra_validator.sample_requests.generated.made_up import questions_made_up
 from infra_validator.sample_requests.questions import methods
 from infra_validator.sample_requests.questions.batches import has_batch
-from infra_validator.sample_requests.questions.requests import requests_of
+from infra_validator.sample_requests.questions.requests import described_request, requests_of
 from infra_validator.saved_model.graph import SavedModelGraph
 from infra_validator.specs.request_spec import ALL_SIGNATURES, RequestSpec
 
@@ -30,7 +30,7 @@ _OF_FEATURES = {"features", "padding", "numbers_in_strings", "images"}
 _EFFECTIVE = {
     "a file of requests": {*_FOR_ALL, "padding"},
     "a file of tf.Examples": _FOR_ALL | _OF_FEATURES,
-    "requests of your own": {"tensorflow_serving", "concurrency"},
+    "requests of your own": {"tensorflow_serving", "concurrency", "protocols"},
     "examples": {*_FOR_ALL, *_OF_FEATURES, "split_name", "num_examples", "make_warmup"},
     "generated requests": {*_FOR_ALL, "num_examples", "generate"},
 }
@@ -48,6 +48,7 @@ def chosen_source(
     asked: RequestSpec,
     graph: Callable[[], SavedModelGraph],
     model_name: str,
+    has_graph: bool = True,
 ) -> RequestSource | None:
     """The source of what is at hand; None where the model is only to be loaded.
 
@@ -57,6 +58,7 @@ def chosen_source(
       asked: the request spec.
       graph: reads the model's graph; called only where it is needed.
       model_name: the model's name on the server.
+      has_graph: whether the graph can be read here; requests that a caller makes do without it.
 
     Raises:
       SpecError: a field of ``asked`` has no effect on this source, or names an input that is none.
@@ -71,7 +73,10 @@ def chosen_source(
     if isinstance(requests, (str, os.PathLike)):
         return requests_of_file(requests, asked, graph(), model_name)
     if requests is not None:
-        return requests_of_caller(requests, asked)
+        known = graph() if has_graph else None
+        if known is not None and asked.named_signatures:
+            signatures_asked(asked, known)
+        return requests_of_caller(requests, asked, known.signatures if known is not None else {})
     if examples is not None:
         return requests_of_examples(examples, asked, graph(), model_name)
     return None if asked.generate is None else requests_made_up(asked, graph(), model_name)
@@ -121,16 +126,26 @@ def requests_made_up(asked: RequestSpec, graph: SavedModelGraph, model_name: str
     )
 
 
-def requests_of_caller(make: Callable[[], Iterable[SampleRequest]], asked: RequestSpec) -> RequestSource:
-    """The requests that a function of the caller's makes anew for each attempt.
+def requests_of_caller(
+    make: Callable[[], Iterable[SampleRequest]], asked: RequestSpec, signatures: Mapping[str, tf.SignatureDef]
+) -> RequestSource:
+    """The requests that a function of the caller's makes anew for each attempt; they are sent as they are.
+
+    Args:
+      signatures: the model's, as far as they are known: held against the requests' shapes.
 
     Raises:
       SpecError: a field of ``asked`` has no effect on them.
+      AttemptFailed: the model lacks a signature that is named (SIGNATURE_NOT_FOUND).
       UsageError: while they are asked for: a signature that ``asked`` names is asked by none of them.
     """
     _check_effect(asked, "requests of your own")
-    named = {name: tf.SignatureDef() for name in asked.named_signatures if name != ALL_SIGNATURES}
-    return RequestSource(_covering(make, asked, named, "requests"), RequestOrigin.FILE, tuple(named))
+
+    def made() -> Iterator[SampleRequest]:
+        return (described_request(request, signatures, asked.over_rest) for request in make())
+
+    named = [name for name in asked.named_signatures if name != ALL_SIGNATURES]
+    return RequestSource(_covering(made, asked, named, "requests"), RequestOrigin.FILE, tuple(named))
 
 
 def signatures_asked(asked: RequestSpec, graph: SavedModelGraph) -> dict[str, tf.SignatureDef]:

@@ -12,7 +12,10 @@ from infra_validator.core.errors import AttemptFailed, SpecError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
 from infra_validator.protos import tensorflow_pb2 as tf
+from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
+from infra_validator.sample_requests.from_message import request_from_message
 from infra_validator.sample_requests.questions import methods
+from infra_validator.sample_requests.questions.tensor_values import tensor_of_values
 from infra_validator.sample_requests.request_source import GivenRequests, chosen_source
 from infra_validator.saved_model.graph import SavedModelGraph
 from infra_validator.specs import RequestSpec
@@ -100,8 +103,27 @@ def test_a_named_signature_that_the_callers_requests_do_not_ask_is_told() -> Non
         return chosen
 
     assert len(list(of_the_caller(["other"])())) == 1
+    with pytest.raises(AttemptFailed, match="no signature 'gone'"):
+        source(make, **asked(["gone"]))
     with pytest.raises(UsageError, match="'vector'"):
         list(of_the_caller(["vector"])())
+
+
+def test_requests_of_the_caller_are_told_what_their_messages_say() -> None:
+    message = serving_pb2.PredictRequest(output_filter=["y"])
+    message.inputs["x"].CopyFrom(tensor_of_values(tf.DT_FLOAT, [2], [1.0, 2.0]))
+    wide = serving_pb2.PredictRequest()
+    wide.inputs["x"].CopyFrom(tensor_of_values(tf.DT_FLOAT, [1, 2], [1.0, 2.0]))
+    mine = [request_from_message(message, "mine"), request_from_message(wide, "wide")]
+    unknown = SampleRequest("/other.Service/Do", "s", b"?", "unknown")
+    garbage = SampleRequest(methods.PREDICT, "serving_default", b"\xff", "garbage")
+    chosen = source(lambda: [*mine, unknown, garbage], protocols=["grpc", "rest"])
+    assert chosen is not None
+    made, wide_one, *others = chosen()
+    assert (made.payload, made.rows, made.output_filter) == (message.SerializeToString(), 2, ("y",))
+    assert made.rest_body == b'{"signature_name":"serving_default","instances":[{"x":1.0},{"x":2.0}]}'
+    assert "was given with the shape [1, 2]" in wide_one.contradicts
+    assert others == [unknown, garbage]
 
 
 @pytest.mark.parametrize(

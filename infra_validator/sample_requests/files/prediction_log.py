@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ from infra_validator.core.wire import WireError, field_numbers
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 from infra_validator.sample_requests.files.json_requests import bad_requests
 from infra_validator.sample_requests.questions import methods
-from infra_validator.sample_requests.questions.question import Question
+from infra_validator.sample_requests.questions.question import Question, question_of
 from infra_validator.sample_requests.questions.signature_inputs import Signatures
 from infra_validator.sample_requests.records.tfrecord import TFRecordError, read_records, write_records
 from infra_validator.saved_model.graph import signature_not_found
@@ -72,30 +73,15 @@ def _questions_of(
     if kind == "multi_inference_log":
         yield _multi_inference(log.multi_inference_log.request, label, signatures)
         return
-    method = _KINDS[kind]
     request = getattr(log, kind).request
-    payload = request.SerializeToString()
+    asked = question_of(SampleRequest(_KINDS[kind], "", request.SerializeToString(), label))
+    if asked is None:
+        raise bad_requests(path, where, "is no PredictionLog")
     named = request.model_spec.signature_name
     for name in [named] if named else names:
         if name not in signatures:
             raise signature_not_found(name, signatures, f"The model, asked by {label},")
-        if method == methods.PREDICT:
-            outputs = tuple(request.output_filter)
-            yield Question(method, name, label, dict(request.inputs), output_filter=outputs, payload=payload)
-        else:
-            yield _examples_question(request.input, method, name, label, payload)
-
-
-def _examples_question(given: serving_pb2.Input, method: str, name: str, label: str, payload: bytes) -> Question:
-    shared = given.WhichOneof("kind") == "example_list_with_context"
-    return Question(
-        method,
-        name,
-        label,
-        examples=tuple(given.example_list_with_context.examples if shared else given.example_list.examples),
-        context=given.example_list_with_context.context if shared else None,
-        payload=payload,
-    )
+        yield dataclasses.replace(asked, signature=name)
 
 
 def _multi_inference(request: serving_pb2.MultiInferenceRequest, label: str, signatures: Signatures) -> Question:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from google.protobuf import message
+
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.protos import tensorflow_pb2 as tf
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
@@ -115,3 +117,26 @@ def _payload(question: Question, model_name: str) -> bytes:
     else:
         request.input.example_list.examples.extend(question.examples)
     return request.SerializeToString()
+
+
+def question_of(request: SampleRequest) -> Question | None:
+    """The question that a request asks; None if it is none of Predict, Classify and Regress, or no such message at all."""
+    kind = serving_pb2.PredictRequest if request.method == methods.PREDICT else _INPUT_METHODS.get(request.method)
+    if kind is None:
+        return None
+    try:
+        made = kind.FromString(request.payload)
+    except message.DecodeError:
+        return None
+    base = Question(request.method, request.signature, request.label, body=request.rest_body, payload=request.payload)
+    if isinstance(made, serving_pb2.PredictRequest):
+        return dataclasses.replace(base, inputs=dict(made.inputs), output_filter=tuple(made.output_filter))
+    return with_input(base, made.input)
+
+
+def with_input(question: Question, given: serving_pb2.Input) -> Question:
+    """A question with the examples and the context of a Classify's or Regress's input."""
+    if given.WhichOneof("kind") == "example_list_with_context":
+        shared = given.example_list_with_context
+        return dataclasses.replace(question, examples=tuple(shared.examples), context=shared.context)
+    return dataclasses.replace(question, examples=tuple(given.example_list.examples))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 
 from infra_validator.core.errors import UsageError
@@ -9,10 +10,32 @@ from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.protos import tensorflow_pb2 as tf
 from infra_validator.sample_requests.questions.batches import batched
-from infra_validator.sample_requests.questions.question import Question, request_of
+from infra_validator.sample_requests.questions.question import Question, question_of, request_of
 from infra_validator.sample_requests.questions.signature_inputs import Signatures
 from infra_validator.sample_requests.questions.values import ValueMisfit
 from infra_validator.specs.request_spec import RequestSpec
+
+
+def described_request(request: SampleRequest, signatures: Signatures, over_rest: bool) -> SampleRequest:
+    """A request that somebody else made, with what its message tells of it: rows, outputs, contradictions, a body for REST.
+
+    What is no message of Predict, Classify or Regress, or asks an unknown signature, is left as it is.
+
+    Raises:
+      UsageError: a body is wanted, and a value cannot be written for REST (BAD_REQUESTS).
+    """
+    question = question_of(request)
+    signature = signatures.get(request.signature)
+    if question is None or signature is None:
+        return request
+    told = _request(question, signature, "", over_rest)
+    return dataclasses.replace(
+        request,
+        rows=request.rows if request.rows is not None else told.rows,
+        output_filter=request.output_filter or told.output_filter,
+        contradicts=request.contradicts or told.contradicts,
+        rest_body=told.rest_body,
+    )
 
 
 def requests_of(
@@ -25,8 +48,12 @@ def requests_of(
     """
     nothing = tf.SignatureDef()
     for question in batched(make, asked.batch_sizes, signatures, asked.padding):
-        try:
-            yield request_of(question, signatures.get(question.signature, nothing), model_name, asked.over_rest)
-        except ValueMisfit as error:
-            told = f"{question.label}, signature {question.signature!r}: {error}."
-            raise UsageError(told, reason=ReasonCode.BAD_REQUESTS) from error
+        yield _request(question, signatures.get(question.signature, nothing), model_name, asked.over_rest)
+
+
+def _request(question: Question, signature: tf.SignatureDef, model_name: str, over_rest: bool) -> SampleRequest:
+    try:
+        return request_of(question, signature, model_name, over_rest)
+    except ValueMisfit as error:
+        told = f"{question.label}, signature {question.signature!r}: {error}."
+        raise UsageError(told, reason=ReasonCode.BAD_REQUESTS) from error
