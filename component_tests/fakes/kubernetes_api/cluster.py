@@ -102,6 +102,7 @@ class FakeCluster:
       image_volumes: whether the feature gate ImageVolume is on; by default from 1.35.
       pod_security: namespace -> level that is enforced ("restricted").
       quotas: namespace -> how many pods it may hold.
+      probe_seconds: how often liveness probes are made, whatever the pod says.
       compute_quotas: namespace -> the compute resources (``limits.cpu``) that a quota counts there.
       webhooks: called with each new pod, in order; may change it, or raise Refused.
       unschedulable: the scheduler's words; empty: there is room.
@@ -140,6 +141,7 @@ class FakeCluster:
         self.claims: dict[tuple[str, str], Claim] = {}
         self.pod_security: dict[str, str] = {}
         self.quotas: dict[str, int] = {}
+        self.probe_seconds = 0.1
         self.compute_quotas: dict[str, tuple[str, ...]] = {}
         self.webhooks: list[Callable[[Json], None]] = []
         self.unschedulable = ""
@@ -261,6 +263,23 @@ class FakeCluster:
             process = pod.containers[container["name"]].process
             assert process is not None
             process.kill()
+
+    def annotate(self, namespace: str, name: str, patch: Json) -> Json:
+        """A merge patch of annotations, which the node writes into the pod's files. Raises Refused for any other patch."""
+        if set(patch) != {"metadata"} or set(patch["metadata"]) != {"annotations"}:
+            raise Refused(501, "NotImplemented", "this cluster only patches annotations")
+
+        def change(pod: Json) -> None:
+            kept = {**(pod["metadata"].get("annotations") or {}), **patch["metadata"]["annotations"]}
+            pod["metadata"]["annotations"] = {key: value for key, value in kept.items() if value is not None}
+
+        patched = self.store.update("pods", namespace, name, change)
+        assert patched is not None
+        running = self._pods.get(patched["metadata"]["uid"])
+        if running is not None:
+            running.annotations = patched["metadata"]["annotations"]
+            running.write_annotations()
+        return patched
 
     def silence_node(self) -> None:
         """The node is cut off: nothing is heard of its pods any more, and after a while the cluster says so of the node only."""

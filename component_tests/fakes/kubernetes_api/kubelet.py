@@ -132,6 +132,7 @@ class PodProcess(threading.Thread):
         self.deletion: tuple[float, int] | None = None  # when it was asked for (monotonic), grace in seconds
         self.platform_end: tuple[str, str] | None = None  # (reason, message) of an end that the platform brings about
         self.end_reasons: dict[str, str] = {}  # container -> reason of its end, where the kernel would tell
+        self.probes = 0  # how many liveness probes were made
         self._began = time.monotonic()
 
     # ---------------------------------------------------------------- telling
@@ -328,10 +329,18 @@ class PodProcess(threading.Thread):
                 return f'secret "{volume["secret"]["secretName"]}" not found', nothing
             for key, value in secret.items():
                 (own / key).write_text(value)
-        for item in (volume.get("downwardAPI") or {}).get("items") or ():
-            match = re.fullmatch(r"metadata\.annotations\['(.+)'\]", item["fieldRef"]["fieldPath"])
-            (own / item["path"]).write_text(self.annotations.get(match[1], "") if match else "")
+        self.write_annotations(volume)
         return "", own
+
+    def write_annotations(self, *volumes: Json) -> None:
+        """The files of the downward API; one whose text is the same keeps its age."""
+        for volume in volumes or self.spec.get("volumes") or ():
+            for item in (volume.get("downwardAPI") or {}).get("items") or ():
+                match = re.fullmatch(r"metadata\.annotations\['(.+)'\]", item["fieldRef"]["fieldPath"])
+                text = self.annotations.get(match[1], "") if match else ""
+                path = self.directory / "volumes" / volume["name"] / item["path"]
+                if path.parent.is_dir() and not (path.exists() and path.read_text() == text):
+                    path.write_text(text)
 
     # ---------------------------------------------------------------- containers
 
@@ -426,10 +435,35 @@ class PodProcess(threading.Thread):
     def _wait_for(self, name: str) -> int:
         process = self.containers[name].process
         assert process is not None
+        failures, next_probe = 0, time.monotonic()
         while process.poll() is None:
             self._check_end()
+            if time.monotonic() >= next_probe:
+                next_probe = time.monotonic() + self.cluster.probe_seconds
+                failures = 0 if self._is_alive(name) else failures + 1
+                if failures >= self._liveness(name).get("failureThreshold", 3):
+                    self.event("Killing", f"Container {name} failed liveness probe, will be restarted")
+                    self._kill(1.0)
             time.sleep(_TICK / 2)
         return process.returncode
+
+    def _liveness(self, name: str) -> Json:
+        (container,) = [
+            one for one in [*(self.spec.get("initContainers") or ()), *self.spec["containers"]] if one["name"] == name
+        ]
+        return container.get("livenessProbe") or {}
+
+    def _is_alive(self, name: str) -> bool:
+        """One liveness probe by ``exec``; one that cannot be run is thrown away, as by a real node."""
+        command = (self._liveness(name).get("exec") or {}).get("command")
+        if not command:
+            return True
+        self.probes += 1
+        running = self.containers[name]
+        local = running.command([part.replace("$$(", "$(") for part in command], self.ip)
+        if local is None:
+            return True
+        return subprocess.run(local, cwd=running.root, capture_output=True, timeout=60, check=False).returncode == 0
 
     def _terminated(self, part: str, name: str, code: int) -> None:
         number = 128 - code if code < 0 else code

@@ -29,7 +29,7 @@ Json = dict[str, Any]
 _TLS = pathlib.Path(__file__).parent / "tls"
 _NAMESPACED = re.compile(r"^/api/v1/namespaces/([^/]+)/([a-z]+)(?:/([^/]+))?(?:/([a-z]+))?$")
 _REVIEWS = "/apis/authorization.k8s.io/v1/"
-_VERBS = {"GET": "get", "POST": "create", "DELETE": "delete"}
+_VERBS = {"GET": "get", "POST": "create", "DELETE": "delete", "PATCH": "patch"}
 _ANSWERED = {"application/json", "application/*", "*/*"}
 _PATCHES = (
     "application/json-patch+json",
@@ -210,6 +210,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self._go_wrong(fault)
                 return
             self._send_object(201, created, {"Warning": f'299 - "{"; ".join(warnings)}"'} if warnings else {})
+        elif self.command == "PATCH":
+            self._found(resource, namespace, name)
+            self._send_object(200, self.cluster.annotate(namespace, name, json.loads(body)))
         elif self.command == "DELETE":
             options = json.loads(body or b"{}")
             uid = str((options.get("preconditions") or {}).get("uid") or "")

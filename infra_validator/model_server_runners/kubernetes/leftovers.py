@@ -7,15 +7,19 @@ watchdog dies with its container. ``infra-validator gc --kubernetes`` looks for 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pathlib
+import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline, wait_until
 from infra_validator.core.errors import InfrastructureError
+from infra_validator.model_server_runners.cleanup.watchdog import Watchdog
 from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable, meaning_of
 from infra_validator.model_server_runners.kubernetes.identity import (
     SERVICE_ACCOUNT_DIRECTORY,
@@ -196,6 +200,19 @@ def undo_command(
     told = {"config": config_to_dict(config), "namespace": namespace, "name": name}
     told["service_account_directory"] = service_account_directory
     return [sys.executable, "-I", "-S", "-c", _DETACH, sys.executable, "-c", code, json.dumps(told)]
+
+
+def close_watchdog(watchdog: Watchdog, deadline: Deadline) -> None:
+    """End the watchdog; one that still has something to undo is not waited for here beyond the deadline."""
+    try:
+        watchdog.close(deadline.remaining())
+    except subprocess.TimeoutExpired:
+        threading.Thread(target=_reap, args=(watchdog,), name="reap the watchdog", daemon=True).start()
+
+
+def _reap(watchdog: Watchdog) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        watchdog.close(60.0)
 
 
 def config_to_dict(config: KubernetesConfig) -> dict[str, Any]:

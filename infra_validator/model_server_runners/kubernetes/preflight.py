@@ -95,6 +95,15 @@ def check_rights(
         )
 
 
+def may_renew_heartbeat(api: CallingApi, namespace: str, deadline: Deadline) -> bool:
+    """Whether we may patch pods; False where that cannot be found out: a server must not be ended for want of a heartbeat."""
+    try:
+        return _allowed(api, namespace, "patch", "pods", deadline)
+    except (ApiError, ApiUnreachable) as error:
+        _LOG.info("Whether pods may be patched cannot be asked: %s", error)
+        return False
+
+
 def _minor_version(api: CallingApi, deadline: Deadline) -> int | None:
     """The cluster's minor version; None where it is not told. Clouds write ``30+``."""
     try:

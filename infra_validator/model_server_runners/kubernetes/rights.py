@@ -43,6 +43,9 @@ def rights_for(*, uploads: bool, forwards: bool) -> tuple[Right, ...]:
     """
     rights = [
         Right("pods", ("create", "get", "list", "watch", "delete"), "the model server's pod"),
+        Right(
+            "pods", ("patch",), "the heartbeat that ends the server of a killed validator in a cluster", needed=False
+        ),
         Right("pods/log", ("get",), "its log", needed=False),
         Right("events", ("list", "watch"), "why it does not start", needed=False),
         Right("persistentvolumeclaims", ("get",), "whether its claim can be mounted", needed=False),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import subprocess
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +30,6 @@ from infra_validator.model_server_runners.kubernetes.api.errors import (
 )
 from infra_validator.model_server_runners.kubernetes.api.stream import WebSocket
 from infra_validator.model_server_runners.kubernetes.causes import SERVER_CONTAINER, UPLOAD_CONTAINER, Judge, is_running
-from infra_validator.model_server_runners.kubernetes.connection import upload as kubernetes_upload
 from infra_validator.model_server_runners.kubernetes.connection.backoff import Backoff
 from infra_validator.model_server_runners.kubernetes.connection.endpoint import choose_endpoint
 from infra_validator.model_server_runners.kubernetes.connection.port_forward import (
@@ -39,6 +37,8 @@ from infra_validator.model_server_runners.kubernetes.connection.port_forward imp
     PortForward,
     Problem,
 )
+from infra_validator.model_server_runners.kubernetes.connection.upload import upload
+from infra_validator.model_server_runners.kubernetes.heartbeat import EVERY_SECONDS, GIVEN_UP_SECONDS, Heartbeat
 from infra_validator.model_server_runners.kubernetes.identity import (
     Surroundings,
     choose_namespace,
@@ -47,9 +47,15 @@ from infra_validator.model_server_runners.kubernetes.identity import (
     service_account_namespace,
     who_for_people,
 )
-from infra_validator.model_server_runners.kubernetes.leftovers import GOES_ON_SECONDS, delete_pod, undo_command
+from infra_validator.model_server_runners.kubernetes.leftovers import (
+    GOES_ON_SECONDS,
+    close_watchdog,
+    delete_pod,
+    undo_command,
+)
 from infra_validator.model_server_runners.kubernetes.log_follower import LogFollower
 from infra_validator.model_server_runners.kubernetes.logs import read_logs
+from infra_validator.model_server_runners.kubernetes.pod.liveness import ANNOTATION
 from infra_validator.model_server_runners.kubernetes.pod.manifest import (
     LABEL_RUN,
     PodContext,
@@ -64,7 +70,12 @@ from infra_validator.model_server_runners.kubernetes.pod.model_source import (
     choose,
     make_delivery,
 )
-from infra_validator.model_server_runners.kubernetes.preflight import check_rights, find_own_pod, node_for_claim
+from infra_validator.model_server_runners.kubernetes.preflight import (
+    check_rights,
+    find_own_pod,
+    may_renew_heartbeat,
+    node_for_claim,
+)
 from infra_validator.model_server_runners.kubernetes.rights import may_forward, rights_for, role_yaml
 from infra_validator.model_server_runners.kubernetes.watch import NODE_SECONDS, PodWatcher
 from infra_validator.saved_model.archive import Archive, list_files
@@ -86,6 +97,7 @@ class KubernetesRunner(BaseModelServerRunner):
       namespace, pod_name: the pod; empty before it is created.
       api: the API server; None before Prepare.
       node_seconds: how often the node of a pod that does not start is looked at.
+      heartbeat_limits: ``every_seconds`` and ``given_up_seconds`` of the heartbeat.
     """
 
     platform = "kubernetes"
@@ -97,6 +109,7 @@ class KubernetesRunner(BaseModelServerRunner):
         self.namespace = ""
         self.pod_name = ""
         self.node_seconds = NODE_SECONDS
+        self.heartbeat_limits = (EVERY_SECONDS, GIVEN_UP_SECONDS)
         self.api: kubernetes_api.KubernetesApi | None = None
         self._run_id = os.urandom(8).hex()
         self._delivery: Delivery | None = None
@@ -148,13 +161,15 @@ class KubernetesRunner(BaseModelServerRunner):
             and self._log_follower.follows
             and self._log_follower.spoke_at is not None
         ):
-            return (
-                self._log_follower.tail
-            )  # of a server that ended, the API server is asked once more: no word may be missing
+            return self._log_follower.tail
         events = [] if runs else self._watcher.events
         return read_logs(self.api, self._watcher.pod, events, Deadline.after(_LOG_SECONDS))
 
     # ---------------------------------------------------------------- creating the pod
+
+    @property
+    def _pod_path(self) -> str:
+        return f"/api/v1/namespaces/{self.namespace}/pods/{self.pod_name}"
 
     @property
     def _in_cluster(self) -> bool:
@@ -172,7 +187,8 @@ class KubernetesRunner(BaseModelServerRunner):
         delivery, node = self._choose_delivery(api, own_pod, deadline)
         rights = rights_for(uploads=delivery.uploads, forwards=may_forward(self.config) and not api.in_cluster)
         check_rights(api, self.config, self.namespace, rights, deadline)
-        context = self._context(own_pod, node, total_seconds)
+        heartbeat = api.in_cluster and may_renew_heartbeat(api, self.namespace, deadline)
+        context = self._context(own_pod, node, total_seconds, heartbeat)
         pod = build_pod(self.plan, self.config, delivery, context)
         self._register_deletion(api, context)
         created = self._post(api, pod, deadline)
@@ -184,6 +200,12 @@ class KubernetesRunner(BaseModelServerRunner):
         self.register_cleanup("stop watching the pod", lambda _: watcher.close())
         watcher.start()
         check_created(pod, created)
+        if ANNOTATION in pod["metadata"]["annotations"]:
+            beat = Heartbeat(
+                api, self._pod_path, lambda words: watcher.end(judge.aborted(words)), *self.heartbeat_limits
+            )
+            self.register_cleanup("end the heartbeat", lambda _: beat.close())
+            beat.start()
 
     def _choose_delivery(
         self, api: kubernetes_api.KubernetesApi, own_pod: Mapping[str, Any] | None, deadline: Deadline
@@ -215,7 +237,9 @@ class KubernetesRunner(BaseModelServerRunner):
                 self.on_progress(f"Kubernetes: {why}; the pod is sent to that node.")
         return delivery, node
 
-    def _context(self, own_pod: Mapping[str, Any] | None, node: str, total_seconds: float) -> PodContext:
+    def _context(
+        self, own_pod: Mapping[str, Any] | None, node: str, total_seconds: float, heartbeat: bool
+    ) -> PodContext:
         lifetime = active_deadline_seconds(self.config, total_seconds)
         self.pod_name = f"infra-validator-{self._run_id}"
         own_name = str(own_pod["metadata"]["name"]) if own_pod is not None else ""
@@ -229,6 +253,7 @@ class KubernetesRunner(BaseModelServerRunner):
             total_seconds=total_seconds,
             deadline_utc=int(SYSTEM_CLOCK.utc()) + lifetime + _SPARE_SECONDS,
             stop_grace_seconds=self.stop_grace_seconds,
+            heartbeat=heartbeat,
         )
 
     def _register_deletion(self, api: kubernetes_api.KubernetesApi, context: PodContext) -> None:
@@ -239,7 +264,7 @@ class KubernetesRunner(BaseModelServerRunner):
             watchdog = Watchdog()
         except OSError as error:
             raise InfrastructureError(ReasonCode.SERVER_NOT_STARTED, f"No watchdog can be started: {error}.") from error
-        self.register_cleanup("end the watchdog", lambda deadline: _close(watchdog, deadline))
+        self.register_cleanup("end the watchdog", lambda deadline: close_watchdog(watchdog, deadline))
         directory = self.surroundings.service_account_directory
         told = watchdog.run(undo_command(self.config, self.namespace, self.pod_name, directory))
 
@@ -316,19 +341,11 @@ class KubernetesRunner(BaseModelServerRunner):
         assert self._archive is not None
         assert self._watcher is not None
         deadline = Deadline.after(self.config.start_timeout_seconds)
-        path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pod_name}/exec"
         target, marker = f"{RECEIVING_DIRECTORY}/model", f"{RECEIVING_DIRECTORY}/{UPLOAD_MARKER}"
-        query = kubernetes_upload.exec_query(self._archive.length, target, marker)
         try:
-            stream = self.api.websocket(
-                path, query, kubernetes_upload.PROTOCOLS, deadline, f"exec in pod {self.pod_name}"
+            upload(
+                self.api, self._pod_path, self._archive, target, marker, deadline, self._check_wanted, self.on_progress
             )
-            try:
-                seconds = kubernetes_upload.send(self._archive, stream, deadline, self._check_wanted, self.on_progress)
-            finally:
-                stream.shutdown()
-            rate = self._archive.model_bytes / 2**20 / max(seconds, 0.001)
-            self.on_progress(f"Kubernetes: the model is there ({seconds:.1f} s, {rate:.0f} MiB/s).")
         except (ApiError, ApiUnreachable, InfrastructureError) as error:
             self._end_for(error, ReasonCode.MODEL_NOT_DELIVERED)
 
@@ -363,15 +380,14 @@ class KubernetesRunner(BaseModelServerRunner):
         api, watcher = self.api, self._watcher
         assert api is not None
         assert watcher is not None
-        pod_path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pod_name}"
-        path = f"{pod_path}/portforward"
+        path = f"{self._pod_path}/portforward"
         what = f"port-forward to pod {self.pod_name}"
 
         def open_stream() -> WebSocket:
             return api.websocket(path, f"ports={port}", PROTOCOLS, Deadline.after(_LOG_SECONDS), what)
 
         self._log_follower = log_follower = LogFollower(
-            api, pod_path, SERVER_CONTAINER, f"follow the log of pod {self.pod_name}"
+            api, self._pod_path, SERVER_CONTAINER, f"follow the log of pod {self.pod_name}"
         )
         self.register_cleanup("let the log go", lambda _: log_follower.close())
 
@@ -381,19 +397,3 @@ class KubernetesRunner(BaseModelServerRunner):
         self._forward = forward = PortForward(open_stream, lost, Backoff(log_follower), watcher.lives)
         self.register_cleanup("close the port-forward", lambda _: forward.close())
         return forward.endpoint
-
-
-def _close(watchdog: Watchdog, deadline: Deadline) -> None:
-    """End the watchdog; one that still has something to undo is not waited for here beyond the deadline."""
-    try:
-        watchdog.close(deadline.remaining())
-    except subprocess.TimeoutExpired:
-        threading.Thread(target=_reap, args=(watchdog,), name="reap the watchdog", daemon=True).start()
-
-
-def _reap(watchdog: Watchdog) -> None:
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        watchdog.close(60.0)
-
-
-__all__ = ["SERVER_CONTAINER", "KubernetesRunner"]

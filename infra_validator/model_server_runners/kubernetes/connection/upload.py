@@ -11,6 +11,7 @@ import select
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import InfrastructureError
@@ -41,6 +42,47 @@ def exec_query(length: int, directory: str, marker: str) -> str:
     command = ["sh", "-c", _RECEIVE, directory, str(length), marker]
     streams = {"container": UPLOAD_CONTAINER, "stdin": "true", "stdout": "true", "stderr": "true", "tty": "false"}
     return urllib.parse.urlencode([*streams.items(), *(("command", part) for part in command)])
+
+
+class StreamingApi(Protocol):
+    """What is needed of api.client.KubernetesApi."""
+
+    def websocket(
+        self, path: str, query: str, protocols: tuple[str, ...], deadline: Deadline, what: str
+    ) -> WebSocket: ...
+
+
+def upload(
+    api: StreamingApi,
+    pod_path: str,
+    archive: Archive,
+    directory: str,
+    marker: str,
+    deadline: Deadline,
+    check: Callable[[], None],
+    on_progress: Callable[[str], None],
+) -> None:
+    """Bring the archive into the init container of the pod that waits for it, and tell how long it took.
+
+    Args:
+      api: the API server.
+      pod_path: the pod's path.
+      archive, deadline, check, on_progress: as in ``send``.
+      directory, marker: as in ``exec_query``.
+
+    Raises:
+      ApiError, ApiUnreachable: the stream could not be had.
+      InfrastructureError: MODEL_NOT_DELIVERED, with the other side's words.
+    """
+    query = exec_query(archive.length, directory, marker)
+    what = f"exec in pod {pod_path.rpartition('/')[2]}"
+    stream = api.websocket(f"{pod_path}/exec", query, PROTOCOLS, deadline, what)
+    try:
+        seconds = send(archive, stream, deadline, check, on_progress)
+    finally:
+        stream.shutdown()
+    rate = archive.model_bytes / 2**20 / max(seconds, 0.001)
+    on_progress(f"Kubernetes: the model is there ({seconds:.1f} s, {rate:.0f} MiB/s).")
 
 
 def send(

@@ -17,6 +17,7 @@ from infra_validator.core.errors import InfrastructureError, SpecError
 from infra_validator.core.launch_plan import LaunchPlan
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_runners.kubernetes.causes import SERVER_CONTAINER
+from infra_validator.model_server_runners.kubernetes.pod.liveness import add_liveness
 from infra_validator.model_server_runners.kubernetes.pod.model_source import MODEL_VOLUME, Delivery, escape
 from infra_validator.model_server_runners.kubernetes.pod.template import merge
 from infra_validator.specs import KubernetesConfig
@@ -55,6 +56,7 @@ class PodContext:
       total_seconds: how long the whole validation may take.
       deadline_utc: the pod's end in UTC seconds, for the label.
       stop_grace_seconds: how long the server may take to stop by itself.
+      heartbeat: whether the validator renews a heartbeat, without which the node ends the server.
     """
 
     name: str
@@ -66,6 +68,7 @@ class PodContext:
     total_seconds: float
     deadline_utc: int
     stop_grace_seconds: float = 5.0
+    heartbeat: bool = False
 
 
 def active_deadline_seconds(config: KubernetesConfig, total_seconds: float) -> int:
@@ -122,6 +125,8 @@ def build_pod(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery, co
         pod["metadata"]["ownerReferences"] = [dict(context.owner_reference)]
     merged = merge(pod, _plain(config.pod_template))
     _check_merged(merged, pod)
+    if context.heartbeat:
+        add_liveness(merged, SERVER_CONTAINER)
     if delivery.init_container is not None:
         _share_resources(merged["spec"], str(delivery.init_container["name"]))
     return merged
