@@ -1,6 +1,8 @@
 """What a verdict costs: the whole command beside its floor, the early ends, the imports, a 1 GiB model.
 
-    python -m benchmarks.validate [--rounds N]
+    python -m benchmarks.validate [--rounds N] [--beside DIR] [--only FIGURE]
+
+With --beside, the whole command with one request is also run from DIR, a checkout of another state, pair by pair.
 
 The floor of LOAD_AND_QUERY is the same server started by hand, asked until AVAILABLE, one Predict, killed; commands and floor
 alternate in one run. Everything is measured from outside, as whole processes.
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 
 import grpc
 
@@ -30,10 +33,11 @@ from infra_validator.protos import tensorflow_pb2, tensorflow_serving_pb2
 SPEC = json.dumps({"tensorflow_serving": {}, "local_process": {}, "model_name": "m"})
 
 
-def seconds_of(arguments: list[str], expected: int) -> tuple[float, str]:
-    """Run a command; returns how long it took and what it printed."""
+def seconds_of(arguments: list[str], expected: int, tree: str = "") -> tuple[float, str]:
+    """Run a command, with the package of another checkout if ``tree`` names one; returns how long it took and what it printed."""
+    environment = {**os.environ, "PYTHONPATH": tree} if tree else None
     began = time.perf_counter()
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=tree or None, env=environment)
     took = time.perf_counter() - began
     if done.returncode != expected:
         sys.exit(f"{arguments} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
@@ -168,6 +172,63 @@ def figure_2(rounds: int, model: pathlib.Path) -> None:
     )
 
 
+#: What the time of a validation goes to, in the order in which it goes: a name and the code that spends it, beyond the line before.
+_STEPS = (
+    ("interpreter", "pass"),
+    ("imports of the command", "import infra_validator.cli.validate"),
+    ("imports of the platform and the client", "w.runner_class('local_process'); w.client_class('tensorflow_serving')"),
+    ("imports of the serving binary", "w.serving_binaries_function('tensorflow_serving')"),
+    ("checks of specs and model, digest begun", "api.make_plan(model, spec); Unchanged(model, {}).close()"),
+)
+
+
+def figure_5(rounds: int, model: pathlib.Path, folder: pathlib.Path) -> None:
+    """Where the time of a validation goes."""
+    requests = folder / "one.json"
+    requests.write_text('{"instances": [1.0]}')
+    head = f"import sys\nmodel, spec = {str(model)!r}, {SPEC!r}\n"
+    heads = {
+        2: "from infra_validator import wiring as w\n",
+        4: "from infra_validator import api\nfrom infra_validator.saved_model.unchanged import Unchanged\n",
+    }
+    rows: list[tuple[str, list[float], str]] = []
+    code, before = head, [0.0] * rounds
+    for number, (name, step) in enumerate(_STEPS):
+        code += heads.get(number, "") + step + "\n"
+        times = [seconds_of([sys.executable, "-c", code], 0)[0] for _ in range(rounds)]
+        rows.append((name, [time - least for time, least in zip(times, before, strict=True)], ""))
+        before = [statistics.median(times)] * rounds
+    phases: dict[str, list[float]] = {}
+    whole = []
+    for _ in range(rounds):
+        took, report = validate(model, 0, "--requests", str(requests))
+        whole.append(took)
+        for phase in json.loads(report)["serving_binaries"][0]["phases"]:
+            phases.setdefault(phase["name"], []).append(phase["seconds"])
+    rows += [(f"phase {name}", seconds, "") for name, seconds in phases.items()]
+    known = sum(statistics.median(samples) for _, samples, _ in rows)
+    rows.append(("everything else (printing, exit)", [took - known for took in whole], ""))
+    rows.append(("the whole", whole, ""))
+    print_table("5. where the time of one validation goes", rows)
+
+
+def beside(rounds: int, model: pathlib.Path, folder: pathlib.Path, tree: str) -> None:
+    """The whole command with one request here and in another checkout."""
+    requests = folder / "one.json"
+    requests.write_text('{"instances": [1.0]}')
+    command = [sys.executable, "-m", "infra_validator", "validate", "--model", str(model), "--quiet"]
+    command += ["--serving-spec", SPEC, "--requests", str(requests)]
+    here, there = [], []
+    for _ in range(rounds):
+        here.append(seconds_of(command, 0)[0])
+        there.append(seconds_of(command, 0, tree)[0])
+    over = [a - b for a, b in zip(here, there, strict=True)]
+    print_table(
+        "validate with one request, here and in another state",
+        [("here", here, ""), (tree, there, ""), ("more, pair by pair", over, "aim at most 0.050")],
+    )
+
+
 def figure_4(rounds: int) -> None:
     code = "import time; a = time.perf_counter(); import infra_validator; print(time.perf_counter() - a)"
     heavy = ["tensorflow", "tfx", "docker", "kubernetes", "grpc"]
@@ -239,14 +300,25 @@ def figure_6(rounds: int, model: pathlib.Path, folder: pathlib.Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="how often each thing is measured")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--beside", metavar="DIR", help="a checkout to compare the whole command with")
+    parser.add_argument("--only", choices=("1", "2", "4", "5", "6", "beside"), help="print this one alone")
+    arguments = parser.parse_args()
+    rounds: int = arguments.rounds
     model = made_once().path("half_plus_two")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        figure_1_and_3(rounds, model, folder)
-        figure_2(rounds, model)
-        figure_4(rounds)
-        figure_6(rounds, model, folder)
+        figures: dict[str, Callable[[], None]] = {
+            "1": lambda: figure_1_and_3(rounds, model, folder),
+            "2": lambda: figure_2(rounds, model),
+            "4": lambda: figure_4(rounds),
+            "5": lambda: figure_5(rounds, model, folder),
+            "6": lambda: figure_6(rounds, model, folder),
+        }
+        if arguments.beside:
+            figures["beside"] = lambda: beside(rounds, model, folder, arguments.beside)
+        for number, figure in figures.items():
+            if arguments.only in (None, number):
+                figure()
 
 
 if __name__ == "__main__":

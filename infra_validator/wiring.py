@@ -7,7 +7,6 @@ A platform, a serving binary or a client is one line here, or one Python entry p
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
@@ -131,7 +130,9 @@ def _load(table: dict[str, tuple[str, str]], group: str, name: str) -> object:
     """
     target, extra = table.get(name, ("", ""))
     if not target:
-        for point in importlib.metadata.entry_points(group=group):
+        from importlib import metadata  # costs as much as all of the specs; few have extensions
+
+        for point in metadata.entry_points(group=group):
             if point.name == name:
                 return cast(object, point.load())
         raise KeyError(f"{group}: nothing is called {name!r}")

@@ -9,12 +9,12 @@ import difflib
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from infra_validator.core.errors import SpecError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
 from infra_validator.protos import tensorflow_pb2 as tf
-from infra_validator.sample_requests.examples.artifact import ExamplesArtifact, requests_from_examples_artifact
 from infra_validator.sample_requests.files.requests_file import holds_examples, requests_from_file
 from infra_validator.sample_requests.generated.made_up import questions_made_up
 from infra_validator.sample_requests.questions import methods
@@ -22,6 +22,9 @@ from infra_validator.sample_requests.questions.batches import has_batch
 from infra_validator.sample_requests.questions.requests import described_request, requests_of
 from infra_validator.saved_model.graph import SavedModelGraph
 from infra_validator.specs.request_spec import ALL_SIGNATURES, RequestSpec
+
+if TYPE_CHECKING:
+    from infra_validator.sample_requests.examples.artifact import ExamplesArtifact
 
 _FOR_ALL = {"tensorflow_serving", "concurrency", "batch_sizes", "protocols"}
 _OF_FEATURES = {"features", "padding", "numbers_in_strings", "images"}
@@ -108,6 +111,8 @@ def requests_of_examples(
     _check_effect(asked, "examples")
     named = signatures_asked(asked, graph)
     _check_against_model(asked, named)
+    from infra_validator.sample_requests.examples.artifact import requests_from_examples_artifact  # only TFX needs it
+
     make = functools.partial(requests_from_examples_artifact, examples, named, model_name, asked)
     return RequestSource(make, RequestOrigin.EXAMPLES, tuple(named))
 

@@ -17,8 +17,6 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import yaml
-
 from infra_validator.core.errors import SpecError
 
 T = TypeVar("T")
@@ -166,6 +164,8 @@ def _parse_text_or_file(kind: type, given: str | os.PathLike[str], path: str) ->
         raise SpecError(source, "is nested too deeply") from error
     except ValueError:
         pass
+    import yaml  # costs as much as the rest of the specs, and most specs are JSON
+
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:

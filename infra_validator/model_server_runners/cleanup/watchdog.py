@@ -153,7 +153,8 @@ def kill_marked(mark: str) -> None:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
                 pass
-        time.sleep(0.02)
+        if quiet < _SWEEPS_WITHOUT_FIND:
+            time.sleep(0.02)
 
 
 # -------------------------------------------------------------------- the other half

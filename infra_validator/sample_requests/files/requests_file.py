@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from infra_validator.core.errors import ExamplesError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
-from infra_validator.sample_requests.examples.example_files import questions_of_example_files
 from infra_validator.sample_requests.examples.features import NotAnExampleError, example_of_record
 from infra_validator.sample_requests.examples.record_questions import TF_EXAMPLE
 from infra_validator.sample_requests.files.json_requests import bad_requests, questions_of_json
@@ -113,6 +112,8 @@ def _questions_of_examples(
             raise signature_not_found(name, signatures, "The model")
     named = {name: signatures[name] for name in names}
     try:
+        from infra_validator.sample_requests.examples.example_files import questions_of_example_files
+
         yield from questions_of_example_files([path], named, sys.maxsize, TF_EXAMPLE, asked, where=path)
     except ExamplesError as error:
         raise UsageError(error.detail, reason=ReasonCode.BAD_REQUESTS) from error
