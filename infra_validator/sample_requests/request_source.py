@@ -20,6 +20,7 @@ from infra_validator.sample_requests.generated.made_up import questions_made_up
 from infra_validator.sample_requests.questions import methods
 from infra_validator.sample_requests.questions.batches import has_batch
 from infra_validator.sample_requests.questions.requests import described_request, requests_of
+from infra_validator.sample_requests.questions.signature_inputs import SignatureInputs
 from infra_validator.saved_model.graph import SavedModelGraph
 from infra_validator.specs.request_spec import ALL_SIGNATURES, RequestSpec
 
@@ -146,8 +147,10 @@ def requests_of_caller(
     """
     _check_effect(asked, "requests of your own")
 
+    known = {name: SignatureInputs(signature) for name, signature in signatures.items()}
+
     def made() -> Iterator[SampleRequest]:
-        return (described_request(request, signatures, asked.over_rest) for request in make())
+        return (described_request(request, known, asked.over_rest) for request in make())
 
     named = [name for name in asked.named_signatures if name != ALL_SIGNATURES]
     return RequestSource(_covering(made, asked, named, "requests"), RequestOrigin.FILE, tuple(named))

@@ -11,7 +11,7 @@ from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.protos import tensorflow_pb2 as tf
 from infra_validator.sample_requests.questions import methods
 from infra_validator.sample_requests.questions.question import Question
-from infra_validator.sample_requests.questions.signature_inputs import Signatures, batch_of
+from infra_validator.sample_requests.questions.signature_inputs import SignatureInputs, batch_of
 from infra_validator.sample_requests.questions.tensor_values import MOST_BYTES, joined, padded, rows_of, shape_of
 from infra_validator.sample_requests.questions.values import ValueMisfit
 
@@ -19,7 +19,10 @@ Padding = Mapping[str, Any]
 
 
 def batched(
-    make: Callable[[], Iterable[Question]], sizes: Sequence[int], signatures: Signatures, padding: Padding
+    make: Callable[[], Iterable[Question]],
+    sizes: Sequence[int],
+    signatures: Mapping[str, SignatureInputs],
+    padding: Padding,
 ) -> Iterator[Question]:
     """The questions that ``make`` makes anew, in the batch sizes asked for, one size after the other.
 
@@ -38,8 +41,9 @@ def batched(
             if wanted is None:
                 yield question
                 continue
-            collector = collectors.setdefault(question.signature, _Collector(wanted, signatures, padding))
-            for row in [question] if question.is_row else _rows(question, signatures[question.signature]):
+            inputs = signatures[question.signature]
+            collector = collectors.setdefault(question.signature, _Collector(wanted, inputs, padding))
+            for row in [question] if question.is_row else _rows(question, inputs):
                 yield from collector.add(row)
         for collector in collectors.values():
             yield from collector.rest()
@@ -53,10 +57,11 @@ def has_batch(signature: tf.SignatureDef) -> bool:
     return batch is not None and batch.size is None
 
 
-def _size_for(question: Question, signatures: Signatures, size: int | None) -> int | None:
+def _size_for(question: Question, signatures: Mapping[str, SignatureInputs], size: int | None) -> int | None:
     """The batch size that a question's rows are to be joined to; None to leave it as it is."""
     if question.method == methods.PREDICT:
-        batch = batch_of(signatures[question.signature]) if question.signature in signatures else None
+        inputs = signatures.get(question.signature)
+        batch = inputs.batch if inputs is not None else None
         if batch is None:
             return None
         if batch.size is not None:
@@ -66,7 +71,7 @@ def _size_for(question: Question, signatures: Signatures, size: int | None) -> i
     return size
 
 
-def _rows(question: Question, signature: tf.SignatureDef) -> list[Question]:
+def _rows(question: Question, inputs: SignatureInputs) -> list[Question]:
     """The rows of a question of several."""
     if question.method != methods.PREDICT:
         return [
@@ -79,7 +84,7 @@ def _rows(question: Question, signature: tf.SignatureDef) -> list[Question]:
             )
             for n, example in enumerate(question.examples, 1)
         ]
-    batch = batch_of(signature)
+    batch = inputs.batch
     assert batch is not None
     try:
         cut = {key: rows_of(tensor) for key, tensor in question.inputs.items() if key in batch.inputs}
@@ -108,9 +113,9 @@ def _row_label(question: Question, number: int, count: int) -> str:
 class _Collector:
     """Joins the rows for one signature."""
 
-    def __init__(self, size: int, signatures: Signatures, padding: Padding) -> None:
+    def __init__(self, size: int, inputs: SignatureInputs, padding: Padding) -> None:
         self._size = size
-        self._signatures = signatures
+        self._inputs = inputs
         self._padding = padding
         self._first: list[Question] = []  # the rows that came first, to fill up the last batch
         self._rows: list[Question] = []
@@ -147,7 +152,7 @@ class _Collector:
                 body=None,
                 payload=b"",
             )
-        batch = batch_of(self._signatures[first.signature])
+        batch = self._inputs.batch
         assert batch is not None
         inputs = {
             key: self._joined(key, rows) if key in batch.inputs else tensor for key, tensor in first.inputs.items()

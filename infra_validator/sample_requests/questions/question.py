@@ -12,7 +12,7 @@ from infra_validator.protos import tensorflow_pb2 as tf
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 from infra_validator.sample_requests.questions import methods
 from infra_validator.sample_requests.questions.rest_body import examples_body, inputs_body
-from infra_validator.sample_requests.questions.signature_inputs import batch_of, contradiction
+from infra_validator.sample_requests.questions.signature_inputs import SignatureInputs
 from infra_validator.sample_requests.questions.tensor_values import shape_of
 
 _INPUT_METHODS: dict[str, type[serving_pb2.ClassificationRequest] | type[serving_pb2.RegressionRequest]] = {
@@ -50,36 +50,24 @@ class Question:
     is_row: bool = False
 
 
-def rows_in(question: Question, signature: tf.SignatureDef) -> int | None:
-    """The size of the question's batch dimension; None where the signature has none of any size, or the tensors do not agree."""
-    if question.method != methods.PREDICT:
-        return len(question.examples) or None
-    batch = batch_of(signature)
-    if batch is None or batch.size is not None:
-        return None
-    shapes = [shape_of(tensor) for key, tensor in question.inputs.items() if key in batch.inputs]
-    sizes = {shape[0] if shape else None for shape in shapes}
-    return sizes.pop() if len(sizes) == 1 else None
-
-
-def request_of(
-    question: Question, signature: tf.SignatureDef, model_name: str, over_rest: bool = False
-) -> SampleRequest:
+def request_of(question: Question, inputs: SignatureInputs, model_name: str, over_rest: bool = False) -> SampleRequest:
     """The sample request that asks ``question``.
 
     Args:
-      signature: the one asked.
+      inputs: what the signature asked says of its inputs.
       model_name: the model's name on the server.
       over_rest: whether to write a JSON body even where the question was not written as one.
 
     Raises:
       ValueMisfit: a body is wanted, and an input cannot be written as JSON.
     """
-    rows = rows_in(question, signature)
+    is_predict = question.method == methods.PREDICT
+    shapes = {key: shape_of(tensor) for key, tensor in question.inputs.items()} if is_predict else {}
+    rows = inputs.rows(shapes) if is_predict else len(question.examples) or None
     body = question.body
     if body is None and over_rest:
-        if question.method == methods.PREDICT:
-            body = inputs_body(question.signature, signature, question.inputs, rows)
+        if is_predict:
+            body = inputs_body(question.signature, inputs.signature, question.inputs, rows)
         elif question.method in _INPUT_METHODS:
             body = examples_body(question.signature, question.examples, question.context)
     return SampleRequest(
@@ -89,7 +77,7 @@ def request_of(
         question.label,
         rows,
         question.output_filter,
-        contradiction(question.inputs, signature),
+        inputs.contradiction(shapes),
         body,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from infra_validator.core.errors import UsageError
 from infra_validator.core.reason_codes import ReasonCode
@@ -11,12 +11,14 @@ from infra_validator.core.sample_request import SampleRequest
 from infra_validator.protos import tensorflow_pb2 as tf
 from infra_validator.sample_requests.questions.batches import batched
 from infra_validator.sample_requests.questions.question import Question, question_of, request_of
-from infra_validator.sample_requests.questions.signature_inputs import Signatures
+from infra_validator.sample_requests.questions.signature_inputs import SignatureInputs, Signatures
 from infra_validator.sample_requests.questions.values import ValueMisfit
 from infra_validator.specs.request_spec import RequestSpec
 
 
-def described_request(request: SampleRequest, signatures: Signatures, over_rest: bool) -> SampleRequest:
+def described_request(
+    request: SampleRequest, signatures: Mapping[str, SignatureInputs], over_rest: bool
+) -> SampleRequest:
     """A request that somebody else made, with what its message tells of it: rows, outputs, contradictions, a body for REST.
 
     What is no message of Predict, Classify or Regress, or asks an unknown signature, is left as it is.
@@ -25,10 +27,10 @@ def described_request(request: SampleRequest, signatures: Signatures, over_rest:
       UsageError: a body is wanted, and a value cannot be written for REST (BAD_REQUESTS).
     """
     question = question_of(request)
-    signature = signatures.get(request.signature)
-    if question is None or signature is None:
+    inputs = signatures.get(request.signature)
+    if question is None or inputs is None:
         return request
-    told = _request(question, signature, "", over_rest)
+    told = _request(question, inputs, "", over_rest)
     return dataclasses.replace(
         request,
         rows=request.rows if request.rows is not None else told.rows,
@@ -46,14 +48,15 @@ def requests_of(
     Raises:
       UsageError: rows cannot be joined, or a value cannot be written for REST (BAD_REQUESTS); and what ``make`` raises.
     """
-    nothing = tf.SignatureDef()
-    for question in batched(make, asked.batch_sizes, signatures, asked.padding):
-        yield _request(question, signatures.get(question.signature, nothing), model_name, asked.over_rest)
+    known = {name: SignatureInputs(signature) for name, signature in signatures.items()}
+    nothing = SignatureInputs(tf.SignatureDef())
+    for question in batched(make, asked.batch_sizes, known, asked.padding):
+        yield _request(question, known.get(question.signature, nothing), model_name, asked.over_rest)
 
 
-def _request(question: Question, signature: tf.SignatureDef, model_name: str, over_rest: bool) -> SampleRequest:
+def _request(question: Question, inputs: SignatureInputs, model_name: str, over_rest: bool) -> SampleRequest:
     try:
-        return request_of(question, signature, model_name, over_rest)
+        return request_of(question, inputs, model_name, over_rest)
     except ValueMisfit as error:
         told = f"{question.label}, signature {question.signature!r}: {error}."
         raise UsageError(told, reason=ReasonCode.BAD_REQUESTS) from error
