@@ -38,6 +38,7 @@ from infra_validator.specs.named_files import named_files
 from infra_validator.specs.tag_set import with_one_tag_set
 from infra_validator.validation.answers.spec_check import check_answers_spec
 from infra_validator.validation.attempt import Candidate
+from infra_validator.validation.retry import Retries, until_it_heals
 from infra_validator.validation.seal import sealed
 from infra_validator.validation.validation import Validation
 
@@ -169,7 +170,7 @@ def run_validation(
         if source is not None:
             _check_first_request(source, Deadline.after(limits.max_query_time_seconds), interruption)
         # All attempts run one image, even if its tag moves meanwhile.
-        spec = wiring.runner_class(spec.platform).Pin(spec)
+        spec = _pinned(spec, limits, interruption, on_progress)
         files = named_files(serving_spec=spec, validation_spec=limits, request_spec=asked)
         unchanged = Unchanged(plan.model if plan.is_local else "", files)
     except SpecError:
@@ -195,6 +196,14 @@ def run_validation(
             interruption=interruption,
             deadline=validation.total,
         )
+
+
+def _pinned(
+    spec: ServingSpec, limits: ValidationSpec, interruption: Interruption, say: Callable[[str], None]
+) -> ServingSpec:
+    """The spec with its tags pinned; a platform that does not answer now may do so a little later."""
+    retries = Retries(limits.num_tries, Deadline.after(limits.total_time_seconds))
+    return until_it_heals(lambda: wiring.runner_class(spec.platform).Pin(spec), retries, interruption, say)
 
 
 def _candidates(spec: ServingSpec, plan: Plan) -> list[Candidate]:

@@ -7,8 +7,12 @@ grows; an attempt that could only begin after the total limit is not made.
 
 from __future__ import annotations
 
-from infra_validator.core.deadline import Deadline
+from collections.abc import Callable
+from typing import TypeVar
+
+from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
+from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import Blames, ReasonCode
 
 #: Seconds before the second, third ... attempt of what lies with the platform; the last one goes on.
@@ -19,7 +23,39 @@ _PORTS_LOST = 2  # how many attempts that lost the race for a free port are not 
 #: Failures that may heal, but not when they come twice in the same way.
 _TWICE_IS_ENOUGH = frozenset({ReasonCode.SERVER_EXITED, ReasonCode.SERVER_KILLED, ReasonCode.SERVER_UNHEALTHY})
 
+T = TypeVar("T")
 Failure = AttemptFailed | InfrastructureError | UsageError
+
+
+def until_it_heals(
+    action: Callable[[], T],
+    retries: Retries,
+    interruption: Interruption,
+    say: Callable[[str], None],
+    clock: Clock = SYSTEM_CLOCK,
+) -> T:
+    """What ``action`` returns; called again, with the pauses of ``retries``, while it fails in a way that may heal.
+
+    Args:
+      action: something that belongs to no attempt, such as asking a registry what a tag means.
+      retries: decides.
+      interruption: ends a pause early.
+      say: gets one line before each pause.
+      clock: where time is read.
+
+    Raises:
+      InfrastructureError, AttemptFailed, UsageError: the last failure, or INTERRUPTED.
+    """
+    while True:
+        try:
+            return action()
+        except (AttemptFailed, InfrastructureError, UsageError) as failure:
+            pause = retries.pause_after(failure)
+            if pause is None:
+                raise
+            say(f"{failure.reason.name}; tried again in {pause:g} s")
+        interruption.rest(pause, clock)
+        interruption.check()
 
 
 class Retries:

@@ -188,7 +188,7 @@ def test_no_docker_daemon_is_a_failed_task_and_no_verdict(dag: Dag, saved_models
         "tensorflow_serving": {"tags": ["latest"]},
         "local_docker": {"client_base_url": f"unix://{dag.directory}/no-daemon.sock"},
     }
-    dag.write(saved_models.path("half_plus_two"), repr(spec))
+    dag.write(saved_models.path("half_plus_two"), repr(spec), {"num_tries": 1})
     result = dag.test()
     assert result.returncode != 0
     assert "DOCKER_NOT_RUNNING" in result.output, result.output[-6000:]

@@ -8,11 +8,13 @@ import pathlib
 import signal
 import subprocess
 import sys
+import urllib.parse
 from typing import Any
 
 import pytest
 
 from component_tests.fakes.saved_models import SavedModels
+from component_tests.real_platforms.docker.daemons import daemon_url
 from component_tests.real_platforms.docker.validations import make_model
 from component_tests.real_platforms.docker_images import build
 from infra_validator import api
@@ -119,8 +121,26 @@ def test_an_image_that_cannot_be_had_blames_nobody(image: str, saved_models: Sav
 
 def test_no_daemon_blames_nobody(saved_models: SavedModels) -> None:
     nowhere = spec("2.19.0", docker={"client_base_url": "unix:///no/such/docker.sock"})
-    code, report = verdict_of(saved_models.path("half_plus_two"), nowhere)
+    code, report = verdict_of(saved_models.path("half_plus_two"), nowhere, "--validation-spec", '{"num_tries": 2}')
     assert (code, report["verdict"], report["reason_code"]) == (3, "INCONCLUSIVE", "DOCKER_NOT_RUNNING")
+
+
+def test_a_daemon_that_comes_up_a_little_later_is_waited_for(
+    image: str, saved_models: SavedModels, tmp_path: pathlib.Path
+) -> None:
+    socket = tmp_path / "docker.sock"
+
+    def start(line: str) -> None:
+        if "DOCKER_NOT_RUNNING" in line:
+            socket.symlink_to(urllib.parse.urlsplit(daemon_url()).path)
+
+    report = api.run_validation(
+        str(saved_models.path("half_plus_two")),
+        spec("2.19.0", docker={"client_base_url": f"unix://{socket}", "pull_policy": "never"}),
+        {"num_tries": 2},
+        on_progress=start,
+    )
+    assert report.blessed, report.finding
 
 
 def test_a_tag_that_moves_meanwhile_cannot_mix_two_images(tmp_path: pathlib.Path, saved_models: SavedModels) -> None:

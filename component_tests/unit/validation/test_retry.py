@@ -11,7 +11,7 @@ from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, JobAborted, UsageError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.validation.retry import PAUSES, Failure, Retries
+from infra_validator.validation.retry import PAUSES, Failure, Retries, until_it_heals
 
 QUOTA = InfrastructureError(ReasonCode.QUOTA_EXCEEDED, "pods")
 
@@ -76,3 +76,34 @@ def test_an_interruption_ends_the_pause() -> None:
     interruption.set("SIGTERM")
     resting.join(30.0)
     assert not resting.is_alive()
+
+
+def test_what_belongs_to_no_attempt_is_tried_again_in_the_same_way() -> None:
+    clock = HandClock()
+    down = InfrastructureError(ReasonCode.DOCKER_NOT_RUNNING, "down")
+    answers: list[Failure | str] = [down, down, "sha256:1"]
+    said: list[str] = []
+
+    def ask() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, str):
+            return answer
+        raise answer
+
+    began = clock.monotonic()
+    retries = Retries(3, Deadline.after(3600, clock))
+    assert until_it_heals(ask, retries, Interruption(), said.append, clock) == "sha256:1"
+    assert clock.monotonic() - began >= PAUSES[0] + PAUSES[1]
+    assert said == [f"DOCKER_NOT_RUNNING; tried again in {pause:g} s" for pause in PAUSES[:2]]
+
+
+def test_an_interruption_ends_what_belongs_to_no_attempt() -> None:
+    interruption = Interruption()
+
+    def ask() -> str:
+        interruption.set("SIGTERM")
+        raise InfrastructureError(ReasonCode.DOCKER_NOT_RUNNING, "down")
+
+    with pytest.raises(InfrastructureError) as caught:
+        until_it_heals(ask, Retries(3, Deadline.after(3600)), interruption, lambda line: None)
+    assert caught.value.reason is ReasonCode.INTERRUPTED
