@@ -818,6 +818,27 @@ def test_what_is_left_even_so_is_collected_when_its_time_is_over(jobs: Jobs) -> 
     jobs.cluster.wait_for(lambda: [pod["metadata"]["name"] for pod in jobs.cluster.pods()] == ["trainer"])
 
 
+def test_gc_knows_a_dead_validator_of_this_machine(jobs: Jobs) -> None:
+    """Not only when its time is over."""
+    config = KubernetesConfig(kubeconfig=jobs.kubeconfig)
+    runner = jobs.running("good")
+    boot, namespace, pid, started = our_pod(jobs)["metadata"]["annotations"]["infra-validator.process"].split()
+
+    def made_by(process: str) -> None:
+        jobs.cluster.store.update(
+            "pods",
+            "default",
+            runner.pod_name,
+            lambda pod: pod["metadata"]["annotations"].update({"infra-validator.process": process}),
+        )
+
+    made_by(f"another-boot {namespace} {pid} {int(started) + 1}")
+    assert collect_garbage(config, remove=False) == []
+    made_by(f"{boot} {namespace} {pid} {int(started) + 1}")
+    (seen,) = collect_garbage(config, remove=False)
+    assert "does not run any more" in seen.why
+
+
 def test_the_gc_command_looks_at_the_cluster(
     jobs: Jobs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

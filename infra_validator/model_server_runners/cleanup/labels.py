@@ -94,6 +94,11 @@ class Label:
         return "its time is over" if clock.utc() > self.deadline else ""
 
 
+def own_process() -> str:
+    """This process, as ``Label.process`` has it."""
+    return Label.of_this_process("").process
+
+
 def is_dead(process: str) -> bool:
     """Whether the process of a ``Label.process`` is known to have ended: only where it ran on this machine, since its last start, and
     where we see its processes."""

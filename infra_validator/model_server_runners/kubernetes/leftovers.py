@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline, wait_until
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog
+from infra_validator.model_server_runners.cleanup.labels import is_dead
 from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable, meaning_of
 from infra_validator.model_server_runners.kubernetes.identity import (
     SERVICE_ACCOUNT_DIRECTORY,
@@ -27,7 +28,13 @@ from infra_validator.model_server_runners.kubernetes.identity import (
     choose_namespace,
     service_account_namespace,
 )
-from infra_validator.model_server_runners.kubernetes.pod.manifest import LABEL_DEADLINE, LABEL_NAME, LABEL_OWNER, NAME
+from infra_validator.model_server_runners.kubernetes.pod.manifest import (
+    LABEL_DEADLINE,
+    LABEL_NAME,
+    LABEL_OWNER,
+    NAME,
+    PROCESS,
+)
 from infra_validator.specs import KubernetesConfig
 
 _CONNECTION_FIELDS = ("kubeconfig", "context", "api_server", "call_timeout_seconds")
@@ -155,9 +162,12 @@ def _expired(pod: Mapping[str, Any], now: float) -> tuple[LeftoverPod, str] | No
         over = float(labels[LABEL_DEADLINE])
     except (KeyError, ValueError):
         return None
-    if now < over or metadata.get("deletionTimestamp"):
+    process = str((metadata.get("annotations") or {}).get(PROCESS, ""))
+    if metadata.get("deletionTimestamp") or not (now >= over or is_dead(process)):
         return None
-    why = f"its time was over {now - over:.0f} s ago"
+    why = (
+        f"its time was over {now - over:.0f} s ago" if now >= over else "the process that made it does not run any more"
+    )
     return LeftoverPod(metadata["namespace"], metadata["name"], labels.get(LABEL_OWNER, "?"), why), metadata["uid"]
 
 

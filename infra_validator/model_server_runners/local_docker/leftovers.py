@@ -17,7 +17,7 @@ import urllib.parse
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
 from infra_validator.core.errors import InfrastructureError
-from infra_validator.model_server_runners.cleanup.labels import Label, Leftover, is_dead
+from infra_validator.model_server_runners.cleanup.labels import Leftover, is_dead, own_process
 from infra_validator.model_server_runners.local_docker import removal as docker_removal
 from infra_validator.model_server_runners.local_docker.daemon import DockerDaemon
 from infra_validator.model_server_runners.local_docker.removal import SWEEP_PAUSE, SWEEP_SECONDS
@@ -46,7 +46,7 @@ def labels(run_id: str, lifetime_seconds: float, clock: Clock = SYSTEM_CLOCK) ->
         RUN_ID: run_id,
         HOST: socket.gethostname(),
         DEADLINE: str(int(clock.utc() + lifetime_seconds)),
-        PROCESS: Label.of_this_process(run_id, clock).process,
+        PROCESS: own_process(),
     }
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from infra_validator.core.errors import InfrastructureError, SpecError
 from infra_validator.core.launch_plan import LaunchPlan
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.model_server_runners.cleanup.labels import own_process
 from infra_validator.model_server_runners.kubernetes.causes import SERVER_CONTAINER
 from infra_validator.model_server_runners.kubernetes.pod.liveness import add_liveness
 from infra_validator.model_server_runners.kubernetes.pod.model_source import MODEL_VOLUME, Delivery, escape
@@ -31,6 +32,8 @@ LABEL_RUN = "infra-validator.run"
 LABEL_MODEL = "infra-validator.model"
 LABEL_DEADLINE = "infra-validator.deadline"
 NAME = "infra-validator-model-server"
+#: The annotation that names the validator's process (a label's value may not hold all of it).
+PROCESS = "infra-validator.process"
 
 #: The launch plan's files travel as annotations and are mounted by the downward API: no other object and no other right is needed.
 _FILES_VOLUME = "files"
@@ -57,6 +60,7 @@ class PodContext:
       deadline_utc: the pod's end in UTC seconds, for the label.
       stop_grace_seconds: how long the server may take to stop by itself.
       heartbeat: whether the validator renews a heartbeat, without which the node ends the server.
+      process: the validator's process, by which ``gc`` on its machine sees that it is dead.
     """
 
     name: str
@@ -69,6 +73,7 @@ class PodContext:
     deadline_utc: int
     stop_grace_seconds: float = 5.0
     heartbeat: bool = False
+    process: str = dataclasses.field(default_factory=own_process)
 
 
 def active_deadline_seconds(config: KubernetesConfig, total_seconds: float) -> int:
@@ -117,7 +122,7 @@ def build_pod(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery, co
             "name": context.name,
             "namespace": context.namespace,
             "labels": _labels(plan, config, context),
-            "annotations": {**_annotations(config), **_files(plan)},
+            "annotations": {PROCESS: context.process, **_annotations(config), **_files(plan)},
         },
         "spec": spec,
     }
