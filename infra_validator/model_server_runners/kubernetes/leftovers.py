@@ -19,8 +19,8 @@ from typing import Any, Protocol
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline, wait_until
 from infra_validator.core.errors import InfrastructureError
-from infra_validator.model_server_runners.cleanup.watchdog import Watchdog
 from infra_validator.model_server_runners.cleanup.labels import is_dead
+from infra_validator.model_server_runners.cleanup.watchdog import Watchdog
 from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable, meaning_of
 from infra_validator.model_server_runners.kubernetes.identity import (
     SERVICE_ACCOUNT_DIRECTORY,

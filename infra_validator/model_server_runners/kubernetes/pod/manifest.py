@@ -32,8 +32,7 @@ LABEL_RUN = "infra-validator.run"
 LABEL_MODEL = "infra-validator.model"
 LABEL_DEADLINE = "infra-validator.deadline"
 NAME = "infra-validator-model-server"
-#: The annotation that names the validator's process (a label's value may not hold all of it).
-PROCESS = "infra-validator.process"
+PROCESS = "infra-validator.process"  # an annotation: a label's value may not hold what names a process
 
 #: The launch plan's files travel as annotations and are mounted by the downward API: no other object and no other right is needed.
 _FILES_VOLUME = "files"
