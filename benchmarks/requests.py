@@ -35,8 +35,8 @@ from infra_validator.protos import tensorflow_pb2
 from infra_validator.sample_requests.examples.example_files import requests_from_examples_dir
 from infra_validator.sample_requests.records.tfrecord import write_records
 from infra_validator.saved_model.graph import read_graph
-from infra_validator.specs import AnswersSpec
 from infra_validator.validation.answers.inspection import AnswerInspection
+from infra_validator.validation.answers.standards import AnswerStandards
 
 MODEL = "examples"  # one string input of serialized tf.Example
 CONCURRENCY = 8
@@ -48,7 +48,7 @@ def ours(endpoint: str, split: str, count: int, *, look: bool = True) -> None:
     signatures = read_graph(str(made_once().path(MODEL))).signatures_named(["serving_default"])
     with TensorFlowServingClient(endpoint, "m") as client:
         if look:
-            inspection = AnswerInspection(client.ReadAnswer, signatures, AnswersSpec(), "m", 1)
+            inspection = AnswerInspection(client.ReadAnswer, AnswerStandards(signatures=signatures), "m", 1)
             client.on_answer = inspection.look
         requests = requests_from_examples_dir(split, signatures, "m", count)
         if client.SendRequests(requests, Deadline.after(LIMIT), concurrency=CONCURRENCY) != count:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from infra_validator import wiring
@@ -25,18 +25,18 @@ from infra_validator.core.read_beside import Ended, ReadBeside
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
-from infra_validator.protos import tensorflow_pb2
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict, report_of_error, verdict_of
 from infra_validator.sample_requests.request_source import GivenRequests, chosen_source
 from infra_validator.saved_model.find import FoundModel, find_saved_model
 from infra_validator.saved_model.graph import SavedModelGraph, read_graph
 from infra_validator.saved_model.model_files import check_model_files, notes_on
 from infra_validator.saved_model.unchanged import Unchanged
-from infra_validator.specs import OnRejected, RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs import AnswersSpec, OnRejected, RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.agreement import check_agreement
 from infra_validator.specs.named_files import named_files
 from infra_validator.specs.tag_set import with_one_tag_set
-from infra_validator.validation.answers.spec_check import check_answers_spec
+from infra_validator.validation.answers.compared.golden_file import Recording
+from infra_validator.validation.answers.standards import AnswerStandards
 from infra_validator.validation.attempt import Candidate
 from infra_validator.validation.retry import Retries, until_it_heals
 from infra_validator.validation.seal import sealed
@@ -54,7 +54,7 @@ class Plan:
       note: how it was found, when it is not the path given.
       serving_spec, validation_spec, request_spec: as read.
       launch_plans: what would be started, one for each serving binary.
-      signatures: the model's signatures by name, as far as its files can be read here.
+      standards: what the answers will be held against: the model's signatures, as far as its files can be read here, and more.
       model_warnings: what to know of the model's files, one sentence each.
     """
 
@@ -64,7 +64,7 @@ class Plan:
     validation_spec: ValidationSpec
     request_spec: RequestSpec
     launch_plans: tuple[LaunchPlan, ...]
-    signatures: Mapping[str, tensorflow_pb2.SignatureDef] = dataclasses.field(default_factory=dict)
+    standards: AnswerStandards = AnswerStandards()
     model_warnings: tuple[str, ...] = ()
 
     @property
@@ -122,9 +122,9 @@ def make_plan(
     plans = tuple(binary.MakeLaunchPlan(found.path, spec.platform) for binary in binaries)
     known = graph.signatures if graph is not None else {}
     signatures = {name: known[name] for name in sorted(known) if not name.startswith("__")}
-    check_answers_spec(limits.answers, signatures, "validation_spec.answers")
+    standards = AnswerStandards.of(limits.answers, signatures, spec.model_name, len(plans))
     warnings = [*filter(None, [found.warning]), *(notes_on(graph) if graph is not None else ())]
-    return Plan(found.path, found.note, spec, limits, asked, plans, signatures, tuple(warnings))
+    return Plan(found.path, found.note, spec, limits, asked, plans, standards, tuple(warnings))
 
 
 def run_validation(
@@ -138,6 +138,7 @@ def run_validation(
     graph_path: str = "",
     on_progress: Callable[[str], None] = _LOG.info,
     interruption: Interruption | None = None,
+    recording: Recording | None = None,
 ) -> ValidationReport:
     """Validate and report every outcome, INCONCLUSIVE included.
 
@@ -151,6 +152,7 @@ def run_validation(
       graph_path: a local copy of a remote model's graph.
       on_progress: called with one line for people at the end of each phase.
       interruption: ends the validation early, cleaned up.
+      recording: where the requests and answers are kept, for a golden file.
 
     Raises:
       SpecError: a spec is wrong; nothing was started.
@@ -167,6 +169,7 @@ def run_validation(
         graph = functools.partial(_graph, graph_path or plan.model, asked)
         has_graph = spec.tensorflow_serving is not None and (plan.is_local or bool(graph_path))
         source = chosen_source(requests, examples, asked, graph, spec.model_name, has_graph)
+        source = plan.standards.with_golden_requests(source)
         if source is not None:
             _check_first_request(source, Deadline.after(limits.max_query_time_seconds), interruption)
         # All attempts run one image, even if its tag moves meanwhile.
@@ -182,7 +185,7 @@ def run_validation(
             _candidates(spec, plan),
             limits,
             requests=source,
-            signatures=plan.signatures,
+            standards=dataclasses.replace(plan.standards, recording=recording),
             concurrency=asked.concurrency,
             on_progress=on_progress,
             interruption=interruption,
@@ -293,13 +296,15 @@ def _check_source(source: object, limits: ValidationSpec, asked: RequestSpec) ->
       SpecError: there is not.
     """
     loads_only = isinstance(source, RequestSource) and source.origin is RequestOrigin.NONE
-    if asked.generate is not None or (source is not None and not loads_only):
+    if asked.generate is not None or limits.answers.golden or (source is not None and not loads_only):
         return
     how = "Give sample requests (--requests FILE; requests= in Python), or have some made up (--generate)."
     if limits.require_requests:
         raise SpecError(
             "validation_spec.require_requests", "is true, but there is nothing to ask the model with", next_step=how
         )
+    if not loads_only and limits.answers != AnswersSpec():
+        raise SpecError("validation_spec.answers", "says what answers must be, but nothing is asked", next_step=how)
     if not loads_only and asked != only_tags(asked):
         raise SpecError("request_spec", "says what to ask, but there is nothing to ask it with", next_step=how)
 

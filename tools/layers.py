@@ -60,6 +60,7 @@ ORDER: dict[str, Steps] = {
         ("*",),
     ),
     "validation": (("answers",), ("*",)),
+    "validation/answers": (("elements", "expected_outputs", "served_signatures"), ("check",), ("compared",), ("*",)),
     "embedded_server": (
         ("status",),
         ("log", "metrics"),

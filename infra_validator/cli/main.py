@@ -17,6 +17,7 @@ from infra_validator._version import __version__
 #: subcommand -> (module with ``main(argv) -> exit code``, what it does). Imported when used: a command pays for itself only.
 COMMANDS = {
     "validate": ("infra_validator.cli.validate", "validate a model: start a server, ask it, give a verdict"),
+    "record": ("infra_validator.cli.record", "write what a model answers down, to hold the next one against it"),
     "verify": ("infra_validator.cli.verify", "check that a model is the one that was blessed"),
     "serve": ("infra_validator.embedded_server.main", "run the embedded, TensorFlow-Serving-compatible model server"),
     "probe-sidecar": (

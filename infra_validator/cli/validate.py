@@ -113,7 +113,7 @@ def _run(arguments: argparse.Namespace, interruption: Interruption) -> int:
             _write_verdict(arguments.verdict_file, report.verdict)
     except InfrastructureError as error:
         report = report_of_error(arguments.model, error)
-    _print_report(report, arguments.format)
+    print_report(report, arguments.format)
     if report.finding.reason.blames is Blames.USAGE:
         return _WRONG_USAGE
     if arguments.verdict_file is not None and report.verdict is not Verdict.INCONCLUSIVE:
@@ -149,7 +149,7 @@ def _validate(arguments: argparse.Namespace, interruption: Interruption) -> Vali
         _validation_spec(arguments),
         _request_spec(arguments),
         requests=arguments.requests,
-        on_progress=_progress(arguments.quiet),
+        on_progress=progress_on_stderr(arguments.quiet),
         interruption=interruption,
     )
     interruption.close()  # a signal that comes from now on changes nothing: exit code and verdict agree
@@ -173,7 +173,7 @@ def _request_spec(arguments: argparse.Namespace) -> RequestSpec:
     return dataclasses.replace(spec, generate=spec.generate or GenerateSpec()) if arguments.generate else spec
 
 
-def _progress(quiet: bool) -> Callable[[str], None]:
+def progress_on_stderr(quiet: bool) -> Callable[[str], None]:
     lock = threading.Lock()
 
     def say(line: str) -> None:
@@ -203,7 +203,7 @@ def _print_plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print_report(report: ValidationReport, form: str) -> None:
+def print_report(report: ValidationReport, form: str) -> None:
     if form == "json":
         print(report.to_json(), end="")
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from infra_validator.core.deadline import Clock, Deadline, wait_until
 from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError, UsageError
@@ -14,7 +14,6 @@ from infra_validator.core.sample_request import RequestOrigin, RequestSource, Sa
 from infra_validator.core.states import ModelStatus, ModelStatusReport
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, RequestFailed, raise_if_gone
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
-from infra_validator.protos import tensorflow_pb2
 from infra_validator.report.evidence import CheckOutcome, CheckResult, Evidence, EvidenceLevel
 from infra_validator.report.verdict import Phase
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
@@ -22,6 +21,7 @@ from infra_validator.specs import ValidationSpec
 from infra_validator.validation.answers.inspection import AnswerInspection
 from infra_validator.validation.answers.refusal import blamed
 from infra_validator.validation.answers.served_signatures import difference_of
+from infra_validator.validation.answers.standards import AnswerStandards
 
 _LOOK_AGAIN_SECONDS = 10.0  # how long the server may take to say once more that it has the model
 _SETTLING_SECONDS = (
@@ -85,10 +85,11 @@ class Attempt:
         interruption: Interruption,
         watch: Stopwatch,
         say: Callable[[str], None],
-        signatures: Mapping[str, tensorflow_pb2.SignatureDef],
+        standards: AnswerStandards,
     ) -> None:
         self._candidate = candidate
-        self._signatures = signatures
+        self._standards = standards
+        self._signatures = standards.signatures
         self._inspection: AnswerInspection | None = None
         self._served: CheckResult | None = None
         self._spec = spec
@@ -207,7 +208,7 @@ class Attempt:
         self._requests = requests
         self._asked = _Asked()
         self._inspection = AnswerInspection(
-            client.ReadAnswer, self._signatures, self._spec.answers, client.model_name, client.version
+            client.ReadAnswer, self._standards, client.model_name, client.version, self._candidate.binary.label
         )
         client.on_answer = self._inspection.look
         limit = self._total.capped(self._spec.max_query_time_seconds)
@@ -227,6 +228,9 @@ class Attempt:
                 ReasonCode.INTERNAL_ERROR,
                 f"{self._asked.count} requests were taken, but the client says that {self.requests_sent} were answered.",
             )
+        more = self._inspection.more_requests()
+        if more is not None:
+            client.SendRequests(more, limit, runner.Observe, concurrency)
         self._inspection.finish()
 
     def _look_again(self, client: BaseModelServerClient, runner: BaseModelServerRunner) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
@@ -14,7 +14,6 @@ from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.sample_request import RequestSource, SampleRequest
 from infra_validator.model_server_clients.base_client import JobGone
 from infra_validator.model_server_runners.base_runner import failure_of
-from infra_validator.protos import tensorflow_pb2
 from infra_validator.report.verdict import (
     AttemptReport,
     BinaryReport,
@@ -25,6 +24,7 @@ from infra_validator.report.verdict import (
     verdict_of,
 )
 from infra_validator.specs import OnFlaky, ValidationSpec
+from infra_validator.validation.answers.standards import AnswerStandards
 from infra_validator.validation.attempt import Attempt, Candidate, Stopwatch
 from infra_validator.validation.explanation import MAY_HAVE_A_DEEPER_CAUSE, can_have_caused
 from infra_validator.validation.retry import Retries
@@ -45,7 +45,7 @@ class Validation:
       candidates: what to validate; at least one.
       spec: limits and tries.
       requests: makes the sample requests anew for each attempt; None means LOAD_ONLY.
-      signatures: the model's signatures by name, as far as they are known: what answers are held against.
+      standards: what answers are held against; None: what ``spec.answers`` says, of a model whose signatures are not known.
       concurrency: how many requests are under way at once.
       on_progress: called with one line for people at the end of each phase; from several threads.
       interruption: ends the validation early.
@@ -61,7 +61,7 @@ class Validation:
         spec: ValidationSpec,
         *,
         requests: RequestSource | Callable[[], Iterable[SampleRequest]] | None = None,
-        signatures: Mapping[str, tensorflow_pb2.SignatureDef] | None = None,
+        standards: AnswerStandards | None = None,
         concurrency: int = 8,
         on_progress: Callable[[str], None] = _LOG.info,
         interruption: Interruption | None = None,
@@ -74,7 +74,7 @@ class Validation:
         self._requests = (
             requests if requests is None or isinstance(requests, RequestSource) else RequestSource(requests)
         )
-        self._signatures = signatures or {}
+        self._standards = standards or AnswerStandards(spec.answers)
         self._concurrency = concurrency
         self._say = on_progress
         self._interruption = interruption or Interruption()
@@ -146,7 +146,7 @@ class Validation:
     ) -> tuple[AttemptReport, AttemptFailed | InfrastructureError | UsageError | None]:
         label = candidate.binary.label if number == 1 else f"{candidate.binary.label} (try {number})"
         watch = Stopwatch(label, self._say, self._clock)
-        attempt = Attempt(candidate, self._spec, self.total, self._interruption, watch, self._say, self._signatures)
+        attempt = Attempt(candidate, self._spec, self.total, self._interruption, watch, self._say, self._standards)
         failure: AttemptFailed | InfrastructureError | UsageError | None = None
         try:
             attempt.carry_out(self._requests, self._concurrency)

@@ -83,6 +83,7 @@ EXPECTED = {
 #: Lies that only a check that was asked for can see.
 ONLY_ON_REQUEST: dict[str, tuple[dict[str, Any], R]] = {
     "constant": ({"not_constant": ["y"]}, R.ANSWER_CONSTANT),
+    "wrong_order": ({"batch_agreement": True}, R.ANSWER_DIFFERS),
 }
 
 
@@ -108,7 +109,12 @@ def test_a_lie_is_found_by_the_check_for_it(
 
 
 def test_the_honest_twin_is_blessed_by_every_check(tmp_path: pathlib.Path, saved_models: SavedModels) -> None:
-    answers = {"not_constant": ["y"], "ranges": {"y": [2, 52]}, "allowed": {"y": [2 + n / 2 for n in range(100)]}}
+    answers = {
+        "batch_agreement": True,
+        "not_constant": ["y"],
+        "ranges": {"y": [2, 52]},
+        "allowed": {"y": [2 + n / 2 for n in range(100)]},
+    }
     report = validate(tmp_path, saved_models.path(MODEL), "good", answers)
     assert report.blessed, report.finding
     assert [check.name for check in report.evidence.checks] == [
@@ -121,6 +127,7 @@ def test_the_honest_twin_is_blessed_by_every_check(tmp_path: pathlib.Path, saved
         "answer_ranges",
         "answer_allowed",
         "answer_not_constant",
+        "answer_batch_agreement",
         "alive_after_the_last_answer",
     ]
     assert {check.outcome for check in report.evidence.checks} == {CheckOutcome.PASSED}
@@ -164,3 +171,21 @@ def test_a_server_that_tells_of_another_model(tmp_path: pathlib.Path, saved_mode
     report = validate(tmp_path, saved_models.path(MODEL), "another_models_metadata", env=another)
     assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, R.ANOTHER_MODEL_SERVED)
     assert "the server tells" in report.finding.detail
+
+
+def test_the_rows_of_a_batch_in_the_wrong_order_are_told_with_both_numbers(
+    tmp_path: pathlib.Path, saved_models: SavedModels
+) -> None:
+    asked = (request(0.0, 1.0, 4.0),)
+    report = validate(tmp_path, saved_models.path(MODEL), "lies_wrong_order", {"batch_agreement": True}, requests=asked)
+    assert report.finding.reason is R.ANSWER_DIFFERS
+    assert "of record 1 of rows, alone" in report.finding.detail
+    assert "output 'y'[0] is " in report.finding.detail
+    assert "in its batch" in report.finding.detail
+
+
+def test_batch_agreement_without_a_batch_is_wrong_usage(tmp_path: pathlib.Path, saved_models: SavedModels) -> None:
+    asked = (request(0.0),)
+    report = validate(tmp_path, saved_models.path(MODEL), "good", {"batch_agreement": True}, requests=asked)
+    assert report.finding.reason is R.WRONG_USAGE
+    assert "request_spec.batch_sizes" in report.finding.next_step

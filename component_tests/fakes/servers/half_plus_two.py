@@ -23,6 +23,7 @@ LIES = {
     "nan": "NaN in 1 of 100 rows, or in the only one",
     "infinite": "infinity in the last row",
     "constant": "always 2.5",
+    "wrong_order": "the rows of a batch in reverse",
     "huge": "y of 2^40 elements, of which none is there",
     "negative": "y with a dimension of -5",
     "many_outputs": "10,000 outputs",
@@ -123,6 +124,11 @@ def _infinite(answer: Any) -> None:
 def _constant(answer: Any) -> None:
     values = answer.outputs["y"].float_val
     values[:] = [2.5] * len(values)
+
+
+def _wrong_order(answer: Any) -> None:
+    values = answer.outputs["y"].float_val
+    values[:] = list(values)[::-1]
 
 
 def _huge(answer: Any) -> None:

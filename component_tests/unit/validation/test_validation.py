@@ -23,6 +23,7 @@ from infra_validator.report.evidence import CheckOutcome, Evidence, EvidenceLeve
 from infra_validator.report.verdict import Finding, ValidationReport, Verdict
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.specs import ServingSpec, ValidationSpec
+from infra_validator.validation.answers.standards import AnswerStandards
 from infra_validator.validation.attempt import Candidate
 from infra_validator.validation.validation import Validation
 
@@ -151,7 +152,9 @@ def run(
         candidates,
         spec,
         requests=requests,
-        signatures=dict.fromkeys(("other", "serving_default"), tensorflow_pb2.SignatureDef()),
+        standards=AnswerStandards(
+            signatures=dict.fromkeys(("other", "serving_default"), tensorflow_pb2.SignatureDef())
+        ),
         on_progress=on_progress,
         interruption=interruption,
         clock=HandClock(),

@@ -6,12 +6,13 @@ import array
 import functools
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from infra_validator.core.answer import Tensor
 
 _WORTH_NUMPY = 2048  # elements; below that its import (0.1 s) and its calls cost more than they save
+_MOST_DIFFERENCES = 100_000  # that are looked at one by one; of more, those that are farthest apart
 _BFLOAT16 = "bfloat16"
 
 
@@ -127,24 +128,25 @@ def farthest(expected: Tensor, got: Tensor, absolute: float, relative: float) ->
     """(position, expected, got) of the worst difference between two tensors of one type and shape; None where all is within
     ``absolute + relative * |expected|``. NaN equals NaN, an infinity itself."""
     ours, theirs = as_array(expected), as_array(got)
-    if ours is not None and theirs is not None:
+    parts = expected.element.parts
+    differ: Iterable[tuple[int, float, float]]
+    if ours is None or theirs is None:
+        pairs = enumerate(zip(numbers(expected), numbers(got), strict=True))
+        differ = ((position, a, b) for position, (a, b) in pairs if a != b)
+    else:
         numpy = _numpy()
-        if numpy.array_equal(ours, theirs):
-            return None
-        a, b = ours.astype("f8"), theirs.astype("f8")
-        with numpy.errstate(all="ignore"):
-            over = numpy.abs(a - b) - (absolute + relative * numpy.abs(a))
-        over[(a == b) | (numpy.isnan(a) & numpy.isnan(b))] = -numpy.inf
-        over[numpy.isnan(over)] = numpy.inf
-        worst = int(numpy.argmax(over))
-        return None if over[worst] <= 0 else (worst // expected.element.parts, float(a[worst]), float(b[worst]))
-    place, by = -1, 0.0
-    first, second = numbers(expected), numbers(got)
-    for position, (a, b) in enumerate(zip(first, second, strict=True)):
-        if a == b or (a != a and b != b):
+        unequal = numpy.flatnonzero((ours != theirs) & ~((ours != ours) & (theirs != theirs)))
+        if len(unequal) > _MOST_DIFFERENCES:
+            with numpy.errstate(all="ignore"):
+                over = numpy.abs(ours[unequal] - theirs[unequal].astype("f8"))
+            unequal = unequal[numpy.argpartition(numpy.nan_to_num(over), -_MOST_DIFFERENCES)[-_MOST_DIFFERENCES:]]
+        differ = zip(unequal.tolist(), ours[unequal].tolist(), theirs[unequal].tolist(), strict=True)
+    worst, by = None, 0.0
+    for position, a, b in differ:
+        if a != a and b != b:
             continue
         over = abs(a - b) - (absolute + relative * abs(a))
         over = math.inf if over != over else over
         if over > by:
-            place, by = position, over
-    return None if place < 0 else (place // expected.element.parts, first[place], second[place])
+            worst, by = (position // parts, a, b), over
+    return worst

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from infra_validator.core.answer import Answer, UnreadableAnswer
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError, shorten
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
-from infra_validator.protos import tensorflow_pb2
 from infra_validator.report.evidence import CheckOutcome, CheckResult
-from infra_validator.specs import AnswersSpec
 from infra_validator.validation.answers.against_limits import AllowedValues, NotConstant, Ranges, SumsToOne
 from infra_validator.validation.answers.against_signature import (
     AnsweredByTheModel,
@@ -19,7 +17,12 @@ from infra_validator.validation.answers.against_signature import (
     OutputTypes,
 )
 from infra_validator.validation.answers.check import Check, failed
+from infra_validator.validation.answers.compared.batch_agreement import BatchAgreement
+from infra_validator.validation.answers.compared.binaries_agreement import AsOtherBinaries
+from infra_validator.validation.answers.compared.comparison import Comparison
+from infra_validator.validation.answers.compared.golden_file import AsGolden
 from infra_validator.validation.answers.expected_outputs import ExpectedOutput, expected_outputs
+from infra_validator.validation.answers.standards import AnswerStandards
 
 _READABLE = "answer_readable"
 
@@ -32,21 +35,25 @@ class AnswerInspection:
 
     Args:
       read: reads a response.
-      signatures: the model's signatures by name, as far as they are known.
-      spec: what else the answers must be.
+      standards: what the answers are held against.
       model: the model's name on the server; version: the version under test, None where any will do.
+      binary: the serving binary's label.
     """
 
     def __init__(
         self,
         read: ReadAnswer,
-        signatures: Mapping[str, tensorflow_pb2.SignatureDef],
-        spec: AnswersSpec,
+        standards: AnswerStandards,
         model: str,
         version: int | None,
+        binary: str = "",
     ) -> None:
+        spec = standards.spec
         self._read = read
-        self._signatures = signatures
+        self._signatures = standards.signatures
+        self._recording = standards.recording
+        if self._recording is not None:
+            self._recording.begin(standards.signatures)
         self._expected: dict[tuple[str, str], Mapping[str, ExpectedOutput]] = {}
         self._readable = 0
         self._failed: dict[str, str] = {}
@@ -60,6 +67,12 @@ class AnswerInspection:
         self._checks += [SumsToOne(spec.sums_to_one)] if spec.sums_to_one else []
         self._checks += [AllowedValues(spec.allowed)] if spec.allowed else []
         self._checks += [NotConstant(spec.not_constant)] if spec.not_constant else []
+        comparison = Comparison(spec)
+        self._checks += [AsGolden(standards.golden, read, comparison)] if standards.golden else []
+        if spec.binaries_agree:
+            self._checks.append(AsOtherBinaries(standards.first_answers, binary, comparison))
+        self._batches = BatchAgreement(comparison, standards.signatures) if spec.batch_agreement else None
+        self._checks += [self._batches] if self._batches is not None else []
 
     def look(self, request: SampleRequest, payload: bytes) -> None:
         """Look at the answer to one request.
@@ -89,6 +102,15 @@ class AnswerInspection:
                 except (AttemptFailed, InfrastructureError, UsageError) as error:
                     self._failed[check.name] = error.detail
                     raise
+        if self._recording is not None:
+            self._recording.keep(request, payload)
+
+    def more_requests(self) -> Iterator[SampleRequest] | None:
+        """What is to be asked once all requests were answered, for checks that need it; None where none does."""
+        if self._batches is None:
+            return None
+        self._recording = None  # what is asked from now on is ours
+        return self._batches.requests()
 
     def finish(self) -> None:
         """Called when all requests were answered. Raises as ``look`` does."""

@@ -18,6 +18,7 @@ from infra_validator.protos import tensorflow_pb2 as tf
 from infra_validator.protos import tensorflow_serving_pb2 as pb
 from infra_validator.specs import AnswersSpec
 from infra_validator.validation.answers.inspection import AnswerInspection
+from infra_validator.validation.answers.standards import AnswerStandards
 
 Outputs = dict[str, tuple[int, tuple[int, ...]]]
 
@@ -31,7 +32,8 @@ def inspection(made: tf.SignatureDef, spec: AnswersSpec | None = None) -> Answer
     def read(asked: SampleRequest, payload: bytes):  # type: ignore[no-untyped-def]
         return read_answers(asked.method, payload)
 
-    return AnswerInspection(read, {"serving_default": made}, spec or AnswersSpec(), "m", 1)
+    standards = AnswerStandards(spec or AnswersSpec(), {"serving_default": made})
+    return AnswerInspection(read, standards, "m", 1)
 
 
 def honest(outputs: Outputs, rows: int, as_content: bool) -> pb.PredictResponse:

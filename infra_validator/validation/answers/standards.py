@@ -1,0 +1,71 @@
+"""What the answers of a whole validation are held against: shared by its serving binaries and their attempts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from infra_validator.core.errors import SpecError
+from infra_validator.core.sample_request import RequestOrigin, RequestSource
+from infra_validator.protos import tensorflow_pb2
+from infra_validator.specs import AnswersSpec
+from infra_validator.validation.answers.compared.binaries_agreement import FirstAnswers
+from infra_validator.validation.answers.compared.golden_file import (
+    GoldenAnswer,
+    Recording,
+    read_golden_file,
+    with_golden,
+)
+from infra_validator.validation.answers.spec_check import check_answers_spec
+
+_PATH = "validation_spec.answers"
+
+
+@dataclasses.dataclass(frozen=True)
+class AnswerStandards:
+    """What answers are held against.
+
+    Attributes:
+      spec: what the answers must be beyond what their signature says.
+      signatures: the model's, as far as they are known.
+      golden: the golden file's answers.
+      first_answers: what the serving binaries answered so far.
+      recording: where answers are to be kept.
+    """
+
+    spec: AnswersSpec = AnswersSpec()
+    signatures: Mapping[str, tensorflow_pb2.SignatureDef] = dataclasses.field(default_factory=dict)
+    golden: tuple[GoldenAnswer, ...] = ()
+    first_answers: FirstAnswers = dataclasses.field(default_factory=FirstAnswers)
+    recording: Recording | None = None
+
+    @classmethod
+    def of(
+        cls, spec: AnswersSpec, signatures: Mapping[str, tensorflow_pb2.SignatureDef], model_name: str, binaries: int
+    ) -> AnswerStandards:
+        """Read and check what the spec names.
+
+        Args:
+          model_name: the model's name on the servers.
+          binaries: how many serving binaries there are.
+
+        Raises:
+          SpecError: the spec does not fit the model, the golden file, or the serving binaries.
+        """
+        check_answers_spec(spec, signatures, _PATH)
+        if spec.binaries_agree and binaries < 2:
+            raise SpecError(
+                f"{_PATH}.binaries_agree", "there is only one serving binary", next_step="Name several tags or digests."
+            )
+        return cls(spec, signatures, read_golden_file(spec.golden, signatures, model_name) if spec.golden else ())
+
+    def with_golden_requests(self, source: RequestSource | None) -> RequestSource | None:
+        """A source that asks the golden file's requests too."""
+        if not self.golden:
+            return source
+        make = source.make if source is not None else None
+        return RequestSource(
+            lambda: with_golden(make, self.golden),
+            source.origin if source is not None else RequestOrigin.FILE,
+            source.signatures if source is not None else (),
+        )
