@@ -35,7 +35,7 @@ def path_for(run_id: str) -> str:
 
 
 def make(run_id: str) -> str:
-    """Make and label the directory of a run; returns its path. Whoever removes it must have been told before.
+    """Make and label the directory of a run; returns its path. Register its removal before.
 
     Raises:
       InfrastructureError: NO_SPACE, or SERVER_NOT_STARTED where it cannot be made for another reason.

@@ -1,4 +1,4 @@
-"""Where a container's ports are published and where they are reached: pure rules, and what is known of our own surroundings."""
+"""Where a container's ports are published and where they are reached: pure rules, and what is known of our own whereabouts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 @dataclasses.dataclass(frozen=True)
-class Surroundings:
+class Whereabouts:
     """Where the validator itself runs.
 
     Attributes:
@@ -36,7 +36,7 @@ class Surroundings:
     gateway: str = ""
 
     @classmethod
-    def here(cls, root: str = "/") -> Surroundings:
+    def here(cls, root: str = "/") -> Whereabouts:
         """Those of this process; ``root`` is for tests."""
         marks = (".dockerenv", "run/.containerenv")
         if not any(os.path.exists(os.path.join(root, mark)) for mark in marks):
@@ -103,14 +103,14 @@ def is_ours(address: str) -> bool:
 
 
 def choose(
-    config: LocalDockerConfig, daemon_url: str, surroundings: Surroundings, own_container: dict[str, Any] | None
+    config: LocalDockerConfig, daemon_url: str, whereabouts: Whereabouts, own_container: dict[str, Any] | None
 ) -> Address:
     """The address for a server.
 
     Args:
       config: the spec; what it says wins.
       daemon_url: where the daemon is.
-      surroundings: where we are.
+      whereabouts: where we are.
       own_container: what that daemon knows of the container that we run in; None if it does not know it, or we run in none.
 
     Raises:
@@ -119,7 +119,7 @@ def choose(
     network = config.network_mode
     own_networks = ((own_container or {}).get("NetworkSettings") or {}).get("Networks") or {}
     own_mode = str(((own_container or {}).get("HostConfig") or {}).get("NetworkMode") or "")
-    reach, why, sure = _reach(config, daemon_url, surroundings, own_mode)
+    reach, why, sure = _reach(config, daemon_url, whereabouts, own_mode)
     if network == "host":
         return Address(network, "", reach, f"the server listens in the network of the daemon's machine; {why}")
     shared = network if network in own_networks else "" if network else _shared(own_networks)
@@ -128,7 +128,7 @@ def choose(
     return Address(network, config.publish_address or _as_ip(reach), reach, why, sure)
 
 
-def _reach(config: LocalDockerConfig, url: str, surroundings: Surroundings, own_mode: str) -> tuple[str, str, bool]:
+def _reach(config: LocalDockerConfig, url: str, whereabouts: Whereabouts, own_mode: str) -> tuple[str, str, bool]:
     """Where published ports are reached, why there, and whether that is sure."""
     parts = urllib.parse.urlsplit(url)
     if config.host_ip_address:
@@ -137,15 +137,15 @@ def _reach(config: LocalDockerConfig, url: str, surroundings: Surroundings, own_
         return parts.hostname or _LOOPBACK, f"the daemon is at {parts.hostname}", False
     if config.publish_address and not ipaddress.ip_address(config.publish_address).is_unspecified:
         return config.publish_address, "the ports are published there", False
-    if not surroundings.container or own_mode == "host":
+    if not whereabouts.container or own_mode == "host":
         return _LOOPBACK, "the daemon is on this machine", True
-    if not surroundings.gateway:
+    if not whereabouts.gateway:
         raise InfrastructureError(
             ReasonCode.ADDRESS_NOT_AVAILABLE,
             "The validator runs in a container without a default route, so it does not reach the daemon's machine.",
             next_step="Set serving_spec.local_docker.network_mode to a network that the validator's container is in.",
         )
-    return surroundings.gateway, "the validator runs in a container; this is its gateway, the daemon's machine", False
+    return whereabouts.gateway, "the validator runs in a container; this is its gateway, the daemon's machine", False
 
 
 def _shared(own_networks: dict[str, Any]) -> str:

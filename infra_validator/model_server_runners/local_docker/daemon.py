@@ -40,7 +40,7 @@ _SHORTEST_CALL = 0.05  # seconds; a limit of 0 would mean "none" to some librari
 _DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 
 
-class JsonStream:
+class MessageStream:
     """The messages of an answer that goes on for long. Read by one thread; any thread may close it, which ends the reading.
 
     docker-py's own streams leave their socket open.
@@ -119,7 +119,7 @@ class DockerDaemon:
             name = (network.get("Options") or {}).get("com.docker.network.bridge.name")
             return str(name or ""), str(addresses[0].get("Gateway") or "")
 
-    def events(self, filters: Mapping[str, list[str]], deadline: Deadline) -> JsonStream:
+    def events(self, filters: Mapping[str, list[str]], deadline: Deadline) -> MessageStream:
         """The events from now on; ends when it is closed (from any thread) or the daemon goes away."""
         with self._call("watch the daemon's events", deadline) as api:
             response = api.get(
@@ -130,7 +130,7 @@ class DockerDaemon:
             )
             if response.status_code >= 400:
                 raise refusal("watch the daemon's events", response.text)
-            return JsonStream(response)
+            return MessageStream(response)
 
     # ---------------------------------------------------------------- images
 
@@ -147,7 +147,7 @@ class DockerDaemon:
         with self._call(f"ask the registry for {reference}", deadline, ReasonCode.IMAGE_PULL_FAILED) as api:
             return str(api.inspect_distribution(reference)["Descriptor"]["digest"])
 
-    def pull(self, reference: str, deadline: Deadline) -> JsonStream:
+    def pull(self, reference: str, deadline: Deadline) -> MessageStream:
         """The daemon's progress messages while it pulls; closing the stream ends the pull.
 
         docker-py's own ``pull`` has no time limit and cannot be closed, hence the request by hand.
@@ -165,7 +165,7 @@ class DockerDaemon:
             )
             if response.status_code >= 400:
                 raise refusal(f"pull {reference}", response.text, ReasonCode.IMAGE_PULL_FAILED)
-            return JsonStream(response)
+            return MessageStream(response)
 
     # ---------------------------------------------------------------- containers
 

@@ -23,7 +23,7 @@ class _Stream(Protocol):
 
 
 class ImageStore(Protocol):
-    """What is asked of a daemon here; docker_daemon.DockerDaemon answers."""
+    """What is asked of a daemon here; daemon.DockerDaemon answers."""
 
     def image(self, reference: str, deadline: Deadline) -> dict[str, Any] | None: ...
     def registry_digest(self, reference: str, deadline: Deadline) -> str: ...
@@ -37,7 +37,7 @@ class Image:
     Attributes:
       asked: as the spec says it, e.g. ``tensorflow/serving:latest``.
       digest: ``sha256:...``: the registry's digest, or the local image's id where it came from no registry.
-      reference: what the daemon is told to run; names exactly one image for good.
+      reference: the name that the daemon gets; it names exactly one image for good.
       source: ``registry``, ``local copy`` or ``local build``.
     """
 

@@ -2,7 +2,7 @@
 
 The watchdog runs it when the validator was killed. It needs the standard library only: on a busy machine importing the docker library
 alone takes longer than the left-overs of a killed validator may live. Daemons reached in other ways are cleaned with that library
-(``docker_leftovers.remove_run``).
+(``leftovers.remove_run``).
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """LocalDockerRunner: a model server in a container of a Docker daemon.
 
 What it does itself is the order of things: connect, pull, deliver the model, create, remember, start, watch, stop, remove. The rest
-stands beside it: docker_daemon (the docker library and its errors), docker_images (tags, digests, pulls), docker_model (the
-model's files), docker_address (where the server is reached), docker_container_spec (what is created), docker_watcher (what becomes of
-it), docker_leftovers (whose it is).
+stands beside it: daemon (the docker library and its errors), images (tags, digests, pulls), model_files and upload (the model), address
+(where the server is reached), container_spec (what is created), watcher (what becomes of it), leftovers (whose it is).
 """
 
 from __future__ import annotations
@@ -26,12 +25,11 @@ from infra_validator.model_server_runners.base_runner import BaseModelServerRunn
 from infra_validator.model_server_runners.cleanup.stop_method import StopMethod
 from infra_validator.model_server_runners.cleanup.temporary_directory import make, not_made, path_for
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog
-from infra_validator.model_server_runners.local_docker import container_spec as docker_container_spec
-from infra_validator.model_server_runners.local_docker import leftovers as docker_leftovers
+from infra_validator.model_server_runners.local_docker import container_spec, leftovers
 from infra_validator.model_server_runners.local_docker.address import (
     Address,
     Door,
-    Surroundings,
+    Whereabouts,
     choose,
     endpoint,
     shares_our_network,
@@ -83,7 +81,7 @@ class LocalDockerRunner(BaseModelServerRunner):
             raise TypeError("LocalDockerRunner needs model_path (or model), serving_binary and serving_spec.")
         super().__init__(os.fspath(path), serving_binary, serving_spec)
         self._config = serving_spec.local_docker or LocalDockerConfig()
-        docker_container_spec.check_mounts(self.plan, self._config.mounts)
+        container_spec.check_mounts(self.plan, self._config.mounts)
         self._run_id = uuid.uuid4().hex
         self._labels: dict[str, str] = {}
         self._watcher: ContainerWatcher | None = None
@@ -119,11 +117,11 @@ class LocalDockerRunner(BaseModelServerRunner):
         files = survey(self.plan.model.source)
         # The deadline is the whole validation's: what may still be wanted must not look like a left-over.
         lifetime = max(self._config.lifetime_seconds, min(deadline.remaining(), _LONGEST_LIFETIME) + _GRACE_SECONDS)
-        self._labels = docker_leftovers.labels(self._run_id, lifetime)
+        self._labels = leftovers.labels(self._run_id, lifetime)
         self._daemon = DockerDaemon(self._config, deadline)
         self.register_cleanup("close the connection to the Docker daemon", lambda _: self._daemon.close())
         with contextlib.suppress(InfrastructureError):  # others' left-overs are no reason not to go on
-            docker_leftovers.sweep(self._daemon, deadline.capped(_GARBAGE_SECONDS))
+            leftovers.sweep(self._daemon, deadline.capped(_GARBAGE_SECONDS))
         self.image = resolve(self.plan.image, self._config.pull_policy, self._daemon, deadline)
         pull_if_missing(
             self.image,
@@ -211,7 +209,7 @@ class LocalDockerRunner(BaseModelServerRunner):
         options = self._daemon.security_options(deadline) if files.owners else []
         user = container_user(self._config.user, files, options)
         try:
-            delivery = docker_container_spec.bind(self.plan, files.path, self._write_plan_files())
+            delivery = container_spec.bind(self.plan, files.path, self._write_plan_files())
             self._create_container(delivery, user, deadline)
         except InfrastructureError as error:
             if error.reason is not ReasonCode.MODEL_NOT_VISIBLE:
@@ -232,7 +230,7 @@ class LocalDockerRunner(BaseModelServerRunner):
     def _create_container(self, delivery: Delivery, user: str, deadline: Deadline) -> None:
         assert self.image is not None
         assert self.address is not None
-        body = docker_container_spec.server(
+        body = container_spec.server(
             self.plan, self._config, self.image.reference, delivery, self.address, user, self._labels
         )
         if self._watcher is None:
@@ -285,12 +283,12 @@ class LocalDockerRunner(BaseModelServerRunner):
             self._watcher.close()
 
     def _choose_address(self, deadline: Deadline) -> Address:
-        surroundings, own = Surroundings.here(), None
-        if surroundings.container:
-            own = self._daemon.container(surroundings.container_id, deadline)
+        whereabouts, own = Whereabouts.here(), None
+        if whereabouts.container:
+            own = self._daemon.container(whereabouts.container_id, deadline)
             if own is None and shares_our_network(self._daemon.url, *self._daemon.bridge(deadline)):
-                surroundings = Surroundings()  # a virtual machine made from an image, or a daemon beside us in a pod
-        return choose(self._config, self._daemon.url, surroundings, own)
+                whereabouts = Whereabouts()  # a virtual machine made from an image, or a daemon beside us in a pod
+        return choose(self._config, self._daemon.url, whereabouts, own)
 
     def _check_port_is_free(self) -> None:
         """In the network of the daemon's machine another server could answer in our server's place."""
@@ -326,7 +324,7 @@ class LocalDockerRunner(BaseModelServerRunner):
         files = pathlib.Path(make(self._run_id), "files")
         try:
             files.mkdir()
-            for name, text in self._file_texts(docker_container_spec.FILES_DIRECTORY).items():
+            for name, text in self._file_texts(container_spec.FILES_DIRECTORY).items():
                 (files / name).write_text(text)
         except OSError as error:
             raise not_made(directory, error) from error
@@ -336,7 +334,7 @@ class LocalDockerRunner(BaseModelServerRunner):
         assert self.image is not None
         volume = ModelVolume(self._daemon, self.name, self._labels, self._tell, self.interruption.check)
         self.register_cleanup(f"remove volume {self.name}", volume.remove)
-        delivery = docker_container_spec.volume(self.plan, self.name)
+        delivery = container_spec.volume(self.plan, self.name)
         more = {f"files/{name}": text for name, text in self._file_texts(delivery.files_directory).items()}
         archive = Archive(files.files, str(self.plan.model.version), more)
         volume.fill(self.image.reference, archive, deadline)
@@ -356,7 +354,7 @@ class LocalDockerRunner(BaseModelServerRunner):
         )
 
     def _tell_watchdog(self) -> None:
-        """Have containers and volumes of this run removed if this process is killed: told before there are any."""
+        """Have containers and volumes of this run removed if this process is killed. Called before there are any."""
         try:
             watchdog = Watchdog()
         except OSError as error:
@@ -364,7 +362,7 @@ class LocalDockerRunner(BaseModelServerRunner):
         self._watchdog = watchdog
         self.register_cleanup("end the watchdog", lambda deadline: watchdog.close(deadline.remaining()))
         config = dataclasses.replace(self._config, client_base_url=self._daemon.url)
-        told = watchdog.run(docker_leftovers.removal_command(self._run_id, config))
+        told = watchdog.run(leftovers.removal_command(self._run_id, config))
 
         def forget(_: Deadline) -> None:
             if not self.stop_problems:  # else the watchdog, when it is ended, tries once more

@@ -16,7 +16,7 @@ _TELL_EVERY = 2.0  # seconds between two lines of progress
 
 
 class Daemon(Protocol):
-    """What is asked of a daemon here; docker_daemon.DockerDaemon answers."""
+    """What is asked of a daemon here; daemon.DockerDaemon answers."""
 
     def create_volume(self, name: str, labels: Mapping[str, str], deadline: Deadline) -> None: ...
     def remove_volume(self, name: str, deadline: Deadline) -> bool: ...

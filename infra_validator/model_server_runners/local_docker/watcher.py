@@ -29,7 +29,7 @@ class EventStream(Protocol):
 
 
 class Daemon(Protocol):
-    """What is asked of a daemon here; docker_daemon.DockerDaemon answers."""
+    """What is asked of a daemon here; daemon.DockerDaemon answers."""
 
     def events(self, filters: Mapping[str, list[str]], deadline: Deadline) -> EventStream: ...
     def container(self, name: str, deadline: Deadline) -> dict[str, Any] | None: ...
@@ -45,7 +45,7 @@ class ContainerWatcher:
       connect: a new connection to the daemon.
       news: announced whenever ``observation`` has changed.
       architecture: tells the image's, where it is not the daemon's; for messages.
-      port_taken: see docker_errors.Ending.
+      port_taken: see errors.Ending.
       log_lines: how many of the last lines are read when it ends.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""One model server process: in a session of its own, watched by a thread, stopped by a ladder, its end told by name."""
+"""One model server process: in a session of its own, watched by a thread, stopped by a ladder; its end is named."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from infra_validator.model_server_runners.local_docker import container_spec as 
 from infra_validator.model_server_runners.local_docker.address import (
     Address,
     Door,
-    Surroundings,
+    Whereabouts,
     choose,
     endpoint,
     shares_our_network,
@@ -114,8 +114,8 @@ def test_the_name_without_its_tag(name: str, expected: str) -> None:
 
 # ---------------------------------------------------------------- addresses
 
-OUTSIDE = Surroundings()
-INSIDE = Surroundings(True, "c" * 64, "172.18.0.1")
+OUTSIDE = Whereabouts()
+INSIDE = Whereabouts(True, "c" * 64, "172.18.0.1")
 
 
 def own(*networks: str, mode: str = "") -> dict[str, Any]:
@@ -126,7 +126,7 @@ def own(*networks: str, mode: str = "") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("fields", "url", "surroundings", "container", "expected"),
+    ("fields", "url", "whereabouts", "container", "expected"),
     [
         ({}, UNIX, OUTSIDE, None, ("", "127.0.0.1", "127.0.0.1")),
         ({"host_ip_address": "192.0.2.7"}, UNIX, OUTSIDE, None, ("", "192.0.2.7", "192.0.2.7")),
@@ -157,18 +157,18 @@ def own(*networks: str, mode: str = "") -> dict[str, Any]:
 def test_where_a_server_is_reached(
     fields: dict[str, Any],
     url: str,
-    surroundings: Surroundings,
+    whereabouts: Whereabouts,
     container: dict[str, Any] | None,
     expected: tuple[str, str, str],
 ) -> None:
-    address = choose(read(**fields), url, surroundings, container)
+    address = choose(read(**fields), url, whereabouts, container)
     assert (address.network, address.publish_on, address.reach_at) == expected
     assert address.why
 
 
 def test_a_container_without_a_way_out() -> None:
     with pytest.raises(InfrastructureError, match="default route"):
-        choose(read(), UNIX, Surroundings(True, "c", ""), None)
+        choose(read(), UNIX, Whereabouts(True, "c", ""), None)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_full_queue_is_no_answer_and_nobody_waits_for_it() -> None:
 
 
 def test_surroundings_are_seen(tmp_path: pathlib.Path) -> None:
-    assert Surroundings.here(str(tmp_path)) == OUTSIDE
+    assert Whereabouts.here(str(tmp_path)) == OUTSIDE
     (tmp_path / ".dockerenv").touch()
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/net").mkdir()
@@ -253,7 +253,7 @@ def test_surroundings_are_seen(tmp_path: pathlib.Path) -> None:
         f"1 2 3 /var/lib/docker/containers/{'c' * 64}/hostname /etc/hostname rw\n"
     )
     (tmp_path / "proc/net/route").write_text("Iface Destination Gateway\neth0 00000000 010012AC 0003\n")
-    assert Surroundings.here(str(tmp_path)) == INSIDE.__class__(True, "c" * 64, "172.18.0.1")
+    assert Whereabouts.here(str(tmp_path)) == INSIDE.__class__(True, "c" * 64, "172.18.0.1")
 
 
 # ---------------------------------------------------------------- words of the daemon
