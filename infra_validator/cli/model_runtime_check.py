@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, UsageError
@@ -166,7 +166,7 @@ def _plain(measured: Measurements) -> dict[str, Any]:
     }
 
 
-def _print_text(result: dict[str, Any], file: Any) -> None:
+def _print_text(result: dict[str, Any], file: TextIO) -> None:
     print(f"{result['model_id']} at {result['address']}: {result['detail']}", file=file)
     if result["reason"]:
         print(f"reason: {result['reason']}", file=file)

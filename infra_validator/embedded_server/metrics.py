@@ -6,6 +6,7 @@ import bisect
 import re
 import threading
 
+from infra_validator.core.network.prometheus_text import label_pairs
 from infra_validator.embedded_server.status import Code
 
 REQUEST_COUNT = "/tensorflow/serving/request_count"
@@ -121,8 +122,4 @@ def _name(name: str) -> str:
 
 
 def _labels(name: str, values: tuple[str, ...]) -> str:
-    return ",".join(f'{label}="{_escaped(value)}"' for label, value in zip(_LABELS[name], values, strict=True))
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return label_pairs(dict(zip(_LABELS[name], values, strict=True)))

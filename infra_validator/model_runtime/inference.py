@@ -6,8 +6,7 @@ request where the method's id injection path points. The header counts; a direct
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import grpc
 
@@ -31,16 +30,16 @@ class InferenceHandler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # gen
         self._backend = backend
         self._table = table
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         method = handler_call_details.method.lstrip("/")
         if method not in self._backend.method_infos:
             return None
         return grpc.unary_unary_rpc_method_handler(self._answer(method))
 
-    def _answer(self, method: str) -> Callable[[bytes, Any], bytes]:
+    def _answer(self, method: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
         path = self._backend.method_infos[method]
 
-        def answer(request: bytes, context: Any) -> bytes:
+        def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
             try:
                 model_id = _id_in_headers(context.invocation_metadata())
                 if model_id is None:
@@ -60,20 +59,21 @@ class InferenceHandler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # gen
         return answer
 
 
-def _seconds_left(context: Any) -> float | None:
+def _seconds_left(context: grpc.ServicerContext) -> float | None:
     """What is left of the caller's deadline; gRPC tells a call without one that hundreds of millions of years are left."""
     left = context.time_remaining()
     return None if left is None or left > _NO_DEADLINE else left
 
 
-def _id_in_headers(metadata: Any) -> str | None:
+def _id_in_headers(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
     """The id in the headers; None when there is none."""
     headers = dict(metadata)
-    binary = headers.get("mm-model-id-bin")
-    if binary is not None:
-        try:
-            return bytes(binary).decode()
-        except UnicodeDecodeError as error:
-            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "The header mm-model-id-bin is not UTF-8.") from error
-    text = headers.get("mm-model-id")
-    return text.decode() if isinstance(text, bytes) else text
+    binary, text = headers.get("mm-model-id-bin"), headers.get("mm-model-id")
+    try:
+        return _text(text if binary is None else binary)
+    except UnicodeDecodeError as error:
+        raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "The header mm-model-id-bin is not UTF-8.") from error
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value.decode() if isinstance(value, bytes) else value

@@ -10,8 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from infra_validator.core.deadline import Deadline
 
@@ -90,7 +89,7 @@ class ModelKey:
         return cls(_model_type_of(key), _disk_size_of(key))
 
 
-def _check_types(key: dict[str, Any]) -> None:
+def _check_types(key: Mapping[str, object]) -> None:
     for name in ("storage_key", "schema_path", "bucket"):
         if not isinstance(key.get(name, ""), (str, type(None))):
             raise BadModel(f"modelKey.{name} must be a string, not {_json_type(key[name])}.")
@@ -98,7 +97,7 @@ def _check_types(key: dict[str, Any]) -> None:
         raise BadModel(f"modelKey.storage_params must be an object, not {_json_type(key['storage_params'])}.")
 
 
-def _model_type_of(key: dict[str, Any]) -> str:
+def _model_type_of(key: Mapping[str, object]) -> str:
     model_type = key.get("model_type")
     if isinstance(model_type, dict):
         model_type = model_type.get("name")
@@ -107,7 +106,7 @@ def _model_type_of(key: dict[str, Any]) -> str:
     return model_type or ""
 
 
-def _disk_size_of(key: dict[str, Any]) -> int | None:
+def _disk_size_of(key: Mapping[str, object]) -> int | None:
     size = key.get("disk_size_bytes")
     if size is None:
         return None
@@ -116,7 +115,7 @@ def _disk_size_of(key: dict[str, Any]) -> int | None:
     return int(size)
 
 
-def _json_type(value: Any) -> str:
+def _json_type(value: object) -> str:
     names = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
     return names.get(type(value), "null")
 

@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import grpc
 
@@ -88,7 +88,7 @@ class Servicer(ModelRuntimeServicer):
         self._model_root = model_root
         self._waiting = threading.BoundedSemaphore(_MOST_WAITING_LOADS + parameters.max_loading_concurrency)
 
-    def loadModel(self, request: pb2.LoadModelRequest, context: Any) -> pb2.LoadModelResponse:
+    def loadModel(self, request: pb2.LoadModelRequest, context: grpc.ServicerContext) -> pb2.LoadModelResponse:
         caller = self._table.caller()
         if not context.add_callback(caller.leave):
             caller.leave()  # it was cancelled before we came to it; an unload may have been answered already
@@ -104,13 +104,15 @@ class Servicer(ModelRuntimeServicer):
             )
         return pb2.LoadModelResponse(sizeInBytes=size, maxConcurrency=self._parameters.max_concurrency)
 
-    def unloadModel(self, request: pb2.UnloadModelRequest, context: Any) -> pb2.UnloadModelResponse:
+    def unloadModel(self, request: pb2.UnloadModelRequest, context: grpc.ServicerContext) -> pb2.UnloadModelResponse:
         with self._answering(context):
             _check_id(request.modelId)
             self._table.unload(request.modelId, _deadline(context, _UNLOAD_SECONDS))
         return pb2.UnloadModelResponse()
 
-    def predictModelSize(self, request: pb2.PredictModelSizeRequest, context: Any) -> pb2.PredictModelSizeResponse:
+    def predictModelSize(
+        self, request: pb2.PredictModelSizeRequest, context: grpc.ServicerContext
+    ) -> pb2.PredictModelSizeResponse:
         with self._answering(context):
             _check_id(request.modelId)
             key = ModelKey.parse(request.modelKey)
@@ -123,12 +125,14 @@ class Servicer(ModelRuntimeServicer):
                 size = predicted_of_disk_size(key.disk_size_bytes)
             return pb2.PredictModelSizeResponse(sizeInBytes=size)
 
-    def modelSize(self, request: pb2.ModelSizeRequest, context: Any) -> pb2.ModelSizeResponse:
+    def modelSize(self, request: pb2.ModelSizeRequest, context: grpc.ServicerContext) -> pb2.ModelSizeResponse:
         with self._answering(context):
             _check_id(request.modelId)
             return pb2.ModelSizeResponse(sizeInBytes=self._table.size(request.modelId))
 
-    def runtimeStatus(self, request: pb2.RuntimeStatusRequest, context: Any) -> pb2.RuntimeStatusResponse:
+    def runtimeStatus(
+        self, request: pb2.RuntimeStatusRequest, context: grpc.ServicerContext
+    ) -> pb2.RuntimeStatusResponse:
         """STARTING rather than an error, and READY only when nothing is loaded any more; see the contract's purge rule."""
         deadline = _deadline(context, _STATUS_SECONDS)
         reason = self._backend.why_not_ready(deadline.remaining())
@@ -173,7 +177,7 @@ class Servicer(ModelRuntimeServicer):
             self._waiting.release()
 
     @contextmanager
-    def _answering(self, context: Any) -> Iterator[None]:
+    def _answering(self, context: grpc.ServicerContext) -> Iterator[None]:
         try:
             yield
         except BadModel as error:
@@ -183,7 +187,7 @@ class Servicer(ModelRuntimeServicer):
             _abort(context, error.code, error.detail)
 
 
-def _abort(context: Any, code: grpc.StatusCode, detail: str) -> NoReturn:
+def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, detail: str) -> NoReturn:
     context.abort(code, detail)
     raise AssertionError("abort raises")
 
@@ -198,7 +202,7 @@ def _check_id(model_id: str) -> None:
         raise BadModel("modelId is empty; it must be the model's id.")
 
 
-def _deadline(context: Any, seconds: float) -> Deadline:
+def _deadline(context: grpc.ServicerContext, seconds: float) -> Deadline:
     """The earlier of the caller's deadline and ``seconds`` from now."""
     remaining = context.time_remaining()
     return Deadline.after(seconds if remaining is None else min(seconds, remaining))

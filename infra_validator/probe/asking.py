@@ -39,7 +39,7 @@ if TYPE_CHECKING:
             """One unary call. Raises RpcError."""
 
 
-class Answer:
+class ProbeResult:
     """What came of one model.
 
     Attributes:
@@ -145,13 +145,13 @@ def _dial(settings: Settings, until: float) -> Transport:
     return grpcio_transport.dial(settings.address, settings, until)
 
 
-def ask_once(settings: Settings, wait_until: float | None = None) -> list[Answer]:
+def ask_once(settings: Settings, wait_until: float | None = None) -> list[ProbeResult]:
     """Dial, and ask for every model: an answer for each, in the order of the settings.
 
     Args:
       wait_until: the moment (``time.monotonic``) that cuts every timeout short; None for none.
     """
-    answers = [Answer(model) for model in settings.models]
+    answers = [ProbeResult(model) for model in settings.models]
     server = Server(settings, wait_until)
     try:
         server.dial()
@@ -171,7 +171,7 @@ def ask_once(settings: Settings, wait_until: float | None = None) -> list[Answer
     return answers
 
 
-def ask_model(server: Caller, settings: Settings, answer: Answer) -> None:
+def ask_model(server: Caller, settings: Settings, answer: ProbeResult) -> None:
     """Ask for one model, and end its answer."""
     model = answer.model
     try:
@@ -206,7 +206,7 @@ def _as_rpc_error(error: Exception) -> Exception:
     return error
 
 
-def _version_of_label(server: Caller, answer: Answer) -> int | None:
+def _version_of_label(server: Caller, answer: ProbeResult) -> int | None:
     """The version that the model's label stands for; None, with the answer ended, if there is none."""
     model = answer.model
     try:
@@ -219,7 +219,7 @@ def _version_of_label(server: Caller, answer: Answer) -> int | None:
     return None
 
 
-def _infer(server: Caller, sample: bytes, answer: Answer, version: int | None) -> None:
+def _infer(server: Caller, sample: bytes, answer: ProbeResult, version: int | None) -> None:
     """Send the sample request. In protobuf a field that comes again is merged: our model_spec overrules the file's."""
     request = sample + length_field(1, model_spec(answer.model.name, version))
     try:

@@ -6,13 +6,13 @@ Written without the json module, which python3-minimal, and so many an image, do
 from __future__ import annotations
 
 from infra_validator.probe import exit_codes
-from infra_validator.probe.asking import Answer
+from infra_validator.probe.asking import ProbeResult
 from infra_validator.probe.model_status import END, VersionStatus
 from infra_validator.probe.settings import Settings
 from infra_validator.probe.transport.rpc_status import code_name
 
 
-def as_json(settings: Settings, code: int, answers: list[Answer]) -> str:
+def as_json(settings: Settings, code: int, answers: list[ProbeResult]) -> str:
     """One line of JSON: the run's exit code, and for each model its own with what the server said of the versions."""
     return dumps(
         {
@@ -44,7 +44,7 @@ def _escaped(char: str) -> str:
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
-def _model(answer: Answer) -> dict[str, object]:
+def _model(answer: ProbeResult) -> dict[str, object]:
     return {
         "model": answer.model.name,
         "version": answer.model.version,

@@ -11,7 +11,6 @@ import enum
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import grpc
 
@@ -211,7 +210,7 @@ class Subject:
         infos = self.status.methodInfos
         path = infos[self.method].idInjectionPath if self.method in infos else ()
         metadata = tuple(contract.headers_of(model_id) if headers is None else headers)
-        call: Any = self._inference.unary_unary(f"/{self.method}", None, None)
+        call = self._inference.unary_unary(f"/{self.method}", None, None)
         try:
             call(inject(b"", path, model_id), timeout=_CALL_SECONDS, metadata=metadata)
         except grpc.RpcError as error:
@@ -274,6 +273,6 @@ def run(subject: Subject, points: Iterable[Point], on_result: Callable[[Result],
     return results
 
 
-def told(error: Any) -> str:
+def told(error: grpc.RpcError | grpc.Call) -> str:
     """Code and description of a failed call."""
     return f"{error.code().name}: {shorten(error.details() or '(no description)', _LONGEST_TEXT)}"

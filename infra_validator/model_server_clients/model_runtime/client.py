@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import grpc
 
@@ -156,7 +155,7 @@ class ModelRuntimeClient(BaseModelServerClient):
             raise _broke(f"It was still STARTING after {self._start_timeout:g} s, when model-mesh has given up.")
         return ModelStatusReport(ModelStatus.NOT_READY, "the runtime says STARTING")
 
-    def _take_status_error(self, call: Any, late: bool) -> ModelStatusReport:
+    def _take_status_error(self, call: grpc.Call, late: bool) -> ModelStatusReport:
         told = _told(call)
         if call.code() is grpc.StatusCode.UNIMPLEMENTED:
             raise _broke(f"runtimeStatus: {told}; model-mesh ends. Open the port when the service is registered.")
@@ -338,7 +337,7 @@ def _broke(detail: str) -> AttemptFailed:
     return AttemptFailed(ReasonCode.RUNTIME_BROKE_CONTRACT, detail)
 
 
-def _told(error: Any) -> str:
+def _told(error: grpc.RpcError | grpc.Call) -> str:
     """Code and description of a failed call."""
     details = shorten((error.details() or "no description").rstrip("."), _LONGEST_TEXT)
     return f"{error.code().name}: {details}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import grpc
 
@@ -87,7 +86,7 @@ def start_health_server(models: Models, host: str, port: int) -> tuple[grpc.Serv
         concurrent.futures.ThreadPoolExecutor(_MOST_WATCHES + _THREADS_FOR_CHECKS, "health"),
         options=[("grpc.so_reuseport", 0)],
     )
-    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+    handlers: dict[str, grpc.RpcMethodHandler[health.HealthCheckRequest, health.HealthCheckResponse]] = {
         "Check": grpc.unary_unary_rpc_method_handler(
             service.check, health.HealthCheckRequest.FromString, health.HealthCheckResponse.SerializeToString
         ),

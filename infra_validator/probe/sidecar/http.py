@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.parse
 
+from infra_validator.core.network.prometheus_text import family
 from infra_validator.probe import exit_codes
 from infra_validator.probe.sidecar.models import Models
 
@@ -44,40 +45,41 @@ def respond(models: Models, path: str) -> tuple[int, str]:
 def metrics(models: Models) -> str:
     """The metrics in Prometheus' text format."""
     states = models.states()
+    connected = any(state.code != exit_codes.NOT_CONNECTED for state in states.values())
     lines = [
-        "# HELP tfs_model_ready Whether the model is ready, by the policy asked for.",
-        "# TYPE tfs_model_ready gauge",
-        *(f"tfs_model_ready{{model={_quoted(name)}}} {int(state.ready)}" for name, state in states.items()),
-        "# HELP tfs_model_probe_exit_code What tfs_model_status_probe would exit with.",
-        "# TYPE tfs_model_probe_exit_code gauge",
-        *(f"tfs_model_probe_exit_code{{model={_quoted(name)}}} {state.code}" for name, state in states.items()),
-        "# HELP tfs_model_state_changes_total How often the model's state has changed.",
-        "# TYPE tfs_model_state_changes_total counter",
-        *(f"tfs_model_state_changes_total{{model={_quoted(name)}}} {state.changes}" for name, state in states.items()),
-        "# HELP tfs_model_versions How many versions the server lists in each state.",
-        "# TYPE tfs_model_versions gauge",
-    ]
-    for name, state in states.items():
-        found = [version_state for _, version_state in state.versions]
-        lines += [
-            f'tfs_model_versions{{model={_quoted(name)},state="{which}"}} {found.count(which)}' for which in _STATES
-        ]
-    lines += [
-        "# HELP tfs_connected Whether the last question reached a server.",
-        "# TYPE tfs_connected gauge",
-        f"tfs_connected {int(any(state.code != exit_codes.NOT_CONNECTED for state in states.values()))}",
-        "# HELP tfs_polls_total How many rounds of questions there have been.",
-        "# TYPE tfs_polls_total counter",
-        f"tfs_polls_total {models.polls}",
-        "# HELP tfs_poll_seconds_total How long they took.",
-        "# TYPE tfs_poll_seconds_total counter",
-        f"tfs_poll_seconds_total {models.poll_seconds:.6f}",
+        *family(
+            "tfs_model_ready",
+            "gauge",
+            "Whether the model is ready, by the policy asked for.",
+            [({"model": name}, int(state.ready)) for name, state in states.items()],
+        ),
+        *family(
+            "tfs_model_probe_exit_code",
+            "gauge",
+            "What tfs_model_status_probe would exit with.",
+            [({"model": name}, state.code) for name, state in states.items()],
+        ),
+        *family(
+            "tfs_model_state_changes_total",
+            "counter",
+            "How often the model's state has changed.",
+            [({"model": name}, state.changes) for name, state in states.items()],
+        ),
+        *family(
+            "tfs_model_versions",
+            "gauge",
+            "How many versions the server lists in each state.",
+            [
+                ({"model": name, "state": which}, sum(version_state == which for _, version_state in state.versions))
+                for name, state in states.items()
+                for which in _STATES
+            ],
+        ),
+        *family("tfs_connected", "gauge", "Whether the last question reached a server.", [({}, int(connected))]),
+        *family("tfs_polls_total", "counter", "How many rounds of questions there have been.", [({}, models.polls)]),
+        *family("tfs_poll_seconds_total", "counter", "How long they took.", [({}, f"{models.poll_seconds:.6f}")]),
     ]
     return "\n".join(lines) + "\n"
-
-
-def _quoted(label: str) -> str:
-    return '"' + label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -12,7 +12,7 @@ import grpc
 
 from infra_validator.core.deadline import News
 from infra_validator.probe import exit_codes
-from infra_validator.probe.asking import Answer, ask_model
+from infra_validator.probe.asking import ProbeResult, ask_model
 from infra_validator.probe.go.text import log
 from infra_validator.probe.settings import Settings, WantedModel
 from infra_validator.probe.transport import rpc_status
@@ -83,7 +83,7 @@ class Models:
             return None
         return not self.stopping and all(state.ready for state in states.values())
 
-    def update(self, answer: Answer) -> None:
+    def update(self, answer: ProbeResult) -> None:
         """Take what came of one model; log and announce it if it is new."""
         name = str(answer.model)
         before = self._states[name]
@@ -204,8 +204,8 @@ class Poller:
                 self._models.last_poll = ended
                 self._stop.wait(max(0.0, began + self._interval - ended))
 
-    def _ask(self, model: WantedModel) -> Answer:
-        answer = Answer(model)
+    def _ask(self, model: WantedModel) -> ProbeResult:
+        answer = ProbeResult(model)
         try:
             ask_model(_Connected(self._server), self._settings, answer)
         except _NotConnected as error:

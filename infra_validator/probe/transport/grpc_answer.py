@@ -25,7 +25,7 @@ _STATUS_OF_HTTP = {
 }
 
 
-class Answer:
+class GrpcAnswer:
     """What has come of one call's answer.
 
     Attributes:
@@ -46,7 +46,7 @@ class Answer:
         self.reset: int | None = None
 
 
-def message_of(answer: Answer) -> bytes:
+def message_of(answer: GrpcAnswer) -> bytes:
     """The message in a complete answer. Raises RpcError for every other end."""
     if answer.reset is not None:
         code = _STATUS_OF_RESET.get(answer.reset, rpc_status.INTERNAL)

@@ -10,7 +10,7 @@ import time
 from socket import socket
 
 from infra_validator.probe.transport import hpack, rpc_status
-from infra_validator.probe.transport.grpc_answer import Answer, message_of
+from infra_validator.probe.transport.grpc_answer import GrpcAnswer, message_of
 from infra_validator.probe.transport.rpc_status import RpcError
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -101,7 +101,7 @@ class Connection:
         self._next_stream += 2
         if self._going_away or self._is_closed():
             raise RpcError(rpc_status.UNAVAILABLE, "the server is going away", unprocessed=True)
-        answer = Answer()
+        answer = GrpcAnswer()
         self._call_window = self._stream_window
         timeout = max(1, min(99_999_999, int((until - time.monotonic()) * 1000)))
         headers = [
@@ -127,7 +127,7 @@ class Connection:
             self._take_frame(stream, answer, until)
         return message_of(answer)
 
-    def _send_message(self, opening: bytes, message: bytes, stream: int, answer: Answer, until: float) -> None:
+    def _send_message(self, opening: bytes, message: bytes, stream: int, answer: GrpcAnswer, until: float) -> None:
         """The opening HEADERS and the message, as fast as the server's windows allow."""
         pending, sent = opening, 0
         frames = 0
@@ -152,7 +152,7 @@ class Connection:
 
     # --- frames
 
-    def _take_frame(self, stream: int, answer: Answer, until: float) -> None:
+    def _take_frame(self, stream: int, answer: GrpcAnswer, until: float) -> None:
         """Read one frame and let it count."""
         kind, flags, number, payload = self._read_frame(until)
         if kind == _GOAWAY:
@@ -224,7 +224,7 @@ class Connection:
                 rpc_status.UNAVAILABLE, f"the server went away (GOAWAY {code}) {words}".rstrip(), unprocessed=True
             )
 
-    def _take_headers(self, flags: int, payload: bytes, stream: int, answer: Answer, until: float) -> None:
+    def _take_headers(self, flags: int, payload: bytes, stream: int, answer: GrpcAnswer, until: float) -> None:
         block = bytearray(_unpadded(flags, payload))
         if flags & _HAS_PRIORITY:
             del block[:5]
