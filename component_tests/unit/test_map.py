@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from component_tests.unit.test_layers import tree
-from tools.map import rows, too_big
+from tools.map import lines_of, rows, too_big
 
 
 def test_folders_stand_above_what_they_import(tmp_path: pathlib.Path) -> None:
@@ -34,3 +34,7 @@ def test_what_is_too_big_is_told() -> None:
         "probe holds 13 files, more than 12.",
         "core/errors.py has 401 lines, more than 400.",
     ]
+
+
+def test_nothing_in_the_package_is_too_big() -> None:
+    assert too_big(lines_of()) == []
