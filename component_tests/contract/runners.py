@@ -37,6 +37,7 @@ class Platform(abc.ABC):
         self.directory = directory
         self.model = directory / "model"
         self.model.mkdir()
+        (self.model / "saved_model.pb").touch()  # an empty directory on a node is no model
 
     @abc.abstractmethod
     def runner(self, mode: str) -> BaseModelServerRunner:

@@ -237,11 +237,15 @@ def test_requests_are_made_up_where_there_are_none(
     saved_models: SavedModels, scratch: pathlib.Path, requests_file: pathlib.Path
 ) -> None:
     model = saved_models.path("two_inputs")
-    asked = json.dumps({"tensorflow_serving": {"signature_names": ["*"]}, "batch_sizes": [2]})
+    names = ["matmul", "scalar", "serving_default"]  # not "uneven", whose outputs have other rows than its inputs
+    asked = json.dumps({"tensorflow_serving": {"signature_names": names}, "batch_sizes": [2]})
     result = verdict_of(validate(scratch, model, "--generate", "--request-spec", asked, "--format", "json"), 0)
     assert result["evidence"]["source"] == "generated"
-    assert result["evidence"]["signatures_not_asked"] == []
-    assert result["evidence"]["requests"] == 4
+    assert result["evidence"]["signatures_not_asked"] == ["uneven"]
+    assert result["evidence"]["requests"] == 3
+    asked = json.dumps({"tensorflow_serving": {"signature_names": ["*"]}, "batch_sizes": [2]})
+    result = verdict_of(validate(scratch, model, "--generate", "--request-spec", asked, "--format", "json"), 1)
+    assert result["reason_code"] == "ANSWER_TYPE_DIFFERS"
     code, output, _ = validate(scratch, model, "--generate", "--requests", str(requests_file)).end()
     assert code == 2
     assert "--generate and --requests are both given" in output

@@ -34,10 +34,10 @@ class Requests:
     def __call__(self) -> Iterator[SampleRequest]:
         self._calls += 1
         graph = read_graph(str(self._model))
-        yield from requests_from_file(str(self._file), graph.signatures, "m", "serving_default")
+        yield from requests_from_file(str(self._file), graph.signatures, "m", ["serving_default"])
         if self._calls > 1:  # the first call is the look before anything is started
             self.happens()
-        yield from requests_from_file(str(self._file), graph.signatures, "m", "serving_default")
+        yield from requests_from_file(str(self._file), graph.signatures, "m", ["serving_default"])
 
 
 def test_a_model_that_nobody_touches_is_blessed_with_the_digest_that_was_served(

@@ -223,11 +223,13 @@ def _remembered_spec(serialized: bytes) -> serving_pb2.ModelSpec:
 
 
 def parsed(message: _M, data: bytes) -> _M:
-    """``message`` filled from ``data``; WireError if that is none."""
+    """``message`` filled from ``data``; WireError if that is none, or not all of it."""
     try:
-        message.ParseFromString(data)
-    except protobuf.DecodeError as error:
+        read = message.ParseFromString(data)
+    except (protobuf.DecodeError, SystemError) as error:  # protobuf 3.20 warns of a tag 0, which may be made an error
         raise wire.WireError(str(error)) from error
+    if read is not None and read != len(data):
+        raise wire.WireError("it ends before the bytes do")
     return message
 
 

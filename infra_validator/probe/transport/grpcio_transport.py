@@ -18,6 +18,8 @@ from infra_validator.probe.transport.dial import DialError
 from infra_validator.probe.transport.proxy import proxy_for
 from infra_validator.probe.transport.rpc_status import RpcError
 
+_ASKED_AGAIN_AFTER = 0.3  # seconds
+
 
 class GrpcioConnection:
     """A channel that was ready once; ``call`` as http2.Connection has it."""
@@ -50,14 +52,19 @@ def dial(address: Address, settings: Settings, until: float) -> GrpcioConnection
         channel = open_channel(address, settings)
     except OSError as error:
         raise DialError(str(error)) from None
-    ready = grpc.channel_ready_future(channel)
-    try:
-        ready.result(timeout=max(0.0, until - time.monotonic()))
-    except grpc.FutureTimeoutError:
-        ready.cancel()
-        _let_go(channel)
-        raise DialError(f"context deadline exceeded (grpcio could not connect to {address})") from None
-    return GrpcioConnection(channel)
+    while True:
+        # A channel whose first connection went away at once has fallen idle, and connects again only if it is asked again.
+        ready = grpc.channel_ready_future(channel)
+        left = max(0.0, until - time.monotonic())
+        try:
+            ready.result(timeout=min(left, _ASKED_AGAIN_AFTER))
+        except grpc.FutureTimeoutError:
+            ready.cancel()
+            if left > _ASKED_AGAIN_AFTER:
+                continue
+            _let_go(channel)
+            raise DialError(f"context deadline exceeded (grpcio could not connect to {address})") from None
+        return GrpcioConnection(channel)
 
 
 _leaving: list[tuple[float, grpc.Channel]] = []  # channels that are not used any more, and since when
