@@ -1,12 +1,11 @@
 """The three specs: frozen dataclasses that speak JSON, with TFX's field names and defaults."""
 
 from infra_validator.specs.answers_spec import AnswersSpec
-from infra_validator.specs.generate_spec import GenerateSpec
 from infra_validator.specs.kubernetes.config import KubernetesConfig
 from infra_validator.specs.local_docker import LocalDockerConfig
 from infra_validator.specs.local_process import LocalProcessConfig
 from infra_validator.specs.model_runtime import ModelRuntimeConfig
-from infra_validator.specs.request_spec import RequestSpec, TensorFlowServingRequestSpec
+from infra_validator.specs.request_spec import GenerateSpec, RequestSpec, TensorFlowServingRequestSpec
 from infra_validator.specs.serving_spec import ServingSpec, TensorFlowServingConfig
 from infra_validator.specs.validation_spec import OnFlaky, OnRejected, ValidationSpec
 

@@ -20,7 +20,7 @@ from infra_validator.sample_requests.questions.signature_inputs import (
 )
 from infra_validator.sample_requests.questions.tensor_values import MOST_BYTES, tensor_of_bytes, tensor_of_values
 from infra_validator.sample_requests.questions.values import FLOATS, INTEGERS, ValueMisfit
-from infra_validator.specs.generate_spec import GenerateSpec
+from infra_validator.specs.request_spec import GenerateSpec
 
 _COMPLEX_BYTES = {tf.DT_COMPLEX64: 8, tf.DT_COMPLEX128: 16}
 
