@@ -31,6 +31,7 @@ from infra_validator.saved_model.find import FoundModel, find_saved_model
 from infra_validator.saved_model.graph import SavedModelGraph, read_graph
 from infra_validator.saved_model.model_files import check_model_files, notes_on
 from infra_validator.saved_model.unchanged import Unchanged
+from infra_validator.serving_binaries.model_config_file import read_model_config
 from infra_validator.specs import AnswersSpec, OnRejected, RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.agreement import check_agreement
 from infra_validator.specs.named_files import named_files
@@ -281,8 +282,14 @@ def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> tuple[Fou
                 next_step="Copy the model to a local directory first; only the kubernetes platform reads remote stores.",
             )
         return FoundModel(model), None
-    found = find_saved_model(model)
+    found = find_saved_model(model, _asked_versions(spec))
     return found, None if spec.tensorflow_serving is None else check_model_files(found.path, asked.tag_set)
+
+
+def _asked_versions(spec: ServingSpec) -> tuple[int, ...]:
+    """The only versions of a base path that production's configuration serves, where it names them."""
+    file = spec.tensorflow_serving.model_config_file if spec.tensorflow_serving is not None else ""
+    return read_model_config(file, spec.model_name).asked_versions if file else ()
 
 
 def _graph(path: str, asked: RequestSpec) -> SavedModelGraph:

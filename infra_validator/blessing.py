@@ -23,7 +23,7 @@ _LONGEST_PROPERTY = 1000  # characters; MLMD's MySQL backend refuses very long s
 
 #: What an execution writes into the artifact; names under its URI, and custom properties.
 _FILES = ("INFRA_BLESSED", "INFRA_NOT_BLESSED", "verdict.json", "logs", "stamped_model")
-_PROPERTIES = ("blessed", "has_model", "reason_code", "reason", "serving_binaries")
+_PROPERTIES = ("blessed", "has_model", "reason_code", "reason", "evidence", "serving_binaries")
 
 
 def clear(blessing: types.Artifact) -> None:
@@ -53,6 +53,7 @@ def write_report(blessing: types.Artifact, report: ValidationReport) -> None:
     for key, text in (
         ("reason_code", report.finding.reason.name),
         ("reason", report.sentence),
+        ("evidence", report.evidence.level.value),
         ("serving_binaries", labels),
     ):
         blessing.set_string_custom_property(key, text[:_LONGEST_PROPERTY])

@@ -66,6 +66,12 @@ class Finding:
         }
 
 
+def _told(finding: Finding, evidence: Evidence) -> dict[str, object]:
+    """A finding as data; the reason of a success is what it rests on."""
+    told = finding.to_dict()
+    return {**told, "reason": evidence.sentence} if finding.reason is ReasonCode.BLESSED else told
+
+
 @dataclasses.dataclass(frozen=True)
 class AttemptReport:
     """One start-wait-query-stop.
@@ -93,7 +99,7 @@ class AttemptReport:
     def to_dict(self) -> dict[str, object]:
         return {
             "number": self.number,
-            **self.finding.to_dict(),
+            **_told(self.finding, self.evidence),
             "phases": [phase.to_dict() for phase in self.phases],
             "server_started": self.server_started,
             "requests_sent": self.requests_sent,
@@ -151,7 +157,7 @@ class BinaryReport:
             "platform": self.platform,
             "advisory": self.advisory,
             "verdict": self.verdict.value,
-            **self.finding.to_dict(),
+            **_told(self.finding, self.evidence),
             "flaky": self.flaky,
             "evidence": self.evidence.to_dict(),
             "phases": [phase.to_dict() for phase in self.phases],
@@ -216,8 +222,7 @@ class ValidationReport:
         return {
             "schema_version": SCHEMA_VERSION,
             "verdict": self.verdict.value,
-            **self.finding.to_dict(),
-            "reason": self.sentence,
+            **_told(self.finding, self.evidence),
             "flaky": self.flaky,
             "evidence": self.evidence.to_dict(),
             "warnings": list(self.warnings),

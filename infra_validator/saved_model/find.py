@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import os
 import re
+from collections.abc import Collection
 
 from infra_validator.core.errors import AttemptFailed, InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
@@ -34,11 +35,15 @@ class FoundModel:
     warning: str = ""
 
 
-def find_saved_model(path: str) -> FoundModel:
+def find_saved_model(path: str, asked_versions: Collection[int] = ()) -> FoundModel:
     """The SavedModel that ``path`` means.
 
     ``path`` may be the SavedModel directory itself, a TFX Model artifact (``<uri>/Format-Serving``), or the base path of a model
     server, which holds one directory per version: of these the highest number counts, as in TensorFlow Serving.
+
+    Args:
+      path: what people call the model.
+      asked_versions: the only versions that the server would serve of a base path; none: whatever is there.
 
     Raises:
       InfrastructureError: there is nothing at the path (MODEL_NOT_FOUND), or it cannot be looked at (MODEL_NOT_READABLE).
@@ -49,14 +54,23 @@ def find_saved_model(path: str) -> FoundModel:
     if any(name in names for name in GRAPH_FILES):
         return FoundModel(path, warning=_beside(path, versions))
     if _TFX_SERVING_DIRECTORY in names:
-        inside = find_saved_model(os.path.join(path, _TFX_SERVING_DIRECTORY))
+        inside = find_saved_model(os.path.join(path, _TFX_SERVING_DIRECTORY), asked_versions)
         return FoundModel(inside.path, f"{path} is a TFX Model artifact; {inside.path} is validated.", inside.warning)
     if versions:
-        newest = os.path.join(path, versions[max(versions)])
+        served = {
+            version: name for version, name in versions.items() if not asked_versions or version in asked_versions
+        }
+        if not served:
+            raise _no_such_version(path, versions, asked_versions)
+        newest = os.path.join(path, served[max(served)])
         if any(name in _list(newest) for name in GRAPH_FILES):
-            others = f" of {len(versions)} versions the highest" if len(versions) > 1 else " the only version in it"
+            highest = " that the server is told to serve the highest" if asked_versions else " the highest"
+            others = f" of {len(versions)} versions{highest}" if len(versions) > 1 else " the only version in it"
             return FoundModel(newest, f"{path} is a model base path; {newest},{others}, is validated.")
-        raise _not_a_saved_model(newest, f"(the highest version in {path}) holds no saved_model.pb")
+        raise _not_a_saved_model(
+            newest,
+            f"(the highest version in {path}{' that is asked for' if asked_versions else ''}) holds no saved_model.pb",
+        )
     if not names:
         raise _not_a_saved_model(path, "is empty")
     keras = sorted(name for name in names if name.endswith(_KERAS_FILES))
@@ -65,6 +79,15 @@ def find_saved_model(path: str) -> FoundModel:
     some = ", ".join(sorted(names)[:_LISTED_NAMES])
     more = f" and {len(names) - _LISTED_NAMES} more" if len(names) > _LISTED_NAMES else ""
     raise _not_a_saved_model(path, f"holds no saved_model.pb, only {some}{more}")
+
+
+def _no_such_version(path: str, versions: Collection[int], asked: Collection[int]) -> InfrastructureError:
+    there, wanted = (", ".join(str(version) for version in sorted(some)) for some in (versions, asked))
+    return InfrastructureError(
+        ReasonCode.MODEL_NOT_FOUND,
+        f"{path} is a model base path with the versions {there}; the server is told to serve {wanted} only.",
+        next_step="Give the directory of one version, or correct the version policy of the model config file.",
+    )
 
 
 def _list(path: str) -> frozenset[str]:

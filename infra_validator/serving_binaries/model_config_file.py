@@ -41,6 +41,12 @@ class ModelConfigFile:
     entry: pb.ModelConfig
     others: tuple[str, ...] = ()
 
+    @property
+    def asked_versions(self) -> tuple[int, ...]:
+        """The only versions that production serves, where its policy names them."""
+        policy = self.entry.model_version_policy
+        return tuple(policy.specific.versions) if policy.WhichOneof("policy_choice") == "specific" else ()
+
     def fitted_to(self, version: int) -> FittedConfig:
         """The configuration to serve ``version`` with: as written, but for the base path, other models and other versions.
 
@@ -52,16 +58,15 @@ class ModelConfigFile:
         entry = pb.ModelConfig()
         entry.CopyFrom(self.entry)
         entry.base_path = _BASE_PATH
-        policy = entry.model_version_policy
-        if policy.WhichOneof("policy_choice") == "specific":
-            asked = sorted(set(policy.specific.versions))
+        if entry.model_version_policy.WhichOneof("policy_choice") == "specific":
+            asked = sorted(set(self.asked_versions))
             if asked != [version]:
                 missing = "" if version in asked else ", which does not name it"
                 shown = ", ".join(str(number) for number in asked) or "none"
                 notes.append(
                     f"{self.path}: version {version} is served in place of the policy's specific versions ({shown}){missing}."
                 )
-            policy.specific.versions[:] = [version]
+            entry.model_version_policy.specific.versions[:] = [version]
         fitted = pb.ModelServerConfig(model_config_list=pb.ModelConfigList(config=[entry]))
         text = literal(text_format.MessageToString(fitted)).replace(_BASE_PATH, "${model_base_path}")
         return FittedConfig(text, tuple(notes))
