@@ -186,7 +186,7 @@ def run_validation(
             _candidates(spec, plan),
             limits,
             requests=source,
-            standards=dataclasses.replace(plan.standards, recording=recording),
+            standards=dataclasses.replace(plan.standards, recording=recording, over_rest=asked.over_rest),
             concurrency=asked.concurrency,
             on_progress=on_progress,
             interruption=interruption,

@@ -10,7 +10,7 @@ import abc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 
-from infra_validator.core.answer import Answer
+from infra_validator.core.answer import Answer, Tensor
 from infra_validator.core.deadline import Deadline, News, wait_until
 from infra_validator.core.errors import AttemptFailed, DeadlineExceeded
 from infra_validator.core.reason_codes import ReasonCode
@@ -54,6 +54,18 @@ class RequestFailed(AttemptFailed):
         self.told = told
         self.refused = refused
         super().__init__(ReasonCode.REQUEST_FAILED, told, fingerprint=fingerprint)
+
+
+class RestRefused(Exception):
+    """Over REST the server answered with an error, or not at all; the text says what.
+
+    Attributes:
+      answered: whether anything answered.
+    """
+
+    def __init__(self, text: str, *, answered: bool = True) -> None:
+        super().__init__(text)
+        self.answered = answered
 
 
 def raise_if_gone(seen: Observation) -> None:
@@ -124,6 +136,24 @@ class BaseModelServerClient(abc.ABC):
         Called by the validation once the model is loaded.
         """
         return None
+
+    def AskOverRest(
+        self, endpoint: str, request: SampleRequest, answer: Answer, deadline: Deadline
+    ) -> Mapping[str, Tensor] | None:
+        """What the server's REST API at ``endpoint`` answers to ``request.rest_body``; None where the protocol has none.
+
+        Called by the validation from threads of its own, for requests that have a JSON body.
+
+        Args:
+          answer: what was answered over gRPC.
+
+        Raises:
+          RestRefused, UnreadableAnswer: it answers with an error, with something else, or not at all.
+        """
+        return None
+
+    #: Whether the protocol has a REST API that can be asked what is asked over gRPC.
+    has_rest: bool = False
 
     #: Whether the protocol has an unload that belongs to what is validated.
     unloads: bool = False

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import grpc
 from google.protobuf import message
 
-from infra_validator.core.answer import Answer
+from infra_validator.core.answer import Answer, Tensor
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.core.states import ModelStatus, ModelStatusReport
@@ -19,6 +19,7 @@ from infra_validator.model_server_clients.base_client import BaseModelServerClie
 from infra_validator.model_server_clients.grpc_channel import is_other_protocol, open_channel
 from infra_validator.model_server_clients.request_stream import RequestStream
 from infra_validator.model_server_clients.tensorflow_serving_answers import read_answers
+from infra_validator.model_server_clients.tensorflow_serving_rest import RestClient, read_rest_answer
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 
@@ -87,6 +88,14 @@ class TensorFlowServingClient(BaseModelServerClient):
             return signatures_in(ask(request, timeout=deadline.remaining()))
         except grpc.RpcError:
             return None
+
+    has_rest = True
+
+    def AskOverRest(
+        self, endpoint: str, request: SampleRequest, answer: Answer, deadline: Deadline
+    ) -> Mapping[str, Tensor] | None:
+        body = RestClient(endpoint, self.model_name, self.version).ask(request, deadline)
+        return read_rest_answer(body, answer)
 
     def Close(self) -> None:
         self._channel.close()

@@ -176,6 +176,18 @@ class BaseModelServerRunner(abc.ABC):
         check_move(Verb.GET_ENDPOINT, self._state)
         return self._find_endpoint()
 
+    def GetRestEndpoint(self) -> str:
+        """``host:port`` of the server's REST endpoint; empty where it has none, or there is no way to it from here.
+
+        Raises:
+          IllegalStateError: the job has not reached Running, or has left it.
+        """
+        check_move(Verb.GET_ENDPOINT, self._state)
+        return self._find_rest_endpoint()
+
+    def _find_rest_endpoint(self) -> str:
+        return ""
+
     def GetLogs(self) -> str:
         """The last lines that the server wrote, as far as they can be had; after Stop, those read just before. Never raises."""
         if self._final_logs is not None:

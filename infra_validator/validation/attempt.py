@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
+from infra_validator.core.answer import Answer, Tensor
 from infra_validator.core.deadline import Clock, Deadline, wait_until
 from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError, UsageError
 from infra_validator.core.interruption import Interruption
@@ -18,6 +19,8 @@ from infra_validator.report.evidence import CheckOutcome, CheckResult, Evidence,
 from infra_validator.report.verdict import Phase
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.specs import ValidationSpec
+from infra_validator.validation.answers.compared.comparison import Comparison
+from infra_validator.validation.answers.compared.over_rest import AsOverRest
 from infra_validator.validation.answers.inspection import AnswerInspection
 from infra_validator.validation.answers.refusal import blamed
 from infra_validator.validation.answers.served_signatures import difference_of
@@ -171,7 +174,7 @@ class Attempt:
                 self._compare_signatures(client, runner)
             if requests is not None:
                 with self._watch.phase("query"):
-                    self._query(client, runner, requests, concurrency)
+                    self._query(client, runner, requests, concurrency, closing)
                     self._look_again(client, runner)
             if client.unloads:
                 with self._watch.phase("unload"):
@@ -198,7 +201,12 @@ class Attempt:
         self._served = CheckResult(_SERVED, CheckOutcome.PASSED)
 
     def _query(
-        self, client: BaseModelServerClient, runner: BaseModelServerRunner, requests: RequestSource, concurrency: int
+        self,
+        client: BaseModelServerClient,
+        runner: BaseModelServerRunner,
+        requests: RequestSource,
+        concurrency: int,
+        closing: contextlib.ExitStack,
     ) -> None:
         """Send every request and have every answer.
 
@@ -212,6 +220,10 @@ class Attempt:
         )
         client.on_answer = self._inspection.look
         limit = self._total.capped(self._spec.max_query_time_seconds)
+        over_rest = self._over_rest(client, runner, limit)
+        if over_rest is not None:
+            closing.callback(over_rest.close)
+            self._inspection.ask_over_rest(over_rest)
         asked = self._asked.noting(requests)
         try:
             self.requests_sent = client.SendRequests(asked, limit, runner.Observe, concurrency)
@@ -232,6 +244,35 @@ class Attempt:
         if more is not None:
             client.SendRequests(more, limit, runner.Observe, concurrency)
         self._inspection.finish()
+
+    def _over_rest(
+        self, client: BaseModelServerClient, runner: BaseModelServerRunner, limit: Deadline
+    ) -> AsOverRest | None:
+        """The check that asks over REST, where the server can be asked so.
+
+        Raises:
+          UsageError: it cannot, and the spec wants it.
+        """
+        endpoint = runner.GetRestEndpoint() if client.has_rest else ""
+        if not endpoint:
+            if self._standards.over_rest:
+                raise UsageError(
+                    f"request_spec.protocols: there is no way to a REST port of {self._candidate.binary.label} on"
+                    f" {self._candidate.platform}.",
+                    next_step="Take rest out of the protocols, or validate on local_process or local_docker.",
+                )
+            return None
+
+        def ask(request: SampleRequest, answer: Answer) -> Mapping[str, Tensor]:
+            return client.AskOverRest(endpoint, request, answer, limit) or {}
+
+        return AsOverRest(
+            ask,
+            lambda: raise_if_gone(runner.Observe()),
+            limit,
+            Comparison(self._spec.answers),
+            self._standards.over_rest,
+        )
 
     def _look_again(self, client: BaseModelServerClient, runner: BaseModelServerRunner) -> None:
         """Look at the job and the model once more: a server that dies of its last answer, or loses the model, serves nobody.

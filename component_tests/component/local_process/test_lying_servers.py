@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import shlex
 import sys
@@ -128,9 +129,11 @@ def test_the_honest_twin_is_blessed_by_every_check(tmp_path: pathlib.Path, saved
         "answer_allowed",
         "answer_not_constant",
         "answer_batch_agreement",
+        "answer_over_rest",
         "alive_after_the_last_answer",
     ]
-    assert {check.outcome for check in report.evidence.checks} == {CheckOutcome.PASSED}
+    others = [check for check in report.evidence.checks if check.name != "answer_over_rest"]
+    assert {check.outcome for check in others} == {CheckOutcome.PASSED}
 
 
 def test_nan_is_told_with_its_place_and_share(tmp_path: pathlib.Path, saved_models: SavedModels) -> None:
@@ -189,3 +192,14 @@ def test_batch_agreement_without_a_batch_is_wrong_usage(tmp_path: pathlib.Path, 
     report = validate(tmp_path, saved_models.path(MODEL), "good", {"batch_agreement": True}, requests=asked)
     assert report.finding.reason is R.WRONG_USAGE
     assert "request_spec.batch_sizes" in report.finding.next_step
+
+
+def test_a_server_without_a_rest_port_is_asked_over_grpc_only(
+    tmp_path: pathlib.Path, saved_models: SavedModels
+) -> None:
+    asked = (dataclasses.replace(request(1.0), rest_body=b'{"instances": [1.0]}'),)
+    report = validate(tmp_path, saved_models.path(MODEL), "good", requests=asked)
+    assert report.blessed, report.finding
+    assert {check.name: check.outcome for check in report.evidence.checks}["answer_over_rest"] is (
+        CheckOutcome.NOT_APPLICABLE
+    )

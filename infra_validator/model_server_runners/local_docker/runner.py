@@ -180,6 +180,13 @@ class LocalDockerRunner(BaseModelServerRunner):
             self._tell(f"reached at {self._endpoint}: {self.address.why}")
         return self._endpoint
 
+    def _find_rest_endpoint(self) -> str:
+        port = self.plan.ports.get("rest", 0)
+        if self.address is None or not port:
+            return ""
+        found = self._daemon.container(self.name, Deadline.after(self._config.client_timeout_seconds))
+        return endpoint(self.address, found or {}, port)
+
     def _tail_logs(self) -> str:
         if self._watcher is not None and self._watcher.log is not None:
             return self._watcher.log

@@ -64,6 +64,7 @@ class LocalProcessRunner(BaseModelServerRunner):
         self._gone: Observation | None = None
         self._held: list[HeldPort] = []
         self._grpc_port = 0
+        self._rest_port = 0
         self._port_file_problem = ""
         self._port_is_ours = False
 
@@ -104,6 +105,10 @@ class LocalProcessRunner(BaseModelServerRunner):
 
     def _find_endpoint(self) -> str:
         return f"unix:{self.plan.unix_socket}" if self.plan.unix_socket else f"{_ADDRESS}:{self._grpc_port}"
+
+    def _find_rest_endpoint(self) -> str:
+        port = self._rest_port or self._told("rest")
+        return f"{_ADDRESS}:{port}" if port else ""
 
     def _tail_logs(self) -> str:
         return self._log.tail(self._config.log_tail_lines) if self._log else ""
@@ -192,6 +197,7 @@ class LocalProcessRunner(BaseModelServerRunner):
                 self._held.append(held)
                 ports[name] = held.port
         self._grpc_port = ports.get("grpc_port", 0)
+        self._rest_port = ports.get("rest_port", 0)
         return ports
 
     def _release_ports(self) -> None:
@@ -200,17 +206,22 @@ class LocalProcessRunner(BaseModelServerRunner):
 
     def _told_port(self) -> int:
         """The gRPC port that the server has written to its port file; 0 while it has not."""
-        try:
-            with open(self._path("ports.json")) as file:
-                port = json.loads(file.read(_LONGEST_PORT_FILE))["grpc"]
-        except FileNotFoundError:
-            return 0
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            port = None
-        if type(port) is int and 0 < port < 1 << 16:
+        port = self._told("grpc")
+        if port is not None:
             return port
         self._port_file_problem = 'what it has written to its port file is not {"grpc": PORT}'
         return 0
+
+    def _told(self, protocol: str) -> int | None:
+        """A port in the server's port file; 0 while there is no file, None where it holds no such port."""
+        try:
+            with open(self._path("ports.json")) as file:
+                port = json.loads(file.read(_LONGEST_PORT_FILE))[protocol]
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+        return port if type(port) is int and 0 < port < 1 << 16 else None
 
     def _look_at_port(self, process: ServerProcess) -> Observation:
         """Running, unless somebody else listens on the port or socket. Once it is the server itself, nobody looks again."""

@@ -21,6 +21,7 @@ from infra_validator.validation.answers.compared.batch_agreement import BatchAgr
 from infra_validator.validation.answers.compared.binaries_agreement import AsOtherBinaries
 from infra_validator.validation.answers.compared.comparison import Comparison
 from infra_validator.validation.answers.compared.golden_file import AsGolden
+from infra_validator.validation.answers.compared.over_rest import AsOverRest
 from infra_validator.validation.answers.expected_outputs import ExpectedOutput, expected_outputs
 from infra_validator.validation.answers.standards import AnswerStandards
 
@@ -73,6 +74,10 @@ class AnswerInspection:
             self._checks.append(AsOtherBinaries(standards.first_answers, binary, comparison))
         self._batches = BatchAgreement(comparison, standards.signatures) if spec.batch_agreement else None
         self._checks += [self._batches] if self._batches is not None else []
+
+    def ask_over_rest(self, check: AsOverRest) -> None:
+        """Have requests with a JSON body asked over REST, too. Called before the first answer."""
+        self._checks.append(check)
 
     def look(self, request: SampleRequest, payload: bytes) -> None:
         """Look at the answer to one request.

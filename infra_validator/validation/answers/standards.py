@@ -31,6 +31,7 @@ class AnswerStandards:
       golden: the golden file's answers.
       first_answers: what the serving binaries answered so far.
       recording: where answers are to be kept.
+      over_rest: whether the requests are to be asked over REST, too; else only those that were written for it, where there is a way.
     """
 
     spec: AnswersSpec = AnswersSpec()
@@ -38,6 +39,7 @@ class AnswerStandards:
     golden: tuple[GoldenAnswer, ...] = ()
     first_answers: FirstAnswers = dataclasses.field(default_factory=FirstAnswers)
     recording: Recording | None = None
+    over_rest: bool = False
 
     @classmethod
     def of(
