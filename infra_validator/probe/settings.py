@@ -18,6 +18,7 @@ from infra_validator.probe.go.flags import (
 )
 from infra_validator.probe.model_status import POLICIES
 from infra_validator.probe.transport.address import Address, AddressError, parse_address
+from infra_validator.probe.transport.connection_settings import ConnectionSettings
 
 _SECOND = 1_000_000_000  # nanoseconds
 _LARGEST_SAMPLE = 64 * 1024 * 1024  # octets
@@ -60,7 +61,7 @@ def parse_model(text: str) -> WantedModel:
     return WantedModel(name, int(version))
 
 
-class Settings:
+class Settings(ConnectionSettings):
     """What one run of the probe is to do. Times are in seconds.
 
     Attributes are those of the flags of the same names; ``models`` unites ``-model-name``, ``-model-version``,
@@ -68,9 +69,9 @@ class Settings:
     """
 
     def __init__(self) -> None:
+        super().__init__(user_agent=f"tfs_model_status_probe/{__version__}")
         self.address = Address("localhost", "9000")
         self.models = [WantedModel("default")]
-        self.connect_timeout = 3.0
         self.rpc_timeout = 10.0
         self.wait = 0.0
         self.policy = "any"
@@ -78,13 +79,6 @@ class Settings:
         self.output = "text"
         self.sample: bytes | None = None
         self.transport = "auto"
-        self.tls = False
-        self.tls_no_verify = False
-        self.tls_ca_cert = ""
-        self.tls_client_cert = ""
-        self.tls_client_key = ""
-        self.tls_server_name = ""
-        self.user_agent = f"tfs_model_status_probe/{__version__}"
         self.show_version = False
         self.ignored: list[str] = []
 

@@ -8,8 +8,8 @@ import select
 import socket
 import time
 
-from infra_validator.probe.settings import Settings
 from infra_validator.probe.transport.address import Address
+from infra_validator.probe.transport.connection_settings import ConnectionSettings
 from infra_validator.probe.transport.http2 import Connection
 from infra_validator.probe.transport.rpc_status import RpcError
 
@@ -23,7 +23,7 @@ class DialError(Exception):
     """No connection in time. The text is Go's, with what went wrong last."""
 
 
-def dial(address: Address, settings: Settings, until: float) -> Connection:
+def dial(address: Address, settings: ConnectionSettings, until: float) -> Connection:
     """A connection whose server has sent its HTTP/2 greeting.
 
     A refused port, a name that does not resolve, a server that closes, speaks something else or is silent is no end: it is
@@ -53,7 +53,7 @@ def _plain(error: Exception) -> str:
     )
 
 
-def _try(address: Address, settings: Settings, until: float, attempt: int) -> Connection:
+def _try(address: Address, settings: ConnectionSettings, until: float, attempt: int) -> Connection:
     places = _places(address, until)
     shift = attempt % len(places)  # so that an address that connects and then fails does not hide the others
     sock = _connect(places[shift:] + places[:shift], until)

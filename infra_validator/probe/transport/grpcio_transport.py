@@ -11,9 +11,9 @@ import time
 
 import grpc
 
-from infra_validator.probe.settings import Settings
 from infra_validator.probe.transport import rpc_status
 from infra_validator.probe.transport.address import Address
+from infra_validator.probe.transport.connection_settings import ConnectionSettings
 from infra_validator.probe.transport.dial import DialError
 from infra_validator.probe.transport.proxy import proxy_for
 from infra_validator.probe.transport.rpc_status import RpcError
@@ -46,7 +46,7 @@ class GrpcioConnection:
         return response
 
 
-def dial(address: Address, settings: Settings, until: float) -> GrpcioConnection:
+def dial(address: Address, settings: ConnectionSettings, until: float) -> GrpcioConnection:
     """A channel that is ready. Raises DialError when it is not so by ``until``."""
     try:
         channel = open_channel(address, settings)
@@ -79,7 +79,7 @@ def _let_go(channel: grpc.Channel) -> None:
         _leaving.pop(0)[1].close()
 
 
-def open_channel(address: Address, settings: Settings, *, longest_backoff: float = 1.0) -> grpc.Channel:
+def open_channel(address: Address, settings: ConnectionSettings, *, longest_backoff: float = 1.0) -> grpc.Channel:
     """A channel that begins to connect when it is used. The caller closes it.
 
     Args:

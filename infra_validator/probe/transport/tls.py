@@ -6,11 +6,11 @@ import socket
 import ssl
 import time
 
-from infra_validator.probe.settings import Settings
 from infra_validator.probe.transport.address import Address
+from infra_validator.probe.transport.connection_settings import ConnectionSettings
 
 
-def wrap(sock: socket.socket, address: Address, settings: Settings, until: float) -> socket.socket:
+def wrap(sock: socket.socket, address: Address, settings: ConnectionSettings, until: float) -> socket.socket:
     """The socket with TLS on it. The files are read anew for every connection, so that rotated ones count at once.
 
     Raises:
