@@ -13,7 +13,7 @@ PYTEST := $(VENV)/python -m pytest
 WORKERS ?= 2
 PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help map env env-airflow env-caikit lint format test test-fast test-platforms test-docker test-airflow test-caikit test-tfx-next bench-docker demo demo-airflow demo-kubeflow probe-pyz lock clean
+.PHONY: help map env env-airflow env-caikit lint format test test-fast test-platforms test-docker test-airflow test-caikit test-kubectl test-tfx-next bench-docker demo demo-airflow demo-kubeflow probe-pyz lock clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -40,12 +40,12 @@ format: env  ## Format the code.
 	$(VENV)/ruff check --fix .
 
 test: lint  ## Everything that needs no daemon, in two workers (WORKERS=2); about five minutes.
-	$(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not kfp and not kubernetes"
+	$(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not kfp and not kubernetes and not kubectl"
 
 test-fast: env  ## The tests that take milliseconds; under a minute.
-	PYTHONHASHSEED=0 $(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not kfp and not kubernetes and not tfx and not slow" component_tests/unit component_tests/contract
+	PYTHONHASHSEED=0 $(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not kfp and not kubernetes and not kubectl and not tfx and not slow" component_tests/unit component_tests/contract
 
-test-platforms: test-docker test-airflow test-caikit  ## Docker, Airflow, Kubeflow Pipelines, caikit.
+test-platforms: test-docker test-airflow test-caikit test-kubectl  ## Docker, Airflow, Kubeflow Pipelines, caikit, kubectl.
 
 test-docker: env  ## The tests on a Docker daemon: the one that answers, else one started for them.
 	tools/with_dockerd.sh $(PYTEST) -m "docker and not airflow and not kfp" --require-platforms
@@ -55,6 +55,9 @@ test-airflow: env-airflow env  ## The tests on Airflow and Kubeflow Pipelines, i
 
 test-caikit: env-caikit env  ## The conformance test on caikit's own runtime.
 	$(PYTEST) -m caikit --require-platforms
+
+test-kubectl: env  ## The fake cluster of the Kubernetes tests, driven by kubectl.
+	$(PYTEST) -m kubectl --require-platforms component_tests/real_platforms/test_kubectl.py
 
 test-tfx-next: env  ## TFX 1.21, Python 3.13, protobuf 6: the TFX tests in a Debian 13; needs root and debootstrap.
 	$(VENV)/python -c "from component_tests.fakes.saved_models import made_once; made_once()"

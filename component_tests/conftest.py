@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import shutil
 import subprocess
 import warnings
 
@@ -58,6 +59,13 @@ def why_no_caikit() -> str:
     return "" if os.path.exists(python) else f"{python} does not exist; make env-caikit makes it"
 
 
+def why_no_kubectl() -> str:
+    """Why kubectl cannot be used; empty if it can."""
+    return (
+        "" if shutil.which("kubectl") else "there is no kubectl; the package is kubernetes-client in Debian and Ubuntu"
+    )
+
+
 @functools.cache
 def import_tfx() -> None:
     """Import TFX once, with the warnings that its libraries give each other about versions."""
@@ -82,7 +90,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         import_tfx()
     if item.get_closest_marker("kubernetes") is not None and not item.config.getoption("--with-kubernetes"):
         pytest.skip("needs a cluster: --with-kubernetes")
-    for marker, why_not in (("docker", why_no_docker), ("caikit", why_no_caikit)):
+    for marker, why_not in (("docker", why_no_docker), ("caikit", why_no_caikit), ("kubectl", why_no_kubectl)):
         if item.get_closest_marker(marker) is None:
             continue
         problem = why_not()

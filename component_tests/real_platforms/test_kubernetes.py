@@ -151,8 +151,8 @@ NEVER_RAN: dict[str, tuple[Json, ReasonCode, str]] = {
         'secret "gone" not found',
     ),
     "no such program": (
-        {"pod_template": {"spec": {"containers": [{"name": "model-server", "command": ["/usr/bin/nothing"]}]}}},
-        ReasonCode.CONTAINER_NOT_STARTED,
+        {"model": {"fetch": {"command": ["/usr/bin/nothing"], "image": ""}}},
+        ReasonCode.MODEL_NOT_DELIVERED,
         "StartError",
     ),
     "no such node": (

@@ -15,7 +15,7 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
-from component_tests.fakes.kubernetes_api import administration, authorization, pod_creation, streams
+from component_tests.fakes.kubernetes_api import administration, authorization, discovery, pod_creation, streams
 from component_tests.fakes.kubernetes_api.cluster import Account, Fault, Refused
 from component_tests.fakes.kubernetes_api.kubelet import timestamp
 from component_tests.fakes.kubernetes_api.selectors import Selector
@@ -153,6 +153,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         if address.path == "/api/v1/pods":
             self._list(account, "pods", "", query)
+            return
+        told = discovery.discovered(address.path) if self.command == "GET" else None
+        if told is not None:
+            self._send_object(200, told)
             return
         if address.path == f"/api/v1/nodes/{self.cluster.node}" and self.command == "GET":
             authorization.check(account, "get", "nodes", "", self.cluster.node)
