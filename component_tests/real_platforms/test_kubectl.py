@@ -1,7 +1,7 @@
 """The fake cluster, driven by kubectl: so that it refuses and answers as a tool of the cluster's own expects.
 
-Runs with any kubectl from 1.20 (Debian 12's) on. Validation by the server came to kubectl with 1.25, exec and cp over WebSocket with 1.31. An
-older one speaks SPDY for them, and every version does for port-forward; the fake does not speak it and answers 400.
+Runs with any kubectl from 1.20 (Debian 12's) on. Validation by the server came to kubectl with 1.25, exec and cp over WebSocket with
+1.31. An older one speaks SPDY for them, and every version does for port-forward; the fake does not speak it and answers 400.
 """
 
 from __future__ import annotations

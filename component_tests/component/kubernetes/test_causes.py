@@ -5,7 +5,6 @@ from __future__ import annotations
 import pathlib
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +18,7 @@ from infra_validator.core.errors import AttemptFailed, InfrastructureError, JobA
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import Life
 from infra_validator.model_server_runners.base_runner import failure_of
+from infra_validator.model_server_runners.kubernetes.causes import container_status
 
 Break = Callable[[FakeCluster, str], Any]
 
@@ -280,7 +280,9 @@ def test_only_our_own_container_counts(jobs: Jobs) -> None:
         )
     )
     runner = jobs.running("good")
-    time.sleep(0.3)
+    watcher = runner._watcher
+    assert watcher is not None
+    jobs.cluster.wait_for(lambda: "terminated" in container_status(watcher.pod, "main").get("state", {}))
     assert runner.Observe().life is Life.RUNNING
     assert "main is not valid" not in runner.GetLogs()
 

@@ -8,7 +8,6 @@ import socket
 import stat
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 
 from component_tests.fakes.kubernetes_api import Account, FakeCluster, Fault
-from infra_validator.core.deadline import Deadline
+from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_runners.kubernetes.api.client import KubernetesApi, connect
@@ -153,10 +152,7 @@ def test_an_exec_plugin_that_hangs_is_ended(cluster: FakeCluster, tmp_path: path
     assert error.reason is ReasonCode.KUBECONFIG_NOT_USABLE
     assert "exec plugin hangs" in error.detail
     pid = int((tmp_path / "pid").read_text())
-    deadline = time.monotonic() + 20
-    while _alive(pid):
-        assert time.monotonic() < deadline, "the plugin still runs"
-        time.sleep(0.01)
+    wait_until(lambda: None if _alive(pid) else True, Deadline.after(20))
 
 
 def _alive(pid: int) -> bool:

@@ -11,7 +11,6 @@ import json
 import pathlib
 import socket
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -308,7 +307,8 @@ def test_deletion_has_grace_and_preconditions(cluster: FakeCluster, core: Any) -
     cluster.images["stubborn"] = misbehaving_image("ignores_sigterm")
     core.create_namespaced_pod("default", pod(image="stubborn"))
     phase(core, "Running")
-    time.sleep(0.3)  # until it ignores the signal
+    log = cluster.process_of("p").containers["c"].log
+    cluster.wait_for(lambda: b"Running gRPC" in log.read_bytes())  # it ignores the signal by then
     other = kubernetes.client.V1DeleteOptions(preconditions=kubernetes.client.V1Preconditions(uid="another"))
     with pytest.raises(kubernetes.client.ApiException) as caught:
         core.delete_namespaced_pod("p", "default", body=other)

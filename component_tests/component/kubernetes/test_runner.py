@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -454,15 +453,18 @@ def test_a_pod_deleted_while_nobody_watched(jobs: Jobs) -> None:
 
 def test_a_watch_reads_nothing_of_the_neighbours(jobs: Jobs) -> None:
     runner = jobs.running("good")
-    jobs.cluster.wait_for(lambda: our_pod(jobs)["status"]["phase"] == "Running")
-    time.sleep(0.2)
+    watcher = runner._watcher
+    assert watcher is not None
+    jobs.cluster.wait_for(lambda: watcher.pod == our_pod(jobs))  # it has heard all there was
     before = jobs.cluster.watched_bytes
     for number in range(50):
         pod = neighbour("node-1", "c")
         pod["metadata"]["name"] = f"neighbour-{number}"
         jobs.cluster.add_pod_object(pod)
-    time.sleep(0.2)
-    assert jobs.cluster.watched_bytes == before
+    jobs.cluster.annotate("default", runner.pod_name, {"metadata": {"annotations": {"last": "word"}}})
+    jobs.cluster.wait_for(lambda: watcher.pod == our_pod(jobs))
+    told = json.dumps({"type": "MODIFIED", "object": our_pod(jobs)})
+    assert jobs.cluster.watched_bytes - before == len(told) + 1
     assert runner.Observe().life is Life.RUNNING
 
 
@@ -766,10 +768,10 @@ def _processes(*words: str) -> list[int]:
 
 def test_deletion_is_asked_for_with_grace_in_the_background(jobs: Jobs) -> None:
     runner = jobs.running("ignores_sigterm")
-    time.sleep(0.5)
-    began = time.monotonic()
+    log = jobs.cluster.process_of(runner.pod_name).containers["model-server"].log
+    jobs.cluster.wait_for(lambda: b"Running gRPC" in log.read_bytes())  # it ignores the signal by then
     runner.Stop()
-    assert time.monotonic() - began < SECONDS
+    assert all(pod["metadata"]["deletionGracePeriodSeconds"] == 1 for pod in jobs.cluster.pods())
     jobs.cluster.wait_for(lambda: not jobs.cluster.pods())
 
 

@@ -189,10 +189,11 @@ class PodProcess(threading.Thread):
                 self._finish("Failed")
         for container in self.spec["containers"]:
             self._start("containerStatuses", container)
-        codes = {container["name"]: self._wait_for(container["name"]) for container in self.spec["containers"]}
-        for name, code in codes.items():
-            self._terminated("containerStatuses", name, code)
-        self._finish("Succeeded" if not any(codes.values()) else "Failed")
+        codes = []
+        for container in self.spec["containers"]:
+            codes.append(self._wait_for(container["name"]))
+            self._terminated("containerStatuses", container["name"], codes[-1])
+        self._finish("Succeeded" if not any(codes) else "Failed")
 
     def pause(self, seconds: float) -> None:
         """Wait, unless the pod ends meanwhile."""

@@ -45,7 +45,7 @@ _LONGEST_PAUSE = 10.0
 
 
 class CallingApi(Protocol):
-    """What is needed of kubernetes_api.KubernetesApi."""
+    """What is needed of api.client.KubernetesApi."""
 
     def call(
         self,

@@ -22,7 +22,7 @@ _SILENCE_SECONDS = 3600.0  # a server may have nothing to say
 
 
 class Stream(Protocol):
-    """A stream of bytes, as kubernetes_stream.JsonStream has it."""
+    """A stream of bytes, as api.stream.JsonStream has it."""
 
     def chunks(self) -> Iterator[bytes]: ...
 
@@ -30,7 +30,7 @@ class Stream(Protocol):
 
 
 class FollowingApi(Protocol):
-    """What is needed of kubernetes_api.KubernetesApi."""
+    """What is needed of api.client.KubernetesApi."""
 
     def stream(
         self, path: str, query: Mapping[str, str], what: str, silence_seconds: float

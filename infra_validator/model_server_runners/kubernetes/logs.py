@@ -15,7 +15,7 @@ _EVENTS = 10
 
 
 class ReadingApi(Protocol):
-    """What is needed of kubernetes_api.KubernetesApi."""
+    """What is needed of api.client.KubernetesApi."""
 
     def text(self, path: str, deadline: Deadline, what: str, *, query: Mapping[str, str] | None = None) -> str: ...
 

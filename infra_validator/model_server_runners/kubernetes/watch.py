@@ -31,7 +31,7 @@ NODE_SECONDS = (
 
 
 class Stream(Protocol):
-    """A stream of objects, as kubernetes_stream.JsonStream is."""
+    """A stream of objects, as api.stream.JsonStream is."""
 
     bytes_read: int
 
@@ -41,7 +41,7 @@ class Stream(Protocol):
 
 
 class WatchingApi(Protocol):
-    """What is needed of kubernetes_api.KubernetesApi."""
+    """What is needed of api.client.KubernetesApi."""
 
     def call(
         self, method: str, path: str, deadline: Deadline, what: str, *, query: Mapping[str, str] | None = None
