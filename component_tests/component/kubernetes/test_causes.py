@@ -247,9 +247,9 @@ def test_a_node_that_is_lost_while_the_model_is_fetched_is_told_by_the_node_or_e
         jobs.cluster.faults.append(Fault("GET", "/nodes/", 403, 99, "nodes is forbidden", "Forbidden"))
     runner = jobs.runner(
         model={"fetch": {"image": "fetcher", "command": ["sh", "-c", "sleep 60"]}},
-        start_timeout_seconds=SECONDS if allowed else 1.0,
+        start_timeout_seconds=SECONDS if allowed else 8.0,
     )
-    runner.node_seconds = 0.05
+    runner.node_seconds = 1.0
     cut_off = threading.Thread(target=lambda: _cut_off(jobs.cluster))
     cut_off.start()
     with pytest.raises(InfrastructureError) as caught:

@@ -116,7 +116,7 @@ def test_the_server_of_a_validator_whose_container_was_killed_is_ended_by_its_no
 
 
 def test_a_heartbeat_is_renewed_and_the_file_in_the_pod_with_it(inside: Inside) -> None:
-    runner = inside.running((0.02, 60.0))
+    runner = inside.running((0.5, 60.0))
     inside.cluster.wait_for(lambda: int(inside.pod()["metadata"]["annotations"][ANNOTATION]) >= 3)
     inside.cluster.wait_for(lambda: int(inside.beat_file().read_text() or 0) >= 3)
     assert runner.Observe().life is Life.RUNNING
@@ -125,7 +125,7 @@ def test_a_heartbeat_is_renewed_and_the_file_in_the_pod_with_it(inside: Inside) 
 
 
 def test_a_heartbeat_that_does_not_get_through_ends_the_attempt_before_the_node_ends_the_server(inside: Inside) -> None:
-    runner = inside.running((0.02, 0.1))
+    runner = inside.running((1.0, 5.0))
     inside.cluster.faults.append(Fault("PATCH", "/pods/", status=0, times=1_000_000))
     seen = inside.jobs.end(runner)
     assert seen.reason is ReasonCode.JOB_ABORTED
