@@ -27,7 +27,7 @@ from infra_validator.core.sample_request import RequestOrigin, RequestSource, Sa
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict, report_of_error, verdict_of
 from infra_validator.sample_requests.request_source import GivenRequests, chosen_source
-from infra_validator.saved_model.find import FoundModel, find_saved_model
+from infra_validator.saved_model.find import GRAPH_FILES, TFLITE_FILE, FoundModel, find_saved_model
 from infra_validator.saved_model.graph import SavedModelGraph, read_graph
 from infra_validator.saved_model.model_files import check_model_files, notes_on
 from infra_validator.saved_model.unchanged import Unchanged
@@ -272,6 +272,9 @@ def raise_for(report: ValidationReport, spec: ValidationSpec) -> None:
     raise error
 
 
+_TFLITE = f"The server is told to load {TFLITE_FILE}, which cannot be looked into here: it is passed on unchecked."
+
+
 def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> tuple[FoundModel, SavedModelGraph | None]:
     """The SavedModel that is meant, and its graph where it is one and can be read here."""
     if "://" in model:
@@ -282,6 +285,10 @@ def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> tuple[Fou
                 next_step="Copy the model to a local directory first; only the kubernetes platform reads remote stores.",
             )
         return FoundModel(model), None
+    if spec.prefers_tflite:
+        found = find_saved_model(model, _asked_versions(spec), (TFLITE_FILE, *GRAPH_FILES))
+        if os.path.exists(os.path.join(found.path, TFLITE_FILE)):
+            return dataclasses.replace(found, warning=_TFLITE), None
     found = find_saved_model(model, _asked_versions(spec))
     return found, None if spec.tensorflow_serving is None else check_model_files(found.path, asked.tag_set)
 

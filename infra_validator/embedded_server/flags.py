@@ -134,7 +134,7 @@ class Flags:
     )
     enable_signature_method_name_check: bool = _bool(False, "Enable method_name check for SignatureDef.")
     enable_serialization_as_tensor_content: bool = _bool(False, "Answer Predict in tensor_content.")
-    prefer_tflite_model: bool = _bool(False, "Prefer model.tflite to saved_model.pb.", ignored=_NO_TFLITE)
+    prefer_tflite_model: bool = _bool(False, "Refuse versions that hold a model.tflite: it cannot be served here.")
     num_tflite_pools: int = _int32(_CPUS, "Number of TFLite interpreter pools.", ignored=_NO_TFLITE)
     num_tflite_interpreters_per_pool: int = _int32(1, "Number of TFLite interpreters in a pool.", ignored=_NO_TFLITE)
     xla_cpu_compilation_enabled: bool = _bool(False, "Enable XLA:CPU JIT.", ignored="XLA's JIT stays off")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import time
 
 import grpc
@@ -75,8 +77,12 @@ class Server:
         Raises:
           StatusError: as the real server fails to start.
         """
-        self.core.start(self._config)
         flags = self._flags
+        if flags.prefer_tflite_model:
+            for model in self._config.model_config_list.config:
+                for found in sorted(glob.glob(os.path.join(glob.escape(model.base_path), "*", ""))):
+                    refuse_tflite(found)
+        self.core.start(self._config)
         if flags.model_config_file and flags.model_config_file_poll_wait_seconds > 0:
             period = flags.model_config_file_poll_wait_seconds
             self._config_poller = ConfigFilePoller(self.core, flags.model_config_file, period)
@@ -108,6 +114,8 @@ class Server:
 
     def _load(self, name: str, version: int, directory: str) -> Servable:
         flags, started = self._flags, time.perf_counter()
+        if flags.prefer_tflite_model:
+            refuse_tflite(directory)
         status = "fail"
         try:
             batched = self._batching.of_version(directory) if self._batching else None
@@ -218,6 +226,21 @@ class Server:
             return
         log.net("evhttp_server.cc", "Entering the event loop ...")
         log.info("server.cc", f"Exporting HTTP/REST API at:localhost:{self.rest_port} ...")
+
+
+def refuse_tflite(directory: str) -> None:
+    """Fail on a version that the real server, with ``--prefer_tflite_model``, would load as what it is not here.
+
+    Raises:
+      StatusError: UNIMPLEMENTED.
+    """
+    path = os.path.join(directory, "model.tflite")
+    if os.path.exists(path):
+        raise StatusError(
+            Code.UNIMPLEMENTED,
+            f"--prefer_tflite_model asks for {path}, and the embedded model server serves SavedModels only; "
+            "use a tensorflow_model_server.",
+        )
 
 
 def metrics_path(monitoring_config_file: str) -> str:

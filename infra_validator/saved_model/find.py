@@ -13,6 +13,7 @@ from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.saved_model.versions import version_of
 
 GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")  # in the order in which TensorFlow looks for them
+TFLITE_FILE = "model.tflite"  # what a server with --prefer_tflite_model looks for before these
 
 _TFX_SERVING_DIRECTORY = "Format-Serving"  # inside a TFX Model artifact
 _KERAS_FILES = (".keras", ".h5", ".hdf5")
@@ -35,7 +36,9 @@ class FoundModel:
     warning: str = ""
 
 
-def find_saved_model(path: str, asked_versions: Collection[int] = ()) -> FoundModel:
+def find_saved_model(
+    path: str, asked_versions: Collection[int] = (), files: tuple[str, ...] = GRAPH_FILES
+) -> FoundModel:
     """The SavedModel that ``path`` means.
 
     ``path`` may be the SavedModel directory itself, a TFX Model artifact (``<uri>/Format-Serving``), or the base path of a model
@@ -44,6 +47,7 @@ def find_saved_model(path: str, asked_versions: Collection[int] = ()) -> FoundMo
     Args:
       path: what people call the model.
       asked_versions: the only versions that the server would serve of a base path; none: whatever is there.
+      files: one of these makes a directory a model.
 
     Raises:
       InfrastructureError: there is nothing at the path (MODEL_NOT_FOUND), or it cannot be looked at (MODEL_NOT_READABLE).
@@ -51,10 +55,10 @@ def find_saved_model(path: str, asked_versions: Collection[int] = ()) -> FoundMo
     """
     names = _list(path)
     versions = {version: name for name in sorted(names) if (version := version_of(name)) is not None}
-    if any(name in names for name in GRAPH_FILES):
+    if any(name in names for name in files):
         return FoundModel(path, warning=_beside(path, versions))
     if _TFX_SERVING_DIRECTORY in names:
-        inside = find_saved_model(os.path.join(path, _TFX_SERVING_DIRECTORY), asked_versions)
+        inside = find_saved_model(os.path.join(path, _TFX_SERVING_DIRECTORY), asked_versions, files)
         return FoundModel(inside.path, f"{path} is a TFX Model artifact; {inside.path} is validated.", inside.warning)
     if versions:
         served = {
@@ -63,7 +67,7 @@ def find_saved_model(path: str, asked_versions: Collection[int] = ()) -> FoundMo
         if not served:
             raise _no_such_version(path, versions, asked_versions)
         newest = os.path.join(path, served[max(served)])
-        if any(name in _list(newest) for name in GRAPH_FILES):
+        if any(name in _list(newest) for name in files):
             highest = " that the server is told to serve the highest" if asked_versions else " the highest"
             others = f" of {len(versions)} versions{highest}" if len(versions) > 1 else " the only version in it"
             return FoundModel(newest, f"{path} is a model base path; {newest},{others}, is validated.")

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from infra_validator._version import __version__
-from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.errors import InfrastructureError, SpecError
 from infra_validator.core.launch_plan import LaunchPlan, ModelMount, literal
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.saved_model.find import TFLITE_FILE
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.serving_binaries.model_config_file import ModelConfigFile, read_model_config
 from infra_validator.serving_binaries.tensorflow_serving_log import PORT_TAKEN, explain
@@ -159,15 +160,23 @@ class EmbeddedBinary(_TensorFlowServing):
 
     Attributes:
       fixed_port: whether the spec names the gRPC port; else the server chooses free ports itself and tells them.
+      prefers_tflite: whether the arguments ask for ``model.tflite``, which it cannot serve.
     """
 
     fixed_port: bool
+    prefers_tflite: bool
 
     @property
     def label(self) -> str:
         return f"embedded model server {__version__}"
 
     def MakeLaunchPlan(self, model_path: str, platform: str) -> LaunchPlan:
+        if self.prefers_tflite and os.path.exists(os.path.join(model_path, TFLITE_FILE)):
+            raise SpecError(
+                "serving_spec.tensorflow_serving.extra_args",
+                f"--prefer_tflite_model asks for {TFLITE_FILE}, and the embedded model server serves SavedModels only",
+                next_step="Name a tensorflow_model_server in serving_spec.local_process.binary_path, or use an image.",
+            )
         ports = (
             ("--port=${grpc_port}", "--rest_api_port=${rest_port}")
             if self.fixed_port
@@ -206,7 +215,7 @@ def _local_binary(spec: ServingSpec, arguments: tuple[str, ...], config: ModelCo
         here = f"Write ./{given} for the file in this directory." if os.path.exists(given) else ""
         raise InfrastructureError(ReasonCode.BINARY_NOT_FOUND, f"{given} is not on the PATH.", next_step=here)
     _check_embedded_server()
-    return EmbeddedBinary(spec.model_name, arguments, config, spec.local_process.grpc_port != 0)
+    return EmbeddedBinary(spec.model_name, arguments, config, spec.local_process.grpc_port != 0, spec.prefers_tflite)
 
 
 def _check_embedded_server() -> None:

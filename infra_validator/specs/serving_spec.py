@@ -18,6 +18,7 @@ _BINARIES = ("tensorflow_serving", "model_runtime")
 #: Where the entry point of TensorFlow Serving's image reads which model to serve.
 MODEL_VARIABLES = ("MODEL_NAME", "MODEL_BASE_PATH")
 
+_PREFER_TFLITE = re.compile(r"--prefer_tflite_model(?:=(?P<value>.*))?")
 _PLATFORMS = ("local_process", "local_docker", "kubernetes")
 
 #: Flags of TensorFlow Serving whose value is the validator's business: with another one it would test something else, or nothing.
@@ -140,6 +141,14 @@ class ServingSpec:
         if self.kubernetes is not None and not self.kubernetes.brings_model:
             return False
         return self.model_runtime is None or not self.model_runtime.inference_address
+
+    @property
+    def prefers_tflite(self) -> bool:
+        """Whether the server is told to load ``model.tflite`` rather than the SavedModel beside it."""
+        places = (self.tensorflow_serving, getattr(self, self.platform))
+        given = [argument for place in places for argument in getattr(place, "extra_args", ())]
+        asked = [match for argument in given if (match := _PREFER_TFLITE.fullmatch(argument))]
+        return self.tensorflow_serving is not None and bool(asked) and asked[-1]["value"] != "false"
 
     def check(self, path: str) -> None:
         """Called by the reader; raises SpecError if what is said in one field does not go with another."""

@@ -70,11 +70,30 @@ def test_ours_strict_flags_refuses_unknown_arguments() -> None:
 
 
 def test_1_2_flags_without_effect_say_so_in_one_line(saved_models: SavedModels) -> None:
-    flags = [f"--model_base_path={saved_models.base_path('half_plus_two')}", "--prefer_tflite_model"]
+    flags = [f"--model_base_path={saved_models.base_path('half_plus_two')}", "--num_tflite_pools=3"]
     with embedded_server(*flags) as server:
         warnings = [line for line in server.stderr.splitlines() if "has no effect" in line]
         assert len(warnings) == 1
-        assert "] --prefer_tflite_model is accepted and has no effect: " in warnings[0]
+        assert "] --num_tflite_pools is accepted and has no effect: " in warnings[0]
+
+
+def test_ours_a_tflite_model_is_refused_at_once_in_one_sentence(
+    saved_models: SavedModels, tmp_path: pathlib.Path
+) -> None:
+    path = saved_models.copy("half_plus_two", tmp_path / "m") / "model.tflite"
+    path.write_bytes(b"TFL3")
+    done = run(f"--model_base_path={tmp_path / 'm'}", "--prefer_tflite_model")
+    assert done.returncode == 255
+    assert last_line(done) == (
+        f"Failed to start server. Error: UNIMPLEMENTED: --prefer_tflite_model asks for {path}, and the embedded model server "
+        "serves SavedModels only; use a tensorflow_model_server."
+    )
+    for flags in (("--prefer_tflite_model=false",), ()):
+        with embedded_server(f"--model_base_path={tmp_path / 'm'}", *flags) as server:
+            assert status(server, spec("default")) == [(1, "AVAILABLE", 0, "")]
+    path.unlink()
+    with embedded_server(f"--model_base_path={tmp_path / 'm'}", "--prefer_tflite_model") as server:
+        assert status(server, spec("default")) == [(1, "AVAILABLE", 0, "")]
 
 
 # ------------------------------------------------------------------------------------------- 1.3 the order of a start
