@@ -143,14 +143,24 @@ def requests_of_caller(
     Raises:
       SpecError: a field of ``asked`` has no effect on them.
       AttemptFailed: the model lacks a signature that is named (SIGNATURE_NOT_FOUND).
-      UsageError: while they are asked for: a signature that ``asked`` names is asked by none of them.
+      UsageError: while they are asked for: a signature that ``asked`` names is asked by none of them, or they are not made anew.
     """
     _check_effect(asked, "requests of your own")
 
     known = {name: SignatureInputs(signature) for name, signature in signatures.items()}
 
+    made_before: list[Iterable[SampleRequest]] = []  # the iterator of the call before, if it gave one
+
     def made() -> Iterator[SampleRequest]:
-        return (described_request(request, known, asked.over_rest) for request in make())
+        requests = make()
+        if any(requests is before for before in made_before):
+            raise UsageError(
+                "The function that makes the requests gave the same iterator twice, and what was taken from it is gone.",
+                reason=ReasonCode.BAD_REQUESTS,
+                next_step="Make the requests anew on every call: requests=lambda: make_them(), not lambda: made_before.",
+            )
+        made_before[:] = [requests] if isinstance(requests, Iterator) else []
+        return (described_request(request, known, asked.over_rest) for request in requests)
 
     named = [name for name in asked.named_signatures if name != ALL_SIGNATURES]
     return RequestSource(_covering(made, asked, named, "requests"), RequestOrigin.FILE, tuple(named))

@@ -100,3 +100,13 @@ def test_a_binary_that_is_exchanged_meanwhile_is_inconclusive(
     report = run_validation(model, spec, requests=Exchanging(model, tmp_path))
     assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, ReasonCode.MODEL_CHANGED)
     assert "serving_spec.local_process.binary_path" in report.finding.sentence
+
+
+def test_a_generator_object_is_told_to_be_used_up_and_not_taken_for_all_requests(
+    saved_models: SavedModels, tmp_path: pathlib.Path
+) -> None:
+    model = saved_models.path("half_plus_two")
+    made_before = Requests(model, tmp_path)()
+    report = run_validation(model, EMBEDDED, requests=lambda: made_before)
+    assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, ReasonCode.BAD_REQUESTS)
+    assert "the same iterator twice" in report.finding.sentence
