@@ -99,6 +99,11 @@ class BaseModelServerClient(abc.ABC):
         self.model_name = model_name
         self.version = version
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What people should know of the server although it is no failure, one sentence each. They become warnings of the verdict."""
+        return ()
+
     @abc.abstractmethod
     def GetModelStatus(self, deadline: Deadline) -> ModelStatusReport:
         """Ask once for the model's status. A server that does not answer is NOT_READY with ``answered=False``, not an error."""

@@ -85,6 +85,7 @@ class AttemptReport:
       evidence: what was seen of the model.
       server_log: the last lines of the server's output.
       left_behind: what could not be cleaned up, one sentence each.
+      notes: what its client noted although it is no failure; the verdict's warnings have them.
     """
 
     number: int
@@ -95,6 +96,7 @@ class AttemptReport:
     server_log: str = ""
     left_behind: tuple[str, ...] = ()
     evidence: Evidence = Evidence()
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         return {

@@ -108,6 +108,7 @@ class Attempt:
         self.requests_sent = 0
         self.server_log = ""
         self.left_behind: list[str] = []
+        self.notes: tuple[str, ...] = ()
 
     def carry_out(self, requests: RequestSource | None, concurrency: int) -> None:
         """Start, wait, query; stop in every case.
@@ -171,6 +172,7 @@ class Attempt:
                 client = closing.enter_context(self._candidate.make_client(runner.GetEndpoint()))
                 client.WaitUntilModelLoaded(self._loading, runner.Observe, runner.news)
                 self._loaded = True
+                self.notes = tuple(client.notes)
                 self._compare_signatures(client, runner)
             if requests is not None:
                 with self._watch.phase("query"):

@@ -166,6 +166,7 @@ class Validation:
             attempt.server_log,
             tuple(attempt.left_behind),
             attempt.evidence,
+            notes=attempt.notes,
         )
         return report, failure
 
@@ -193,6 +194,8 @@ def _shows_flakiness(reason: ReasonCode) -> bool:
 
 
 def _warnings(report: BinaryReport) -> Iterable[str]:
+    if report.attempts:
+        yield from (f"{report.label}: {note}" for note in report.attempts[-1].notes)
     if report.flaky:
         first = next(a for a in report.attempts if _shows_flakiness(a.finding.reason))
         yield (

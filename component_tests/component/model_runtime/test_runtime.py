@@ -377,6 +377,26 @@ def test_a_good_model_is_blessed_through_our_runtime(
     ]
 
 
+def test_what_model_mesh_would_put_up_with_is_a_warning(saved_models: SavedModels) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "component_tests.fakes.model_runtime.departing_process",
+        "${grpc_port}",
+        "size-told",
+    ]
+    spec = {
+        "model_runtime": {"command": command[:1], "extra_args": command[1:]},
+        "local_process": {"env": {"PYTHONPATH": str(ROOT)}},
+    }
+    report = api.run_validation(saved_models.path("half_plus_two"), spec, LIMITS)
+    assert report.verdict is Verdict.BLESSED, report.finding
+    (warning,) = report.warnings
+    assert (
+        "modelSize failed (UNIMPLEMENTED: no sizes here); model-mesh keeps the predicted size of 200 bytes." in warning
+    )
+
+
 def test_a_model_that_does_not_load_is_not_blessed(saved_models: SavedModels) -> None:
     spec: Any = {"model_runtime": {}, "local_process": {}}
     report = api.run_validation(saved_models.path("unknown_op"), spec, LIMITS)

@@ -92,6 +92,10 @@ class ModelRuntimeClient(BaseModelServerClient):
         self._load_call: PendingCall | None = None
         self._must_unload = False
 
+    @property
+    def notes(self) -> Sequence[str]:
+        return self.measured.notes
+
     # ---------------------------------------------------------------- up to READY
 
     def GetModelStatus(self, deadline: Deadline) -> ModelStatusReport:
