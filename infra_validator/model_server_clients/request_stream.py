@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import queue
 from collections.abc import Callable, Iterable
@@ -98,6 +99,7 @@ class RequestStream:
         self._on_answer = on_answer
         self._calls: dict[str, grpc.UnaryUnaryMultiCallable[bytes, bytes]] = {}
         self._under_way: dict[object, _Asked] = {}
+        self._held_back: collections.deque[SampleRequest] = collections.deque()  # read, but not asked yet
         self._events: queue.SimpleQueue[object] = queue.SimpleQueue()  # requests, Ended, finished calls
         self._answered = 0
         self._clock = deadline.clock
@@ -120,17 +122,24 @@ class RequestStream:
                 while not ended or self._under_way:
                     event = self._next_event(ended)
                     if isinstance(event, SampleRequest):
-                        self._ask(_Asked(event))
+                        self._held_back.append(event)
+                        self._ask_those_whose_turn_it_is()
                     elif isinstance(event, Ended):
                         ended = True
                         if event.error is not None:
                             raise event.error
                     elif self._settle(event):
                         reading.give_back()
+                        self._ask_those_whose_turn_it_is()
             return self._answered
         finally:
             for asked in self._under_way.values():
                 asked.cancel()
+
+    def _ask_those_whose_turn_it_is(self) -> None:
+        """Ask what was read, in its order; a request that waits for all before it holds back those behind it, too."""
+        while self._held_back and not (self._held_back[0].after_all_before and self._under_way):
+            self._ask(_Asked(self._held_back.popleft()))
 
     def _ask(self, asked: _Asked) -> None:
         request = asked.request

@@ -101,3 +101,11 @@ def test_two_signatures_of_one_model_by_one_file(saved_models: SavedModels, tmp_
         saved_models.path("two_inputs"), LOCAL, None, spec, requests=file, on_progress=lambda _: None
     )
     blessed(report, ["serving_default", "scalar"], 8)
+
+
+def test_the_first_batch_size_that_fails_is_in_the_reason(saved_models: SavedModels) -> None:
+    """The signature multiplies two matrices of [rows, 2]: only two rows go."""
+    spec = asked("matmul", generate={}, num_examples=6, batch_sizes=[2, 3, 1, 6])
+    report = run_validation(saved_models.path("two_inputs"), LOCAL, None, spec, on_progress=lambda _: None)
+    assert report.verdict is not Verdict.BLESSED
+    assert "a batch of 3 from made-up request 1" in report.finding.detail

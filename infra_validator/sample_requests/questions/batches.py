@@ -32,21 +32,37 @@ def batched(
     Raises:
       UsageError: rows cannot be joined, or a batch would be larger than a message can be (BAD_REQUESTS).
     """
-    for index, size in enumerate(sizes or (None,)):
-        collectors: dict[str, _Collector] = {}
-        for question in make():
-            wanted = _size_for(question, signatures, size)
-            if index and (wanted is None or wanted != size):
-                continue  # was asked already, in the one size that it has
-            if wanted is None:
-                yield question
-                continue
-            inputs = signatures[question.signature]
-            collector = collectors.setdefault(question.signature, _Collector(wanted, inputs, padding))
-            for row in [question] if question.is_row else _rows(question, inputs):
-                yield from collector.add(row)
-        for collector in collectors.values():
-            yield from collector.rest()
+    if not sizes:
+        yield from _in_size(make(), None, signatures, padding)
+    for index, size in enumerate(sizes):
+        first = index > 0  # of two sizes that fail, the one that was asked first is told
+        for question in _in_size(make(), size, signatures, padding, again=index > 0):
+            yield dataclasses.replace(question, after_all_before=True) if first else question
+            first = False
+
+
+def _in_size(
+    questions: Iterable[Question],
+    size: int | None,
+    signatures: Mapping[str, SignatureInputs],
+    padding: Padding,
+    again: bool = False,
+) -> Iterator[Question]:
+    """The questions joined to one size; ``again``: without those that were asked already, in the one size that they have."""
+    collectors: dict[str, _Collector] = {}
+    for question in questions:
+        wanted = _size_for(question, signatures, size)
+        if again and (wanted is None or wanted != size):
+            continue
+        if wanted is None:
+            yield question
+            continue
+        inputs = signatures[question.signature]
+        collector = collectors.setdefault(question.signature, _Collector(wanted, inputs, padding))
+        for row in [question] if question.is_row else _rows(question, inputs):
+            yield from collector.add(row)
+    for collector in collectors.values():
+        yield from collector.rest()
 
 
 def has_batch(signature: tf.SignatureDef) -> bool:

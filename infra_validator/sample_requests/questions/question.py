@@ -35,6 +35,7 @@ class Question:
       output_filter: the outputs asked for; empty: all.
       body: the JSON body, where it was written as one.
       payload: the serialized request, where it was one already; of a MultiInference there is nothing else.
+      after_all_before: see SampleRequest.
       is_row: whether it is one row of a source of rows, which may be joined with others at will.
     """
 
@@ -47,6 +48,7 @@ class Question:
     output_filter: tuple[str, ...] = ()
     body: bytes | None = None
     payload: bytes = b""
+    after_all_before: bool = False
     is_row: bool = False
 
 
@@ -79,6 +81,7 @@ def request_of(question: Question, inputs: SignatureInputs, model_name: str, ove
         question.output_filter,
         inputs.contradiction(shapes),
         body,
+        question.after_all_before,
     )
 
 
