@@ -181,7 +181,7 @@ class RequestStream:
             return True
         text = call.details() or ""
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            self._under_way[finished] = asked  # it is among those that were not answered
+            self._under_way = {finished: asked, **self._under_way}  # the first to be late is the one to be told
             raise_if_gone(self._job())
             raise self._timeout(False)
         if is_cut(code, text):
