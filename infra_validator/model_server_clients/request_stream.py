@@ -170,20 +170,22 @@ class RequestStream:
 
     def _settle(self, finished: object) -> bool:
         """Take note of a call that ended; returns whether its request is done with."""
-        asked = self._under_way.pop(finished)
+        asked = self._under_way[finished]
         call = asked.call
         assert call is not None
         code = call.code()
+        if (
+            code is grpc.StatusCode.DEADLINE_EXCEEDED
+        ):  # it stays among those that were not answered, of which the first is told
+            raise_if_gone(self._job())
+            raise self._timeout(False)
+        del self._under_way[finished]
         if code is grpc.StatusCode.OK:
             self._answered += 1
             if self._on_answer is not None:
                 self._on_answer(asked.request, call.result())
             return True
         text = call.details() or ""
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            self._under_way = {finished: asked, **self._under_way}  # the first to be late is the one to be told
-            raise_if_gone(self._job())
-            raise self._timeout(False)
         if is_cut(code, text):
             again = asked.cut(code, text, self._clock.monotonic())
             if again.cuts < _MOST_CUTS and self._clock.monotonic() < again.cut_first + _RECONNECT_SECONDS:
