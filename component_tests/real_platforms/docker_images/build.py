@@ -100,7 +100,7 @@ def fake() -> str:
     files = [
         *sorted(FAKES.glob("*.py")),
         *sorted(FAKES.glob("servers/*.py")),
-        *package_files("protos", "__init__.py", "_version.py"),
+        *package_files("core", "protos", "saved_model", "__init__.py", "_version.py"),
     ]
     name = f"{PREFIX}/fake:{_hash(root(), *files)}"
     with _built(name) as context:
