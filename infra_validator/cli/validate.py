@@ -105,7 +105,8 @@ def _run(arguments: argparse.Namespace, interruption: Interruption) -> int:
             _remove_verdict(arguments.verdict_file)
         report = _validate(arguments, interruption)
     except (UsageError, InfrastructureError, AttemptFailed) as error:
-        report = report_of_error(arguments.model, error)
+        interruption.close()  # as in _validate: what is told from here on is not taken back
+        report = report_of_error(arguments.model, _interrupted(interruption) or error)
     try:
         if output is not None:
             output.write(report)
@@ -119,6 +120,14 @@ def _run(arguments: argparse.Namespace, interruption: Interruption) -> int:
     if arguments.verdict_file is not None and report.verdict is not Verdict.INCONCLUSIVE:
         return 0
     return _EXIT_CODES[report.verdict]
+
+
+def _interrupted(interruption: Interruption) -> InfrastructureError | None:
+    try:
+        interruption.check()
+    except InfrastructureError as error:
+        return error
+    return None
 
 
 def _remove_verdict(path: str) -> None:

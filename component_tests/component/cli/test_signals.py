@@ -81,7 +81,7 @@ def test_validate_notices_a_signal_on_another_thread(
 def test_a_signal_while_python_imports_is_no_verdict(tmp_path: pathlib.Path, number: signal.Signals) -> None:
     """An import that takes for ever, before the command has anything to clean up."""
     reached = tmp_path / "reached"
-    stuck = tmp_path / "yaml.py"
+    stuck = tmp_path / "argparse.py"
     stuck.write_text(f"import pathlib, time\npathlib.Path({str(reached)!r}).touch()\nwhile True: time.sleep(1)\n")
     process = subprocess.Popen(
         [sys.executable, "-m", "infra_validator", "validate", "--model", "/", "--serving-spec", "a: b"],

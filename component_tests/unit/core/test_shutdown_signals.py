@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from types import FrameType
 
@@ -103,7 +104,8 @@ def test_a_signal_on_another_thread_ends_a_wait_that_has_no_end() -> None:
 def test_a_forked_child_neither_holds_the_block_nor_sends_us_its_signals() -> None:
     interruption = Interruption()
     begun, held = os.pipe(), os.pipe()
-    with shutdown_signals(interruption):
+    with shutdown_signals(interruption), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer Pythons warn of a fork beside threads, which is what is tried here
         child = os.fork()
         if child == 0:
             os.write(begun[1], b"x")
