@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -36,6 +36,7 @@ from infra_validator import validate
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import InfrastructureError, SpecError
 from infra_validator.core.reason_codes import Blames, ReasonCode
+from infra_validator.core.sample_request import SampleRequest
 from infra_validator.core.states import Life
 from infra_validator.model_server_clients.base_client import JobGone
 from infra_validator.model_server_clients.tensorflow_serving import TensorFlowServingClient
@@ -363,6 +364,48 @@ def test_a_port_forward_is_opened_anew_while_the_node_restarts(jobs: Jobs) -> No
             held.shutdown(2)
     answered(runner)
     assert [fault.times for fault in faults] == [0, 0]
+
+
+def broken_forward(jobs: Jobs, runner: KubernetesRunner, faults: list[Fault]) -> None:
+    """What a node or an API server that restarts does to a port-forward: its streams break, and cannot be had again at once."""
+    jobs.cluster.faults.extend(faults)
+    assert runner._forward is not None
+    for held in list(runner._forward._sockets):
+        with contextlib.suppress(OSError):
+            held.shutdown(2)
+
+
+def requests_with(break_it: Callable[[], None]) -> Iterator[SampleRequest]:
+    for number in range(40):
+        if number == 20:
+            break_it()
+        yield SampleRequest("/tensorflow.serving.PredictionService/Predict", "serving_default", b"", f"record {number}")
+
+
+def test_requests_are_answered_though_the_port_forward_breaks_in_the_middle(jobs: Jobs) -> None:
+    runner = jobs.running("good", endpoint="port_forward")
+    faults = [Fault("GET", "/portforward", 500, 2, "error dialing backend"), Fault("GET", "/portforward", 0, 1)]
+    with TensorFlowServingClient(runner.GetEndpoint(), "m", 1) as client:
+        client.WaitUntilModelLoaded(Deadline.after(SECONDS), runner.Observe, runner.news)
+        requests = requests_with(lambda: broken_forward(jobs, runner, faults))
+        assert client.SendRequests(requests, Deadline.after(60), runner.Observe) == 40
+    assert [fault.times for fault in faults] == [0, 0]
+
+
+def test_a_port_forward_that_does_not_come_back_is_not_the_models_fault(jobs: Jobs) -> None:
+    runner = jobs.running("good", endpoint="port_forward")
+    fault = Fault("GET", "/portforward", 500, 1_000_000, "error dialing backend")
+    with TensorFlowServingClient(runner.GetEndpoint(), "m", 1) as client:
+        client.WaitUntilModelLoaded(Deadline.after(SECONDS), runner.Observe, runner.news)
+        assert runner._forward is not None
+        runner._forward._patience_seconds = 1.0
+        requests = requests_with(lambda: broken_forward(jobs, runner, [fault]))
+        with pytest.raises((JobGone, InfrastructureError)) as caught:
+            client.SendRequests(requests, Deadline.after(60), runner.Observe)
+    failure = failure_of(caught.value.seen) if isinstance(caught.value, JobGone) else caught.value
+    assert isinstance(failure, InfrastructureError)
+    assert failure.reason in (ReasonCode.SERVER_NOT_REACHABLE, ReasonCode.CONNECTION_LOST)
+    fault.times = 0
 
 
 def test_who_waits_for_a_closed_port_hears_of_the_pods_end_at_once(jobs: Jobs) -> None:
