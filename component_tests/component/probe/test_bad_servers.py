@@ -90,6 +90,7 @@ EXPECTED = {
 
 #: mode -> where grpcio does otherwise than we do
 GRPCIO_DIFFERS = {
+    "goaway_and_reset": "it may not notice that there was a connection, and waits for one (exit code 2)",
     "goaway_three_times": "it makes the call again once",
     "refuses_then_good": "it does not make the call again",
     "hpack_bomb": "the same code, after seven seconds of work",
