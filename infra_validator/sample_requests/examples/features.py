@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 from google.protobuf import message
 
@@ -28,7 +27,7 @@ class FeatureValues:
     """
 
     kind: str
-    values: Sequence[Any]
+    values: Sequence[object]
     lengths: tuple[int, ...] | None = None
     shape: tuple[int, ...] | None = None
 

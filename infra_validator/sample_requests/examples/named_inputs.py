@@ -94,12 +94,13 @@ class NamedInputs:
             raise self._misfit(key, found, where, str(error)) from error
 
     def _decoded(self, info: tf.TensorInfo, found: FeatureValues) -> FeatureValues:
-        if found.kind != "bytes" or len(found.values) != 1:
+        encoded = found.values[0] if len(found.values) == 1 else None
+        if not isinstance(encoded, bytes):
             raise ValueMisfit("an encoded image is one bytes value")
         shape = declared_shape(info)
         rank = len(shape or ()) - bool(self._batched)  # without the batch dimension
         channels = 1 if rank == 2 else shape[-1] if shape and shape[-1] in (1, 3, 4) else None
-        image = decoded_image(found.values[0], channels)
+        image = decoded_image(encoded, channels)
         values: list[Any] = list(image.values)
         if info.dtype in FLOATS:
             values = [float(value) for value in values]
@@ -215,7 +216,7 @@ def _natural(found: FeatureValues) -> list[int]:
     return [len(found.lengths), found.lengths[0] if found.lengths else 0]
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> Any:
     if not isinstance(value, bytes):
         return value
     try:
@@ -224,7 +225,7 @@ def _number(value: Any) -> Any:
         raise ValueMisfit("a string in it is no number") from None
 
 
-def _truth(value: Any) -> bool:
+def _truth(value: object) -> bool:
     if isinstance(value, bool) or value in (0, 1):
         return bool(value)
     raise ValueMisfit("a boolean is 0 or 1 there")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.sample_requests.questions.values import ValueMisfit, bytes_of, is_base64
 
 _INT64 = (-(2**63), 2**63 - 1)
 
 
-def example_of(value: Any) -> tensorflow_pb2.Example:
+def example_of(value: object) -> tensorflow_pb2.Example:
     """The tf.Example of ``{"feature": value or flat list, ...}``.
 
     Strings and ``{"b64": ...}`` become bytes, numbers with a fraction or exponent floats, whole numbers and booleans int64.
@@ -36,7 +34,7 @@ def example_of(value: Any) -> tensorflow_pb2.Example:
     return example
 
 
-def _kind(name: str, value: Any) -> str:
+def _kind(name: str, value: object) -> str:
     if isinstance(value, str) or is_base64(value):
         return "bytes"
     if isinstance(value, float):

@@ -84,7 +84,7 @@ def _whole(path: str) -> bytes:
         return decompressed(opened).read()
 
 
-def _of_whole_file(value: Any) -> Iterator[tuple[str, Any]]:
+def _of_whole_file(value: object) -> Iterator[tuple[str, Any]]:
     if isinstance(value, list):
         yield from ((f"instance {number}", instance) for number, instance in enumerate(value, 1))
     else:
@@ -131,14 +131,14 @@ def _body(value: dict[str, Any], name: str) -> bytes:
     return json.dumps({**value, "signature_name": name}).encode()
 
 
-def _signature_name(value: Any) -> str:
+def _signature_name(value: object) -> str:
     named = value.get("signature_name", "") if isinstance(value, dict) else ""
     if not isinstance(named, str):
         raise ValueMisfit("signature_name must be a string")
     return named
 
 
-def _body_key(value: Any, signature: tensorflow_pb2.SignatureDef) -> str:
+def _body_key(value: object, signature: tensorflow_pb2.SignatureDef) -> str:
     """Which key makes ``value`` the body of a request; empty if it is an instance itself."""
     if not isinstance(value, dict) or _fits(value, signature):
         return ""
@@ -150,7 +150,7 @@ def _body_key(value: Any, signature: tensorflow_pb2.SignatureDef) -> str:
     return keys[0] if keys else ""
 
 
-def _rows(instances: Any, signature: tensorflow_pb2.SignatureDef) -> dict[str, tensorflow_pb2.TensorProto]:
+def _rows(instances: object, signature: tensorflow_pb2.SignatureDef) -> dict[str, tensorflow_pb2.TensorProto]:
     """The inputs of row format: one tensor an input, whose first dimension is the number of instances."""
     if not isinstance(instances, list) or not instances:
         raise ValueMisfit("instances must be a list with something in it")
@@ -171,7 +171,7 @@ def _rows(instances: Any, signature: tensorflow_pb2.SignatureDef) -> dict[str, t
     return {key: _tensor(key, column, signature) for key, column in columns.items()}
 
 
-def _columns(inputs: Any, signature: tensorflow_pb2.SignatureDef) -> dict[str, tensorflow_pb2.TensorProto]:
+def _columns(inputs: object, signature: tensorflow_pb2.SignatureDef) -> dict[str, tensorflow_pb2.TensorProto]:
     """The inputs of columnar format: whole tensors."""
     if isinstance(inputs, dict) and not is_base64(inputs):
         if not _fits(inputs, signature):
@@ -185,12 +185,12 @@ def _columns(inputs: Any, signature: tensorflow_pb2.SignatureDef) -> dict[str, t
     raise ValueMisfit(f"inputs must be an object of {described_inputs(signature)}")
 
 
-def _fits(named: dict[str, Any], signature: tensorflow_pb2.SignatureDef) -> bool:
+def _fits(named: dict[str, object], signature: tensorflow_pb2.SignatureDef) -> bool:
     """Whether values stand for inputs of the signature only, and for all that have no default there."""
     return needed_inputs(signature) <= named.keys() <= set(signature.inputs)
 
 
-def _difference(named: Any, signature: tensorflow_pb2.SignatureDef) -> str:
+def _difference(named: object, signature: tensorflow_pb2.SignatureDef) -> str:
     """Which inputs are missing and which names are none, for a message."""
     if not isinstance(named, dict):
         return ""
@@ -199,7 +199,7 @@ def _difference(named: Any, signature: tensorflow_pb2.SignatureDef) -> str:
     return (f"; it lacks {missing}" if missing else "") + (f"; there is no input {unknown}" if unknown else "")
 
 
-def _tensor(key: str, value: Any, signature: tensorflow_pb2.SignatureDef) -> tensorflow_pb2.TensorProto:
+def _tensor(key: str, value: object, signature: tensorflow_pb2.SignatureDef) -> tensorflow_pb2.TensorProto:
     try:
         return tensor_of(value, signature.inputs[key].dtype)
     except ValueMisfit as error:

@@ -16,7 +16,7 @@ from infra_validator.sample_requests.questions.values import ValueMisfit, kind_o
 _NOT_WRITTEN = (tf.DT_QINT8, tf.DT_QUINT8, tf.DT_QINT16, tf.DT_QUINT16, tf.DT_QINT32)
 
 
-def tensor_of(value: Any, dtype: tf.DataType.ValueType) -> tf.TensorProto:
+def tensor_of(value: object, dtype: tf.DataType.ValueType) -> tf.TensorProto:
     """The tensor that nested JSON lists (or one scalar) mean.
 
     Args:
@@ -33,7 +33,7 @@ def tensor_of(value: Any, dtype: tf.DataType.ValueType) -> tf.TensorProto:
     return tensor_of_values(dtype, shape, _scalars(value, shape))
 
 
-def _shape(value: Any) -> tuple[int, ...]:
+def _shape(value: object) -> tuple[int, ...]:
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
@@ -43,7 +43,7 @@ def _shape(value: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _scalars(value: Any, shape: tuple[int, ...], depth: int = 0) -> Iterator[Any]:
+def _scalars(value: object, shape: tuple[int, ...], depth: int = 0) -> Iterator[Any]:
     if depth == len(shape):
         if isinstance(value, list):
             raise ValueMisfit("the lists are ragged: one is nested deeper than the first")

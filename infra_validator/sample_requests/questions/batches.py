@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from infra_validator.core.errors import UsageError
 from infra_validator.core.reason_codes import ReasonCode
@@ -15,7 +14,7 @@ from infra_validator.sample_requests.questions.signature_inputs import Signature
 from infra_validator.sample_requests.questions.tensor_values import MOST_BYTES, joined, padded, rows_of, shape_of
 from infra_validator.sample_requests.questions.values import ValueMisfit
 
-Padding = Mapping[str, Any]
+Padding = Mapping[str, object]
 
 
 def batched(

@@ -54,7 +54,7 @@ def _features(example: tf.Example) -> dict[str, Any]:
     return features
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """A value for JSON: bytes that are UTF-8 as a string, other bytes in base64."""
     if not isinstance(value, bytes):
         return value

@@ -74,7 +74,7 @@ def shape_of(tensor: tf.TensorProto) -> list[int]:
     return [dim.size for dim in tensor.tensor_shape.dim]
 
 
-def tensor_of_values(dtype: tf.DataType.ValueType, shape: Sequence[int], values: Iterable[Any]) -> tf.TensorProto:
+def tensor_of_values(dtype: tf.DataType.ValueType, shape: Sequence[int], values: Iterable[object]) -> tf.TensorProto:
     """The tensor of ``values`` in row-major order, each converted to ``dtype``.
 
     Raises:
@@ -178,7 +178,7 @@ def rows_of(tensor: tf.TensorProto) -> list[tf.TensorProto]:
     return [tensor_of_values(tensor.dtype, shape, values[n * size : (n + 1) * size]) for n in range(count)]
 
 
-def padded(tensor: tf.TensorProto, shape: Sequence[int], filler: Any) -> tf.TensorProto:
+def padded(tensor: tf.TensorProto, shape: Sequence[int], filler: object) -> tf.TensorProto:
     """The tensor in a larger shape of the same rank; what is new holds ``filler``.
 
     Raises:
@@ -191,11 +191,11 @@ def padded(tensor: tf.TensorProto, shape: Sequence[int], filler: Any) -> tf.Tens
     return tensor_of_values(tensor.dtype, shape, values)
 
 
-def _padded(values: list[Any], old: Sequence[int], new: Sequence[int], filler: Any) -> list[Any]:
+def _padded(values: list[object], old: Sequence[int], new: Sequence[int], filler: object) -> list[object]:
     if not old:
         return values
     inner = math.prod(old[1:])
-    made: list[Any] = []
+    made: list[object] = []
     for n in range(old[0]):
         made += _padded(values[n * inner : (n + 1) * inner], old[1:], new[1:], filler)
     return made + [filler] * ((new[0] - old[0]) * math.prod(new[1:]))

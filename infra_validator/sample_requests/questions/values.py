@@ -10,7 +10,7 @@ import binascii
 import math
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from infra_validator.protos import tensorflow_pb2 as tf
 
@@ -53,12 +53,12 @@ def converter(dtype: tf.DataType.ValueType) -> Callable[[Any], Any]:
     return {tf.DT_FLOAT: _float32, tf.DT_DOUBLE: _number, tf.DT_HALF: _half, tf.DT_BFLOAT16: _bfloat16}[dtype]
 
 
-def is_base64(value: Any) -> bool:
+def is_base64(value: object) -> TypeGuard[dict[str, str]]:
     """Whether a JSON value is ``{"b64": "..."}``."""
     return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
 
 
-def bytes_of(value: Any) -> bytes:
+def bytes_of(value: object) -> bytes:
     """The bytes of bytes, of a string (as UTF-8), or of JSON's ``{"b64": "..."}``."""
     if isinstance(value, bytes):
         return value
@@ -72,13 +72,13 @@ def bytes_of(value: Any) -> bytes:
     raise _not_a("string", value)
 
 
-def _boolean(value: Any) -> bool:
+def _boolean(value: object) -> bool:
     if isinstance(value, bool):
         return value
     raise _not_a("boolean", value)
 
 
-def _integer(value: Any, name: str, lowest: int, highest: int) -> int:
+def _integer(value: object, name: str, lowest: int, highest: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise _not_a(f"{name} (a number without fraction or exponent)", value)
     if not lowest <= value <= highest:
@@ -86,7 +86,7 @@ def _integer(value: Any, name: str, lowest: int, highest: int) -> int:
     return value
 
 
-def _number(value: Any) -> float:
+def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _not_a("number", value)
     try:
@@ -95,7 +95,7 @@ def _number(value: Any) -> float:
         raise ValueMisfit(f"the number {kind_of(value)} is too large") from None
 
 
-def _float32(value: Any) -> float:
+def _float32(value: object) -> float:
     number = _number(value)
     try:
         struct.pack("<f", number)
@@ -104,7 +104,7 @@ def _float32(value: Any) -> float:
     return number
 
 
-def _half(value: Any) -> int:
+def _half(value: object) -> int:
     number = _number(value)
     try:
         packed = struct.pack("<e", number)
@@ -113,7 +113,7 @@ def _half(value: Any) -> int:
     return int.from_bytes(packed, "little")
 
 
-def _bfloat16(value: Any) -> int:
+def _bfloat16(value: object) -> int:
     number = _float32(value)
     if math.isnan(number):
         return 0x7FC0
@@ -121,11 +121,11 @@ def _bfloat16(value: Any) -> int:
     return (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16  # round to nearest, ties to even
 
 
-def _not_a(wanted: str, value: Any) -> ValueMisfit:
+def _not_a(wanted: str, value: object) -> ValueMisfit:
     return ValueMisfit(f"{kind_of(value)} is no {wanted}")
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     """The kind of a value for a message. Not the value: it is a payload."""
     kinds = {
         bool: "a boolean",
