@@ -8,6 +8,7 @@ from infra_validator.core.deadline import Deadline, News, wait_until
 from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.report.evidence import EvidenceLevel
 from infra_validator.report.verdict import Finding, ValidationReport, Verdict
 from infra_validator.saved_model.unchanged import Unchanged
 
@@ -44,7 +45,10 @@ def sealed(
         digest = unchanged.digest()
     except (InfrastructureError, AttemptFailed) as error:
         return _inconclusive(report, Finding.of(error))
-    binaries = tuple(dataclasses.replace(b, digest_verified=served_named_files) for b in report.serving_binaries)
+    binaries = tuple(
+        dataclasses.replace(b, digest_verified=served_named_files and b.evidence.level is not EvidenceLevel.NONE)
+        for b in report.serving_binaries
+    )
     return dataclasses.replace(report, model_digest=digest, serving_binaries=binaries)
 
 
