@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from infra_validator.core.errors import SpecError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
@@ -32,14 +32,17 @@ def questions_made_up(signatures: Signatures, count: int, spec: GenerateSpec) ->
       SpecError: a string input has no texts; ranges, shapes or texts do not go with an input's dtype.
       UsageError: a signature takes tf.Example, of which none can be made up (SIGNATURE_NOT_SUPPORTED).
     """
+    inputs = [item for signature in signatures.values() for item in signature.inputs.items()]
+    takes_texts = {key for key, info in inputs if info.dtype == tf.DT_STRING}
     for name, signature in signatures.items():
-        _check(name, signature, spec)
+        _check(name, signature, spec, takes_texts)
     for number in range(1, count + 1):
         for name, signature in signatures.items():
             yield _MadeUp(name, signature, spec, number).question()
 
 
-def _check(name: str, signature: tf.SignatureDef, spec: GenerateSpec) -> None:
+def _check(name: str, signature: tf.SignatureDef, spec: GenerateSpec, takes_texts: Set[str]) -> None:
+    """``takes_texts``: the inputs that are strings in any signature; inputs of one name may be of several dtypes."""
     if signature.method_name != methods.PREDICT_METHOD_NAME:
         raise UsageError(
             f"Signature {name!r} has the method name {signature.method_name!r}; requests can only be made up for predict.",
@@ -55,7 +58,7 @@ def _check(name: str, signature: tf.SignatureDef, spec: GenerateSpec) -> None:
                 f"the input {described} takes strings, which cannot be made up",
                 next_step=f"Give some: request_spec.generate.texts: {{{key}: [...]}}.",
             )
-        if key in spec.texts and not is_text:
+        if key in spec.texts and key not in takes_texts:
             raise SpecError(f"request_spec.generate.texts.{key}", f"the input {described} takes no strings")
         if key in spec.ranges:
             problem = _why_no_range(info.dtype, spec.ranges[key])

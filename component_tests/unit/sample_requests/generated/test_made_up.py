@@ -71,6 +71,17 @@ def test_texts_are_taken_in_turn() -> None:
     assert [values_of(inputs["x"]) for inputs in made(x, 3, texts={"x": ["a", "b"]})] == [[b"a"], [b"b"], [b"a"]]
 
 
+def test_inputs_of_one_name_may_be_of_several_dtypes() -> None:
+    spec = RequestSpec.of({"generate": {"texts": {"x": ["a"]}}}).generate
+    assert spec is not None
+    signatures = {
+        "text": signature("predict", x=(tf.DT_STRING, [-1])),
+        "number": signature("predict", x=(tf.DT_UINT8, [-1])),
+    }
+    text, number = questions_made_up(signatures, 1, spec)
+    assert (values_of(text.inputs["x"]), number.inputs["x"].dtype) == ([b"a"], tf.DT_UINT8)
+
+
 def test_complex_numbers_are_zero() -> None:
     (inputs,) = made(signature("predict", x=(tf.DT_COMPLEX64, [-1])))
     assert inputs["x"].tensor_content == bytes(8)
