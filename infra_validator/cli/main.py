@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from infra_validator._systems import LINUX_AND_MACOS, why_not_here
 from infra_validator._version import __version__
 
-#: subcommand -> (module with ``main(argv) -> exit code``, what it does). Imported when used: a command pays for itself only.
+#: subcommand -> (module with ``main(argv) -> exit code``, what it does). Imported when used: a command pays for itself only. A module
+#: may have an ``as_program`` besides, the same for a process that ends with it.
 COMMANDS = {
     "validate": ("infra_validator.cli.validate", "validate a model: start a server, ask it, give a verdict"),
     "record": ("infra_validator.cli.record", "write what a model answers down, to hold the next one against it"),
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         _settle_in()
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
+        code = _run(list(sys.argv[1:] if argv is None else argv), ends_process=argv is None)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output went away: what `| head` does
         _give_up_output()
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], *, ends_process: bool) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if arguments else 2
@@ -88,9 +89,11 @@ def _run(arguments: list[str]) -> int:
     if elsewhere:
         print(f"infra-validator: {elsewhere} On Windows use WSL 2.", file=sys.stderr)
         return _COULD_NOT_TEST
-    module, _ = COMMANDS[arguments[0]]
+    name, _ = COMMANDS[arguments[0]]
+    module = importlib.import_module(name)
+    command = getattr(module, "as_program", module.main) if ends_process else module.main
     try:
-        return int(importlib.import_module(module).main(arguments[1:]))
+        return int(command(arguments[1:]))
     except SystemExit as ended:  # argparse's way
         return ended.code if isinstance(ended.code, int) else 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import signal
 from collections.abc import Sequence
@@ -38,12 +39,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command. Returns the exit code (see ``infra-validator --help``)."""
+def main(argv: Sequence[str], *, ends_process: bool = False) -> int:
+    """Run the command. Returns the exit code (see ``infra-validator --help``).
+
+    Args:
+      argv: the arguments after the subcommand.
+      ends_process: whether the process ends with the command: signals are then ignored once the result is told.
+    """
     arguments = _parser().parse_args(argv)
     interruption = Interruption()
     recording = Recording()
-    with shutdown_signals(interruption, until_exit=True):
+    with shutdown_signals(interruption, until_exit=ends_process):
         try:
             report = _validate(arguments, interruption, recording)
             if report.blessed:
@@ -59,6 +65,9 @@ def main(argv: Sequence[str]) -> int:
         return 1 if report.verdict is Verdict.NOT_BLESSED else 3
     print(f"{len(recording)} requests and answers were recorded in {arguments.output}.")
     return 0
+
+
+as_program = functools.partial(main, ends_process=True)
 
 
 def _validate(arguments: argparse.Namespace, interruption: Interruption, recording: Recording) -> ValidationReport:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
 import signal
@@ -65,8 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command. Returns the exit code (see ``infra-validator --help``)."""
+def main(argv: Sequence[str], *, ends_process: bool = False) -> int:
+    """Run the command. Returns the exit code (see ``infra-validator --help``).
+
+    Args:
+      argv: the arguments after the subcommand.
+      ends_process: whether the process ends with the command: signals are then ignored once the result is told.
+    """
     try:
         arguments = _parser().parse_args(argv)
     except SystemExit as ended:
@@ -74,11 +80,14 @@ def main(argv: Sequence[str]) -> int:
             _keep_wrong_usage(argv)
         raise
     interruption = Interruption()
-    with shutdown_signals(interruption, until_exit=True):
+    with shutdown_signals(interruption, until_exit=ends_process):
         code = _run(arguments, interruption)
     if interruption.why is not None:
         return 128 + signal.Signals[interruption.why].value
     return code
+
+
+as_program = functools.partial(main, ends_process=True)
 
 
 def _keep_wrong_usage(argv: Sequence[str]) -> None:

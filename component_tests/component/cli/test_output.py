@@ -18,11 +18,10 @@ SPEC = '{"tensorflow_serving": {}, "local_process": {}, "model_name": "m"}'
 
 @pytest.fixture(autouse=True)
 def signals_as_before() -> Iterator[None]:
-    """The command takes its process to end with it, and leaves the signals ignored."""
+    """A command that is called in somebody's process leaves the signals there as they were."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    assert {number: signal.getsignal(number) for number in before} == before
 
 
 @pytest.fixture
