@@ -6,12 +6,17 @@ import functools
 import importlib
 import os
 import shutil
+import signal
 import subprocess
 import warnings
 
 import pytest
 
 from component_tests.fakes.saved_models import ROOT, SavedModels, made_once
+
+# Whoever starts the tests in a shell's background has SIGINT ignored, which every server and command of a test would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 from infra_validator.report.verdict import Verdict
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
-LOADS_ALTHOUGH_BROKEN = ("missing_variables", "missing_tensor")  # they fail at the first request
+LOADS_ALTHOUGH_BROKEN = ("missing_variables", "missing_tensor", "keras_attribute")  # they fail at the first request
 
 
 @pytest.fixture(scope="module", params=["embedded", "tensorflow_serving"])
