@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shlex
+import sys
 from typing import Any
 
 import pytest
@@ -65,3 +67,24 @@ def test_both_protocols_for_rows_of_any_source(tmp_path: pathlib.Path, saved_mod
     )
     assert report.blessed, report.finding
     assert over_rest(report) == "passed"
+
+
+def test_a_server_without_a_rest_port_is_not_the_models_fault(
+    tmp_path: pathlib.Path, saved_models: SavedModels
+) -> None:
+    """Its REST port never opens although the spec wants REST: nothing was refused, so nothing is known of the model."""
+    server = tmp_path / "server.sh"
+    server.write_text(
+        "#!/bin/bash\n"
+        'for argument; do case $argument in --rest_api_port=*) ;; *) kept+=("$argument") ;; esac; done\n'
+        f'exec {shlex.quote(sys.executable)} -m infra_validator.embedded_server "${{kept[@]}}"\n'
+    )
+    server.chmod(0o755)
+    report = run_validation(
+        saved_models.path("half_plus_two_tf2"),
+        {"tensorflow_serving": {}, "local_process": {"binary_path": str(server)}},
+        {"num_tries": 1},
+        {**BOTH, "generate": {"values": "ones"}},
+    )
+    assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, ReasonCode.SERVER_NOT_REACHABLE)
+    assert "over REST no answer came" in report.finding.detail

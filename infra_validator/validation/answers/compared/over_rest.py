@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from infra_validator.core.answer import Answer, Tensor, UnreadableAnswer
 from infra_validator.core.deadline import Deadline, News, wait_until
-from infra_validator.core.errors import AttemptFailed, DeadlineExceeded
+from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.model_server_clients.base_client import RestRefused
@@ -85,9 +85,15 @@ class AsOverRest(Check):
                 outputs = future.result()
             except (RestRefused, UnreadableAnswer) as error:
                 self._look_at_job()
-                if isinstance(error, RestRefused) and not (error.answered or self.applied or self._required):
-                    self._has_port = False
-                    continue
+                if isinstance(error, RestRefused) and not error.answered:
+                    if not (self.applied or self._required):
+                        self._has_port = False
+                        continue
+                    raise InfrastructureError(
+                        ReasonCode.CONNECTION_LOST if self.applied else ReasonCode.SERVER_NOT_REACHABLE,
+                        f"{asked(request)}, was answered over gRPC; over REST {error}.",
+                        next_step="Have the server open its REST port, or take rest out of request_spec.protocols.",
+                    ) from error
                 problem = f"over gRPC it was answered, over REST not: {error}"
                 raise failed(ReasonCode.ANSWER_DIFFERS, request, problem) from error
             self.applied += 1
