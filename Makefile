@@ -9,9 +9,9 @@ AIRFLOW_VENV := .venv-airflow/bin
 AIRFLOW_TESTS := $(wildcard component_tests/real_platforms/airflow/test_*.py component_tests/real_platforms/kubeflow/test_kfp*.py)
 UV := $(firstword $(wildcard .cache/uv-venv/bin/uv) uv)
 PYTEST := $(VENV)/python -m pytest
-# A file's tests stay on one worker, those that import TFX on one, which begins with them (component_tests/conftest.py).
+# A file's tests stay on one worker; those that import TFX begin (component_tests/conftest.py).
 WORKERS ?= 2
-PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help map env env-airflow env-caikit lint format test test-fast test-platforms test-docker test-airflow test-caikit test-kubectl test-tfx-next bench-docker demo demo-airflow demo-kubeflow probe-pyz lock clean
 

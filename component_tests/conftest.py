@@ -79,14 +79,8 @@ def import_tfx() -> None:
         importlib.import_module("tfx.v1")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several workers a file's tests stay on one, and those that import TFX (15 to 60 s) on one; these begin, as the longest."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        tfx = item.get_closest_marker("tfx") is not None
-        item.add_marker(pytest.mark.xdist_group("tfx" if tfx else item.location[0]))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests that import TFX (15 to 60 s) begin, as the longest."""
     items.sort(key=lambda item: item.get_closest_marker("tfx") is None)
 
 
