@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from infra_validator.core.answer import STRING, Answer, Tensor, UnreadableAnswer
@@ -18,6 +17,7 @@ from infra_validator.model_server_clients.base_client import RestRefused
 
 _VERBS = {"Predict": "predict", "Classify": "classify", "Regress": "regress"}
 _OPENS_SECONDS = 1.0  # how much later than its gRPC port a server may open the REST port
+_JSON_KINDS = {"bool": (bool,)}  # a bool is an int to Python, not to JSON
 _LONGEST_TEXT = 500  # characters of a server's message in a report
 
 
@@ -108,6 +108,8 @@ def _rows(predictions: Any, like: Answer) -> dict[str, Tensor]:
     if len(like.outputs) == 1:
         return {name: _tensor(predictions, like_tensor) for name, like_tensor in like.outputs.items()}
     names = predictions[0].keys() if predictions else like.outputs.keys()
+    if any(row.keys() != names for row in predictions):
+        raise ValueError("rows with different outputs")
     return {name: _tensor([row[name] for row in predictions], like.outputs[name]) for name in names}
 
 
@@ -129,25 +131,30 @@ def _tensor(value: Any, like: Tensor) -> Tensor:
             shape += like.shape[len(shape) :]  # JSON does not tell the dimensions behind an empty one
             break
         inner = inner[0]
-    elements = list(_elements(value))
-    if len(elements) != math.prod(shape):
-        raise ValueError("ragged lists")
+    elements = list(_elements(value, shape))
     if like.dtype == STRING:
         texts = [_text(element) for element in elements]
         return Tensor(STRING, tuple(shape), strings=lambda: texts)
     code = like.element.code
     if not code or like.element.parts != 1:
         raise ValueError("a type that JSON does not have")
-    numbers = [float(element) for element in elements] if like.element.is_float else [int(e) for e in elements]
-    return Tensor(like.dtype, tuple(shape), memoryview(struct.pack(f"<{len(numbers)}{code}", *numbers)))
+    kinds = _JSON_KINDS.get(like.element.name, (float, int) if like.element.is_float else (int,))
+    if any(type(element) not in kinds for element in elements):
+        raise TypeError("values of another type")
+    return Tensor(like.dtype, tuple(shape), memoryview(struct.pack(f"<{len(elements)}{code}", *elements)))
 
 
-def _elements(value: Any) -> Iterator[Any]:
-    if isinstance(value, list):
-        for item in value:
-            yield from _elements(item)
-    else:
+def _elements(value: Any, shape: Sequence[int]) -> Iterator[Any]:
+    """The values in lists of the sizes ``shape``, and in no others."""
+    if not shape:
+        if isinstance(value, list):
+            raise ValueError("ragged lists")
         yield value
+        return
+    if not isinstance(value, list) or len(value) != shape[0]:
+        raise ValueError("ragged lists")
+    for item in value:
+        yield from _elements(item, shape[1:])
 
 
 def _text(value: Any) -> bytes:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from component_tests.fakes.servers.half_plus_two import LIES, metadata, predict
+from component_tests.fakes.servers.half_plus_two_rest import REST_LIES, serve_rest
 
 MODES = {
     "good": "answers as a model server does: AVAILABLE, and Predict",
@@ -46,7 +47,10 @@ MODES = {
     "shares_port": "is good, with SO_REUSEPORT on its port",
     "dies_after_the_last_answer": "answers Predict, then dies by SIGSEGV when the answer has left",
     "another_models_metadata": "is good, but GetModelMetadata tells the signatures of another model",
+    "dies_once": "dies by SIGSEGV the first time, and leaves the file $DIED behind; is good from then on",
+    "good_over_rest": "is good, over REST too",
     **{f"lies_{name}": f"AVAILABLE, but Predict's answer is a lie: {what}" for name, what in LIES.items()},
+    **{f"lies_over_rest_{name}": f"is good over gRPC, and lies over REST: {what}" for name, what in REST_LIES.items()},
 }
 
 _MIB = b"x" * 2**20
@@ -59,6 +63,7 @@ class Flags:
         given = dict(item[2:].partition("=")[::2] for item in arguments if item.startswith("--") and "=" in item)
         self.address = given.get("bind_address", "0.0.0.0")
         self.port = int(given.get("port", "0" if "port_file" in given else "8500"))
+        self.rest_port = int(given.get("rest_api_port", "8501"))
         self.port_file = given.get("port_file", "")
         self.model_base_path = given.get("model_base_path", "")
 
@@ -360,12 +365,28 @@ def another_models_metadata(flags: Flags) -> None:
     answer(flags, answers)
 
 
+def dies_once(flags: Flags) -> None:
+    marker = os.environ["DIED"]
+    if os.path.exists(marker):
+        good(flags)
+    with open(marker, "w"):
+        pass
+    segfault(flags)
+
+
+def good_over_rest(flags: Flags, lie: str = "") -> None:
+    serve_rest(flags.address, flags.rest_port, lie)
+    good(flags)
+
+
 def main() -> None:
     mode = sys.argv[1] if len(sys.argv) > 1 else ""
     if mode not in MODES:
         sys.exit(f"usage: misbehaving_servers.py MODE [--flag=value ...]; modes: {', '.join(MODES)}")
     flags = Flags(sys.argv[2:])
-    if mode.startswith("lies_"):
+    if mode.startswith("lies_over_rest_"):
+        good_over_rest(flags, mode.removeprefix("lies_over_rest_"))
+    elif mode.startswith("lies_"):
         answer(flags, Answers(lie=mode.removeprefix("lies_")))
     else:
         globals()[mode](flags)

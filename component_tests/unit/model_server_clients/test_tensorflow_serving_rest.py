@@ -56,7 +56,11 @@ def test_outputs(body: Any, outputs: dict[str, Tensor], read_as: dict[str, Any] 
         {},
         [],
         {"predictions": [[1.0], [1.0, 2.0]]},
+        {"predictions": [[1.0, 2.0], [3.0, 4.0, 5.0], [6.0]]},
+        {"predictions": [1.0, [2.0]]},
         {"predictions": ["x"]},
+        {"predictions": ["1.0", "2.0"]},
+        {"predictions": [True, False]},
         {"outputs": {"b64": "x"}},
         {"predictions": None},
     ],
@@ -64,6 +68,22 @@ def test_outputs(body: Any, outputs: dict[str, Tensor], read_as: dict[str, Any] 
 def test_what_is_no_answer(body: Any) -> None:
     with pytest.raises(UnreadableAnswer):
         read(body, y=floats(2))
+
+
+@pytest.mark.parametrize(
+    "body", [{"predictions": [{"a": 1, "b": 2}, {"a": 1}]}, {"predictions": [{"a": 1}, {"a": 1, "b": 2}]}]
+)
+def test_rows_with_different_outputs(body: Any) -> None:
+    with pytest.raises(UnreadableAnswer):
+        read(body, a=floats(2), b=floats(2))
+
+
+@pytest.mark.parametrize(("dtype", "good", "bad"), [(3, 2, 2.0), (3, 2, True), (10, True, 1), (1, 2, "2")])
+def test_a_value_of_another_json_type_than_the_output_has(dtype: int, good: Any, bad: Any) -> None:
+    like = Tensor(dtype, (1,))
+    read_rest_answer(json.dumps({"predictions": [good]}).encode(), Answer({"y": like}))
+    with pytest.raises(UnreadableAnswer):
+        read_rest_answer(json.dumps({"predictions": [bad]}).encode(), Answer({"y": like}))
 
 
 def test_numbers_that_json_does_not_have_are_read_as_the_server_writes_them() -> None:
