@@ -42,8 +42,10 @@ def validate(
     mode: str,
     answers: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
-    requests: tuple[SampleRequest, ...] = (),
+    requests: tuple[SampleRequest, ...] | None = (),
+    validation: Mapping[str, Any] | None = None,
 ) -> ValidationReport:
+    """Validate ``model`` on a server of that mode; ``requests`` that are None: it is loaded only."""
     program = directory / "tensorflow_model_server"
     server = shlex.join([sys.executable, "-m", "component_tests.fakes.servers.misbehaving_servers", mode])
     program.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {server} "$@"\n')
@@ -56,8 +58,14 @@ def validate(
             "local_process": {"binary_path": str(program), "env": dict(env or {})},
             "model_name": "m",
         },
-        {"num_tries": 1, "stop_grace_seconds": 0.3, "max_query_time_seconds": 60, "answers": dict(answers or {})},
-        requests=lambda: asked,
+        {
+            "num_tries": 1,
+            "stop_grace_seconds": 0.3,
+            "max_query_time_seconds": 60,
+            "answers": dict(answers or {}),
+            **(validation or {}),
+        },
+        requests=None if requests is None else lambda: asked,
     )
 
 
@@ -169,11 +177,40 @@ def test_a_server_that_dies_after_the_last_answer(tmp_path: pathlib.Path, saved_
     assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, R.SERVER_KILLED)
 
 
-def test_a_server_that_tells_of_another_model(tmp_path: pathlib.Path, saved_models: SavedModels) -> None:
+@pytest.mark.parametrize("requests", [(), None], ids=["with requests", "loaded only"])
+def test_a_server_that_tells_of_another_model(
+    tmp_path: pathlib.Path, saved_models: SavedModels, requests: tuple[SampleRequest, ...] | None
+) -> None:
     another = {"ANOTHER_MODEL": str(saved_models.base_path("two_inputs"))}
-    report = validate(tmp_path, saved_models.path(MODEL), "another_models_metadata", env=another)
+    report = validate(tmp_path, saved_models.path(MODEL), "another_models_metadata", env=another, requests=requests)
     assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, R.ANOTHER_MODEL_SERVED)
     assert "the server tells" in report.finding.detail
+    assert report.evidence.requests == 0
+
+
+@pytest.mark.parametrize("requests", [(), None], ids=["with requests", "loaded only"])
+def test_a_server_that_dies_once_and_then_works(
+    tmp_path: pathlib.Path, saved_models: SavedModels, requests: tuple[SampleRequest, ...] | None
+) -> None:
+    died = {"DIED": str(tmp_path / "died")}
+    twice = {"num_tries": 2}
+    report = validate(tmp_path, saved_models.path(MODEL), "dies_once", env=died, requests=requests, validation=twice)
+    assert report.blessed, report.finding
+    assert report.to_dict()["flaky"] is True
+    attempts = report.serving_binaries[0].attempts
+    assert [attempt.finding.reason for attempt in attempts] == [R.SERVER_KILLED, R.BLESSED]
+    (warning,) = report.warnings
+    assert "is flaky: attempt 1 failed with SERVER_KILLED" in warning
+    assert "attempt 2 succeeded" in warning
+
+
+def test_a_flaky_server_is_rejected_where_the_spec_says_so(tmp_path: pathlib.Path, saved_models: SavedModels) -> None:
+    died = {"DIED": str(tmp_path / "died")}
+    reject = {"num_tries": 2, "on_flaky": "reject"}
+    report = validate(tmp_path, saved_models.path(MODEL), "dies_once", env=died, validation=reject)
+    assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, R.SERVER_KILLED), report.finding
+    assert "SIGSEGV" in report.finding.detail
+    assert report.to_dict()["flaky"] is True
 
 
 def test_the_rows_of_a_batch_in_the_wrong_order_are_told_with_both_numbers(

@@ -41,8 +41,10 @@ EXPECTED = {
     "one_off": "output 'y'[57] is 30.6",
     "refused": "over REST not: HTTP 400: no such thing",
     "broken": "over REST not: HTTP 500",
-    "hangs_up": "over REST not: no answer came",
 }
+
+#: Lies that are no answer at all: what was asked for could not be seen, so the model is not blamed.
+NOT_ANSWERED = {"hangs_up"}
 
 
 def validate(
@@ -67,7 +69,7 @@ def over_rest(report: ValidationReport) -> CheckOutcome:
 
 
 def test_every_lie_has_a_row() -> None:
-    assert set(EXPECTED) == set(REST_LIES)
+    assert {*EXPECTED, *NOT_ANSWERED} == set(REST_LIES)
 
 
 @pytest.mark.parametrize(("lie", "told"), EXPECTED.items())
@@ -88,6 +90,9 @@ def test_the_honest_twin_is_blessed(tmp_path: pathlib.Path, saved_models: SavedM
     assert over_rest(report) is CheckOutcome.PASSED
 
 
-def test_a_server_without_the_rest_port_that_was_asked_for(tmp_path: pathlib.Path, saved_models: SavedModels) -> None:
-    report = validate(tmp_path, saved_models.path(MODEL), "good")
-    assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, R.ANSWER_DIFFERS), report.finding
+@pytest.mark.parametrize("mode", ["good", *(f"lies_over_rest_{lie}" for lie in NOT_ANSWERED)])
+def test_a_rest_port_that_was_asked_for_and_does_not_answer(
+    tmp_path: pathlib.Path, saved_models: SavedModels, mode: str
+) -> None:
+    report = validate(tmp_path, saved_models.path(MODEL), mode)
+    assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, R.SERVER_NOT_REACHABLE), report.finding
