@@ -71,7 +71,7 @@ def main(argv: Sequence[str], *, ends_process: bool = False) -> int:
 
     Args:
       argv: the arguments after the subcommand.
-      ends_process: whether the process ends with the command: signals are then ignored once the result is told.
+      ends_process: whether the process ends with the command: signals are then ignored once the result is printed.
     """
     try:
         arguments = _parser().parse_args(argv)

@@ -21,7 +21,7 @@ class SampleRequest:
       contradicts: where the request contradicts the shape that the signature declares: a sentence that names the input, the declared
         and the given shape; empty where it does not. Such a request is sent all the same.
       rest_body: the JSON body, where the request was written for the REST API; None otherwise.
-      after_all_before: whether it is asked only when all before it were answered, so that of two failures the first is told.
+      after_all_before: whether it is asked only when all before it were answered, so that of two failures the first is reported.
     """
 
     method: str

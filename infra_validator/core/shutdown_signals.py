@@ -103,7 +103,7 @@ def shutdown_signals(interruption: Interruption, *, until_exit: bool = False) ->
     Args:
       interruption: set by the signal; whatever runs inside listens to it and raises INTERRUPTED once it is cleaned up.
       until_exit: whether the process ends right after the block: then signals are ignored from there on, or from ``interruption.close``
-        on, so that none can change the exit code of a result that is told already, or cut its text (Python's buffered writer loses
+        on, so that none can change the exit code of a result that was printed already, or cut its text (Python's buffered writer loses
         what is left of a write that a handled signal has interrupted).
     """
     received: list[int] = []

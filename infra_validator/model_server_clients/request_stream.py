@@ -176,7 +176,7 @@ class RequestStream:
         code = call.code()
         if (
             code is grpc.StatusCode.DEADLINE_EXCEEDED
-        ):  # it stays among those that were not answered, of which the first is told
+        ):  # it stays among those that were not answered, of which the first is reported
             raise_if_gone(self._job())
             raise self._timeout(False)
         del self._under_way[finished]

@@ -175,7 +175,7 @@ def _why_text(beginning: bytes) -> tuple[str, str]:
 
 
 def _graphs_of_binary(path: str, data: Buffer) -> Iterator[SavedModelGraph]:
-    # The whole outer message is walked first: a file that was cut off is told by lengths that reach beyond its end.
+    # The whole outer message is walked first: a file that was cut off is recognised by lengths that reach beyond its end.
     found = list(fields(data))
     for number, kind, start, end in found:
         if number == _SAVED_MODEL_META_GRAPHS and kind == LENGTH:

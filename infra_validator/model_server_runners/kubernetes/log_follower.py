@@ -1,7 +1,7 @@
 """Follows the server's log: what it says last, and that it says something, which is when its port may have opened.
 
-One call for the whole validation. Who waits for a port that is still closed would otherwise have to knock, and through an API server
-every knock is a call.
+One call for the whole validation. Who waits for a port that is still closed would otherwise have to try again, and through an API server
+every try is a call.
 """
 
 from __future__ import annotations

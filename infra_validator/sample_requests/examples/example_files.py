@@ -35,8 +35,8 @@ def requests_from_examples_dir(
 ) -> Iterator[SampleRequest]:
     """Requests of the first ``num_examples`` records in the directory of one split, one for each of ``signatures``.
 
-    Records are taken in the order of file names (TFX shuffles them) and read as they are sent. All that can be told without reading
-    on is told by the call itself: the directory, the signatures, the first record.
+    Records are taken in the order of file names (TFX shuffles them) and read as they are sent. All that can be known without reading
+    on is raised by the call itself: the directory, the signatures, the first record.
 
     Args:
       split_dir: e.g. ``<uri>/Split-eval``; every file in it is a TFRecord, as TFX has it.

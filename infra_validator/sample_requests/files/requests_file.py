@@ -50,7 +50,7 @@ def requests_from_file(
 ) -> Iterator[SampleRequest]:
     """The requests in a file, in its order, read as they are sent.
 
-    The call itself looks at the file and makes the first request; a later line or record that is wrong is told when it is reached.
+    The call itself looks at the file and makes the first request; a later line or record that is wrong raises when it is reached.
 
     Args:
       path: the file.

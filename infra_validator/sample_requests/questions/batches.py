@@ -34,7 +34,7 @@ def batched(
     if not sizes:
         yield from _in_size(make(), None, signatures, padding)
     for index, size in enumerate(sizes):
-        first = index > 0  # of two sizes that fail, the one that was asked first is told
+        first = index > 0  # of two sizes that fail, the one that was asked first is reported
         for question in _in_size(make(), size, signatures, padding, again=index > 0):
             yield dataclasses.replace(question, after_all_before=True) if first else question
             first = False

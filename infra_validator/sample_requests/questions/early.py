@@ -1,4 +1,4 @@
-"""Reading that begins at once, so that a bad file is told before a server is started."""
+"""Reading that begins at once, so that a bad file is reported before a server is started."""
 
 from __future__ import annotations
 

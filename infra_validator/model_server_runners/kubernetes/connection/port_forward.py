@@ -2,7 +2,7 @@
 
 Every connection has a WebSocket of its own, so that one that breaks takes no other with it; whoever was connected connects again. While
 the server's port is still closed (it opens only after the model is loaded), the connection is held and the pod asked again, since a
-refusal would only make the caller try more often. When to ask is told by the server's log: see backoff.py.
+refusal would only make the caller try more often. When to ask is known from the server's log: see backoff.py.
 
 The protocol is ``v4.channel.k8s.io``: binary frames that begin with the channel's number; channel 0 carries the bytes, channel 1 the
 error; the first frame on each names the port (two bytes, little-endian).

@@ -1,4 +1,4 @@
-"""Two answers that must be the same within tolerances; the worst difference is told with its place and the two numbers."""
+"""Two answers that must be the same within tolerances; the worst difference is reported with its place and the two numbers."""
 
 from __future__ import annotations
 
