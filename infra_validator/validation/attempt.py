@@ -261,7 +261,7 @@ class Attempt:
                 raise UsageError(
                     f"request_spec.protocols: there is no way to a REST port of {self._candidate.binary.label} on"
                     f" {self._candidate.platform}.",
-                    next_step="Take rest out of the protocols, or validate on local_process or local_docker.",
+                    next_step="Take rest out of the protocols, or see to it that the server's REST port can be reached from here.",
                 )
             return None
 

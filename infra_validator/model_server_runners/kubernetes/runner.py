@@ -31,7 +31,7 @@ from infra_validator.model_server_runners.kubernetes.api.errors import (
 from infra_validator.model_server_runners.kubernetes.api.stream import WebSocket
 from infra_validator.model_server_runners.kubernetes.causes import SERVER_CONTAINER, UPLOAD_CONTAINER, Judge, is_running
 from infra_validator.model_server_runners.kubernetes.connection.backoff import Backoff
-from infra_validator.model_server_runners.kubernetes.connection.endpoint import choose_endpoint
+from infra_validator.model_server_runners.kubernetes.connection.endpoint import choose_endpoint, port_of, rest_address
 from infra_validator.model_server_runners.kubernetes.connection.port_forward import (
     PROTOCOLS,
     PortForward,
@@ -142,14 +142,24 @@ class KubernetesRunner(BaseModelServerRunner):
     def _find_endpoint(self) -> str:
         if not self._endpoint:
             assert self._watcher is not None
-            self._wait_for_an_address(self._watcher)
+            if self.config.endpoint != "port_forward":
+                self._watcher.wait_for_address(Deadline.after(_ADDRESS_SECONDS))
             chosen = choose_endpoint(self.config.endpoint, self._watcher.pod, self.plan, self._in_cluster)
             if chosen.forwards:
-                self._endpoint = self._open_forward(chosen.port)
+                self._forward = self._open_forward(chosen.port)
+                self._endpoint = self._forward.endpoint
             else:
                 self._endpoint = chosen.address
             self.on_progress(f"Kubernetes: {chosen.says}")
         return self._endpoint
+
+    def _find_rest_endpoint(self) -> str:
+        assert self._watcher is not None
+        self._find_endpoint()
+        if self._forward is None:
+            return rest_address(self._watcher.pod, self.plan)
+        port = port_of(self._watcher.pod, self.plan, "rest")
+        return self._open_forward(port, holds=False).endpoint if port else ""  # it opens with the gRPC port, or never
 
     def _tail_logs(self) -> str:
         if self.api is None or self._watcher is None:
@@ -364,19 +374,7 @@ class KubernetesRunner(BaseModelServerRunner):
 
     # ---------------------------------------------------------------- talking
 
-    def _wait_for_an_address(self, watcher: PodWatcher) -> None:
-        """The node may tell of a running container a moment before it tells the pod's address."""
-        if self.config.endpoint == "port_forward":
-            return
-
-        def told() -> bool | None:
-            gone = watcher.observe().life is not Life.RUNNING
-            return True if gone or (watcher.pod.get("status") or {}).get("podIP") else None
-
-        with contextlib.suppress(DeadlineExceeded):
-            wait_until(told, Deadline.after(_ADDRESS_SECONDS), news=self.news)
-
-    def _open_forward(self, port: int) -> str:
+    def _open_forward(self, port: int, holds: bool = True) -> PortForward:
         api, watcher = self.api, self._watcher
         assert api is not None
         assert watcher is not None
@@ -386,14 +384,15 @@ class KubernetesRunner(BaseModelServerRunner):
         def open_stream() -> WebSocket:
             return api.websocket(path, f"ports={port}", PROTOCOLS, Deadline.after(_LOG_SECONDS), what)
 
-        self._log_follower = log_follower = LogFollower(
-            api, self._pod_path, SERVER_CONTAINER, f"follow the log of pod {self.pod_name}"
-        )
-        self.register_cleanup("let the log go", lambda _: log_follower.close())
+        log = self._log_follower
+        if log is None:
+            says = f"follow the log of pod {self.pod_name}"
+            self._log_follower = log = LogFollower(api, self._pod_path, SERVER_CONTAINER, says)
+            self.register_cleanup("let the log go", lambda _: log.close())
 
         def lost(problem: Problem) -> None:
             self._end_for(problem, ReasonCode.SERVER_NOT_REACHABLE)
 
-        self._forward = forward = PortForward(open_stream, lost, Backoff(log_follower), watcher.lives)
+        forward = PortForward(open_stream, lost, Backoff(log), watcher.lives, holds=holds)
         self.register_cleanup("close the port-forward", lambda _: forward.close())
-        return forward.endpoint
+        return forward

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline, News
-from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline, News, wait_until
+from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
 from infra_validator.core.states import Life, Observation
 from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable, meaning_of
 from infra_validator.model_server_runners.kubernetes.causes import Judge, why_not_ready
@@ -129,6 +129,16 @@ class PodWatcher:
     def lives(self) -> bool:
         """Whether the pod is not gone, as far as is known."""
         return self.observe().life is not Life.GONE
+
+    def wait_for_address(self, deadline: Deadline) -> None:
+        """The node may tell of a running container a moment before it tells the pod's address; it need not."""
+
+        def told() -> bool | None:
+            gone = self.observe().life is not Life.RUNNING
+            return True if gone or (self.pod.get("status") or {}).get("podIP") else None
+
+        with contextlib.suppress(DeadlineExceeded):
+            wait_until(told, deadline, news=self._news)
 
     def look_again(self) -> None:
         """Ask for the pod once more: its end may be known to the API server and not yet to the watch.

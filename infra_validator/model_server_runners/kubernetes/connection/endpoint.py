@@ -47,9 +47,9 @@ def choose_endpoint(wanted: str, pod: Mapping[str, Any], plan: LaunchPlan, in_cl
     Raises:
       InfrastructureError: ``pod_ip`` is forced and the pod's address does not answer (SERVER_NOT_REACHABLE).
     """
-    port = grpc_port(pod, plan)
-    ip = str((pod.get("status") or {}).get("podIP") or "")
-    address = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+    port = port_of(pod, plan, "grpc")
+    ip = _ip(pod)
+    address = _address(ip, port)
     if wanted == "pod_ip":
         problem = _why_not_reachable(ip, port) if ip else "it has none"
         if problem:
@@ -76,14 +76,28 @@ def choose_endpoint(wanted: str, pod: Mapping[str, Any], plan: LaunchPlan, in_cl
     return Endpoint(False, port, address, f"the server is reached at the pod's address {address}.")
 
 
-def grpc_port(pod: Mapping[str, Any], plan: LaunchPlan) -> int:
-    """The server's gRPC port as the pod now has it; an admission webhook may have changed ours."""
+def rest_address(pod: Mapping[str, Any], plan: LaunchPlan) -> str:
+    """``host:port`` of the server's REST API at the pod's own address; empty where no packets get there."""
+    ip, port = _ip(pod), port_of(pod, plan, "rest")
+    return _address(ip, port) if port and not _why_not_reachable(ip, port) else ""
+
+
+def port_of(pod: Mapping[str, Any], plan: LaunchPlan, protocol: str) -> int:
+    """The server's port for ``grpc`` or ``rest`` as the pod now has it; an admission webhook may have changed ours. 0: none."""
     for container in (pod.get("spec") or {}).get("containers") or ():
         if container.get("name") == SERVER_CONTAINER:
             for port in container.get("ports") or ():
-                if port.get("name") == "grpc":
+                if port.get("name") == protocol:
                     return int(port["containerPort"])
-    return plan.ports["grpc"]
+    return plan.ports.get(protocol, 0)
+
+
+def _ip(pod: Mapping[str, Any]) -> str:
+    return str((pod.get("status") or {}).get("podIP") or "")
+
+
+def _address(ip: str, port: int) -> str:
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
 def _why_not_reachable(ip: str, port: int) -> str:

@@ -47,6 +47,7 @@ class PortForward:
       lives: whether the pod lives; connections that wait end when it does not.
       patience_seconds: see ``on_lost``.
       clock: where time is read.
+      holds: whether a connection is held while the pod's port is closed; else it ends, and what its client sends is not kept.
 
     Attributes:
       endpoint: ``127.0.0.1:port``.
@@ -62,7 +63,9 @@ class PortForward:
         lives: Callable[[], bool] = lambda: True,
         patience_seconds: float = _PATIENCE_SECONDS,
         clock: Clock = SYSTEM_CLOCK,
+        holds: bool = True,
     ) -> None:
+        self._holds = holds
         self._backoff = backoff
         self._open_stream = open_stream
         self._on_lost = on_lost
@@ -112,13 +115,13 @@ class PortForward:
                 stream = self._opened()
                 if stream is not None:
                     with self._kept(stream.sock):
-                        connection = _Connection(client, stream, held, self._has_answered)
+                        connection = _Connection(client, stream, held, self._has_answered, self._holds)
                         alive = connection.carry()
                     held = connection.held
                     self.problem = connection.error or self.problem
                     with contextlib.suppress(Exception):
                         stream.shutdown()
-                    if connection.answered or not alive:
+                    if connection.answered or not alive or not self._holds:
                         return
                     if self._answered:
                         self._not_reached(ApiUnreachable("port-forward", self.problem or "the stream broke"))
@@ -190,11 +193,14 @@ class _Connection:
 
     Attributes:
       answered: whether the pod has sent a byte; what the client sent before can be sent again as long as it has not.
-      held: what the client has sent until then.
+      held: what the client has sent until then, where ``holds`` says so.
       error: what the error channel said.
     """
 
-    def __init__(self, client: socket.socket, stream: WebSocket, held: bytes, on_answer: Callable[[], None]) -> None:
+    def __init__(
+        self, client: socket.socket, stream: WebSocket, held: bytes, on_answer: Callable[[], None], holds: bool
+    ) -> None:
+        self._holds = holds
         self._client = client
         self._stream = stream
         self._on_answer = on_answer
@@ -227,7 +233,7 @@ class _Connection:
         data = self._client.recv(65536)
         if not data:
             return False
-        if not self.answered:
+        if self._holds and not self.answered:
             self.held += data
         self._send(data)
         return True
