@@ -1,15 +1,22 @@
 """The fake cluster, driven by kubectl: so that it refuses and answers as a tool of the cluster's own expects.
 
 Runs with any kubectl from 1.20 (Debian 12's) on. Validation by the server came to kubectl with 1.25, exec and cp over WebSocket with
-1.31. An older one speaks SPDY for them, and every version does for port-forward; the fake does not speak it and answers 400.
+1.31. An older one speaks SPDY for them, which the fake answers with 400. For port-forward every version speaks SPDY, from 1.31 on inside a
+WebSocket.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import pathlib
+import re
+import socket
 import subprocess
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -27,6 +34,39 @@ POD = {
     },
 }
 
+ECHO = """
+import socketserver, sys
+
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while received := self.request.recv(4096):
+            self.request.sendall(received)
+
+server = socketserver.ThreadingTCPServer((sys.argv[1], 8500), Echo)
+print("listens", flush=True)
+server.serve_forever()
+"""
+
+
+class Forward:
+    """A ``kubectl port-forward`` that runs, and its two outputs."""
+
+    def __init__(self, cluster: FakeCluster, process: subprocess.Popen[bytes], out: pathlib.Path) -> None:
+        self.cluster = cluster
+        self.process = process
+        self._out = out
+
+    def told(self, pattern: str) -> str:
+        """The first group of what kubectl says, once it does."""
+        self.cluster.wait_for(lambda: re.search(pattern, self._out.read_text()))
+        match = re.search(pattern, self._out.read_text())
+        assert match is not None
+        return match[1]
+
+    def connection(self) -> socket.socket:
+        port = int(self.told(r"Forwarding from 127\.0\.0\.1:(\d+) -> "))
+        return socket.create_connection(("127.0.0.1", port), timeout=30.0)
+
 
 class Kubectl:
     """kubectl with the kubeconfig of a fake cluster. It sends no credentials over plain HTTP, so the cluster has TLS."""
@@ -37,19 +77,37 @@ class Kubectl:
         self._kubeconfig = cluster.kubeconfig(directory)
 
     def __call__(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-        command = [
-            "kubectl",
-            "--kubeconfig",
-            self._kubeconfig,
-            "--cache-dir",
-            str(self._directory / "cache"),
-            *arguments,
-        ]
+        command = self._command(*arguments)
         return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
+
+    def _command(self, *arguments: str) -> list[str]:
+        cache = str(self._directory / "cache")
+        return ["kubectl", "--kubeconfig", self._kubeconfig, "--cache-dir", cache, *arguments]
+
+    @contextlib.contextmanager
+    def forward(self, pod: str, port: int, environment: Mapping[str, str]) -> Iterator[Forward]:
+        """A free port of this machine is forwarded to the pod's ``port`` while this is open."""
+        out = self._directory / "forward.out"
+        command = self._command("port-forward", "--address", "127.0.0.1", f"pod/{pod}", f":{port}")
+        with out.open("wb") as file:
+            process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, **environment})
+        try:
+            yield Forward(self.cluster, process, out)
+        finally:
+            process.kill()
+            process.wait(30)
 
     def minor(self) -> int:
         told = json.loads(self("version", "--client", "-o", "json").stdout)
         return int(told["clientVersion"]["minor"].rstrip("+"))
+
+    def echo_pod(self) -> None:
+        """A pod that sends back on port 8500 what it gets there; it listens."""
+        spec = {"containers": [{"name": "c", "image": "echo"}]}
+        done = self("apply", "--validate=false", "-f", "-", text=json.dumps({**POD, "spec": spec}))
+        assert done.stdout == "pod/p created\n", done.stderr
+        self.cluster.wait_for(lambda: self.cluster.pods()[0]["status"]["phase"] == "Running")
+        self.cluster.wait_for(self.cluster.process_of("p").containers["c"].log.read_bytes)
 
     def pod(self) -> None:
         validation = "--validate=strict" if self.minor() >= 25 else "--validate=false"
@@ -61,7 +119,8 @@ class Kubectl:
 @pytest.fixture
 def kubectl(tmp_path: pathlib.Path) -> Iterator[Kubectl]:
     shell = {program: (f"/bin/{program}",) for program in ("sh", "cat", "tar")}
-    with FakeCluster(images={"shell": Image(shell)}, tls=True) as cluster:
+    echo = Image({"echo": (sys.executable, "-c", ECHO, "{ip}")}, entrypoint="echo")
+    with FakeCluster(images={"shell": Image(shell), "echo": echo}, tls=True) as cluster:
         yield Kubectl(cluster, tmp_path)
 
 
@@ -99,6 +158,64 @@ def test_exec_and_cp(kubectl: Kubectl, tmp_path: pathlib.Path) -> None:
     target = tmp_path / "copied"  # the fake's containers share this machine's file system
     assert kubectl("cp", str(tmp_path / "file"), f"p:{target}").returncode == 0
     assert target.read_text() == "data"
+
+
+@pytest.fixture(params=["as kubectl does by itself", "kubectl without WebSocket", "cluster without tunnels"])
+def environment(request: pytest.FixtureRequest, kubectl: Kubectl) -> Mapping[str, str]:
+    """kubectl's environment: SPDY goes in a WebSocket, by an upgrade, or by an upgrade after the WebSocket was refused."""
+    if request.param == "cluster without tunnels":
+        kubectl.cluster.minor = 29
+    return {"KUBECTL_PORT_FORWARD_WEBSOCKETS": "false"} if request.param == "kubectl without WebSocket" else {}
+
+
+def _methods(kubectl: Kubectl, environment: Mapping[str, str]) -> list[str]:
+    """How kubectl must have asked for the port-forward."""
+    tunnels = kubectl.minor() >= 31 and not environment
+    if not tunnels:
+        return ["POST"]
+    return ["GET"] if kubectl.cluster.minor >= 31 else ["GET", "POST"]
+
+
+def _send_all(connection: socket.socket, data: bytes) -> None:
+    connection.sendall(data)
+    connection.shutdown(socket.SHUT_WR)
+
+
+def test_port_forward_carries_connections_to_the_pods_port(kubectl: Kubectl, environment: Mapping[str, str]) -> None:
+    kubectl.echo_pod()
+    with kubectl.forward("p", 8500, environment) as forward:
+        with forward.connection() as one, forward.connection() as other:
+            one.sendall(b"one")
+            other.sendall(b"other")
+            assert (other.recv(5, socket.MSG_WAITALL), one.recv(3, socket.MSG_WAITALL)) == (b"other", b"one")
+        much = os.urandom(1 << 20)
+        with forward.connection() as third:
+            sender = threading.Thread(target=_send_all, args=(third, much))
+            sender.start()
+            with third.makefile("rb") as received:
+                assert received.read() == much
+            sender.join(30)
+    asked = [method for method, path in kubectl.cluster.requests if "/portforward" in path]
+    assert asked == _methods(kubectl, environment)
+
+
+def test_port_forward_tells_that_nobody_listens_on_a_port(kubectl: Kubectl, environment: Mapping[str, str]) -> None:
+    kubectl.echo_pod()
+    with kubectl.forward("p", 8501, environment) as forward, forward.connection() as connection:
+        assert connection.recv(1) == b""
+        told = forward.told(r"(?i)an error occurred forwarding(.+)")
+        assert "error forwarding port 8501 to pod p, uid " in told
+        assert "Connection refused" in told
+
+
+def test_port_forward_that_is_not_granted_is_forbidden(kubectl: Kubectl, environment: Mapping[str, str]) -> None:
+    kubectl.echo_pod()
+    kubectl.cluster.accounts["admin-token"] = Account(
+        "me", [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
+    )
+    with kubectl.forward("p", 8500, environment) as forward:
+        assert "portforward" in forward.told(r"(?i)error.+(pods \"p\" is forbidden.+)")
+        assert forward.process.wait(30) == 1
 
 
 def test_what_is_not_granted_is_forbidden(kubectl: Kubectl) -> None:

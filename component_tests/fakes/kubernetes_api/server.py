@@ -15,11 +15,11 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
-from component_tests.fakes.kubernetes_api import administration, authorization, discovery, pod_creation, streams
+from component_tests.fakes.kubernetes_api import administration, authorization, discovery, pod_creation, spdy, streams
 from component_tests.fakes.kubernetes_api.cluster import Account, Fault, Refused
 from component_tests.fakes.kubernetes_api.kubelet import timestamp
 from component_tests.fakes.kubernetes_api.selectors import Selector
-from component_tests.fakes.kubernetes_api.websocket_frames import Frames, accept_key
+from component_tests.fakes.kubernetes_api.websocket_frames import Frames
 
 if TYPE_CHECKING:
     from component_tests.fakes.kubernetes_api.cluster import FakeCluster
@@ -421,39 +421,32 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if compound and not authorization.allowed(account, "create", f"pods/{kind}", name):
             raise Refused(403, "Forbidden", f'pods "{name}" is forbidden: ', {"name": name, "kind": "pods"})
         pod = self._found("pods", namespace, name)
-        key = self.headers.get("Sec-WebSocket-Key")
-        if "websocket" not in (self.headers.get("Upgrade") or "").lower() or not key:
-            raise Refused(400, "BadRequest", "Upgrade request required")
-        if (
-            self.headers.get("Sec-WebSocket-Version") != "13"
-            or "upgrade" not in self.headers.get("Connection", "").lower()
-        ):
-            raise Refused(
-                400, "BadRequest", "websocket: unsupported version: 13 not found in 'Sec-Websocket-Version' header"
-            )
-        offered = [one.strip() for one in (self.headers.get("Sec-WebSocket-Protocol") or "").split(",") if one.strip()]
-        known: tuple[str, ...] = streams.EXEC_PROTOCOLS if kind == "exec" else streams.FORWARD_PROTOCOLS
-        if kind == "exec" and self.cluster.minor < 30:
-            known = known[1:]  # v5 came with 1.30
-        protocol = next((one for one in known if one in offered), "")
-        if not protocol:
-            raise Refused(403, "Forbidden", "unable to upgrade: unable to negotiate protocol")
-        streams.check(self.cluster, pod, kind, query)
+        upgrade = (self.headers.get("Upgrade") or "").lower()
+        if upgrade == spdy.UPGRADE.lower() and kind == "portforward":
+            switched = streams.spdy_headers(self.headers)
+        else:
+            switched = streams.websocket_headers(self.headers, streams.protocols(self.cluster, kind))
+        protocol = switched.get("Sec-WebSocket-Protocol", "")
+        over_spdy = protocol in ("", spdy.TUNNEL)
+        streams.check(self.cluster, pod, kind, query, spdy=over_spdy)
         if "*/*" not in _media_types(self.headers.get("Accept") or "*/*"):
             # The node's streaming routes declare no media type: only "anything" is acceptable.
             self.send_answer(406, b"406: Not Acceptable\n\nAvailable representations: ", {"Content-Type": "text/plain"})
             return
         self.send_response(101, "Switching Protocols")
-        self.send_header("Upgrade", "websocket")
-        self.send_header("Connection", "Upgrade")
-        self.send_header("Sec-WebSocket-Accept", accept_key(key))
-        self.send_header("Sec-WebSocket-Protocol", protocol)
+        for header, value in {"Connection": "Upgrade", **switched}.items():
+            self.send_header(header, value)
         self.end_headers()
         self.wfile.flush()
         self.close_connection = True
-        frames = Frames(self.rfile, self.wfile)  # type: ignore[arg-type]
         process = self.cluster.process_of(name)
-        if kind == "exec":
+        frames = Frames(self.rfile, self.wfile)  # type: ignore[arg-type]
+        if not protocol:
+            streams.SpdyForward(process, self.rfile.read, self.wfile.write).run()
+        elif over_spdy:
+            tunneled = spdy.TunneledBytes(frames)
+            streams.SpdyForward(process, tunneled.read, tunneled.write).run()
+        elif kind == "exec":
             streams.run_exec(process, query, frames, protocol)
         else:
             streams.run_forward(process, int(query["ports"][0]), frames, self.connection)

@@ -1,4 +1,4 @@
-"""exec and port-forward of the fake cluster, over WebSocket channels, into real processes and ports."""
+"""exec and port-forward of the fake cluster, over WebSocket channels and SPDY streams, into real processes and ports."""
 
 from __future__ import annotations
 
@@ -8,25 +8,57 @@ import select
 import socket
 import subprocess
 import threading
+from collections.abc import Callable
+from email.message import Message
 from typing import IO, TYPE_CHECKING, Any
 
 from component_tests.fakes.kubernetes_api.cluster import Refused
-from component_tests.fakes.kubernetes_api.websocket_frames import CLOSE, Frames
+from component_tests.fakes.kubernetes_api.spdy import FORWARD_PROTOCOL, TUNNEL, UPGRADE, Session, Stream
+from component_tests.fakes.kubernetes_api.websocket_frames import CLOSE, Frames, accept_key
 
 if TYPE_CHECKING:
     from component_tests.fakes.kubernetes_api.cluster import FakeCluster
     from component_tests.fakes.kubernetes_api.kubelet import PodProcess
 
 EXEC_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-FORWARD_PROTOCOLS = ("v4.channel.k8s.io",)
+FORWARD_PROTOCOLS = (TUNNEL, "v4.channel.k8s.io")
 STDIN, STDOUT, STDERR, ERROR, CLOSE_CHANNEL = 0, 1, 2, 3, 255
 
 
-def check(cluster: FakeCluster, pod: dict[str, Any], kind: str, query: dict[str, list[str]]) -> None:
-    """Raise the API server's refusal of a stream that makes no sense."""
+def protocols(cluster: FakeCluster, kind: str) -> tuple[str, ...]:
+    """What a WebSocket for exec or port-forward may carry: v5 of exec came with 1.30, the tunnel of SPDY with 1.31."""
+    known, since = (EXEC_PROTOCOLS, 30) if kind == "exec" else (FORWARD_PROTOCOLS, 31)
+    return known if cluster.minor >= since else known[1:]
+
+
+def spdy_headers(asked: Message) -> dict[str, str]:
+    """The headers of the answer that switches a port-forward to SPDY."""
+    offered = {one.strip() for line in asked.get_all("X-Stream-Protocol-Version") or () for one in line.split(",")}
+    if FORWARD_PROTOCOL not in offered:
+        raise Refused(403, "Forbidden", "unable to upgrade: unable to negotiate protocol")
+    return {"Upgrade": UPGRADE, "X-Stream-Protocol-Version": FORWARD_PROTOCOL}
+
+
+def websocket_headers(asked: Message, known: tuple[str, ...]) -> dict[str, str]:
+    """The headers of the answer that switches to a WebSocket with the first of ``known`` that the client speaks too."""
+    key = asked.get("Sec-WebSocket-Key")
+    if "websocket" not in asked.get("Upgrade", "").lower() or not key:
+        raise Refused(400, "BadRequest", "Upgrade request required")
+    if asked.get("Sec-WebSocket-Version") != "13" or "upgrade" not in asked.get("Connection", "").lower():
+        words = "websocket: unsupported version: 13 not found in 'Sec-Websocket-Version' header"
+        raise Refused(400, "BadRequest", words)
+    offered = [one.strip() for one in asked.get("Sec-WebSocket-Protocol", "").split(",")]
+    protocol = next((one for one in known if one in offered), "")
+    if not protocol:
+        raise Refused(403, "Forbidden", "unable to upgrade: unable to negotiate protocol")
+    return {"Upgrade": "websocket", "Sec-WebSocket-Accept": accept_key(key), "Sec-WebSocket-Protocol": protocol}
+
+
+def check(cluster: FakeCluster, pod: dict[str, Any], kind: str, query: dict[str, list[str]], *, spdy: bool) -> None:
+    """Raise the API server's refusal of a stream that makes no sense. Over SPDY each stream names its port."""
     name = pod["metadata"]["name"]
     if kind == "portforward":
-        if not query.get("ports"):
+        if not query.get("ports") and not spdy:
             raise Refused(400, "BadRequest", "you must specify at least 1 port")
         if pod["status"].get("phase") != "Running":
             words = f"unable to forward port because pod is not running. Current status={pod['status'].get('phase')}"
@@ -118,10 +150,7 @@ def run_forward(pod: PodProcess, port: int, frames: Frames, connection: socket.s
     try:
         target = socket.create_connection((pod.ip, pod.port(port)), timeout=5.0)
     except OSError as error:
-        words = (
-            f"error forwarding port {port} to pod {pod.pod_name}, uid {pod.uid}: dial tcp4 127.0.0.1:{port}: {error}"
-        )
-        frames.send(b"\x01" + words.encode())
+        frames.send(b"\x01" + _unreachable(pod, port, error).encode())
         frames.send(b"\x03\xe8", CLOSE)
         return
     target.settimeout(None)
@@ -147,3 +176,59 @@ def _carry_back(target: socket.socket, frames: Frames, connection: socket.socket
         frames.send(b"\x03\xe8", CLOSE)
         select.select([connection], [], [], 1.0)
         connection.shutdown(socket.SHUT_RDWR)
+
+
+def _unreachable(pod: PodProcess, port: int, error: OSError) -> str:
+    return f"error forwarding port {port} to pod {pod.pod_name}, uid {pod.uid}: dial tcp4 127.0.0.1:{port}: {error}"
+
+
+class SpdyForward:
+    """Pairs the streams of one session by their request ID and carries each pair's bytes to the pod's port, as a node does."""
+
+    def __init__(self, pod: PodProcess, read: Callable[[int], bytes], write: Callable[[bytes], object]) -> None:
+        self._pod = pod
+        self._session = Session(read, write, self._opened)
+        self._waiting: dict[str, dict[str, Stream]] = {}
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._session.run()
+
+    def _opened(self, stream: Stream) -> Callable[[], object]:
+        port, kind = stream.headers.get("port", ""), stream.headers.get("streamtype", "")
+        request = stream.headers.get("requestid", "")
+        if not port.isdecimal() or not 0 < int(port) < 65536 or kind not in ("error", "data") or not request:
+            raise ValueError("a stream that is no part of a port-forward")
+        pair = self._waiting.setdefault(request, {})
+        if kind in pair:
+            raise ValueError(f"{kind} stream already assigned")
+        pair[kind] = stream
+        if len(pair) < 2:
+            return lambda: None
+        del self._waiting[request]
+        return threading.Thread(target=self._carry, args=(pair["error"], pair["data"]), daemon=True).start
+
+    def _carry(self, error: Stream, data: Stream) -> None:
+        port = int(data.headers["port"])
+        with contextlib.suppress(OSError, ValueError):
+            try:
+                target = socket.create_connection((self._pod.ip, self._pod.port(port)), timeout=5.0)
+            except OSError as problem:
+                error.write(_unreachable(self._pod, port, problem).encode())
+            else:
+                with target:
+                    target.settimeout(None)
+                    threading.Thread(target=_carry_in, args=(data, target), daemon=True).start()
+                    with contextlib.suppress(ConnectionResetError):
+                        while received := target.recv(65536):
+                            data.write(received)
+                    data.end()
+            error.close()
+            data.close()
+
+
+def _carry_in(data: Stream, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while received := data.received.get():
+            target.sendall(received)
+        target.shutdown(socket.SHUT_RDWR if data.was_reset else socket.SHUT_WR)
