@@ -1,8 +1,7 @@
 """The fake cluster, driven by kubectl: so that it refuses and answers as a tool of the cluster's own expects.
 
 Runs with any kubectl from 1.20 (Debian 12's) on. Validation by the server came to kubectl with 1.25, exec and cp over WebSocket with
-1.31. An older one speaks SPDY for them, which the fake answers with 400. For port-forward every version speaks SPDY, from 1.31 on inside a
-WebSocket.
+1.31; before, and where the server has none, they go over SPDY. For port-forward every version speaks SPDY, from 1.31 on inside a WebSocket.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pytest
 
@@ -75,22 +74,26 @@ class Kubectl:
         self.cluster = cluster
         self._directory = directory
         self._kubeconfig = cluster.kubeconfig(directory)
+        self.environment: dict[str, str] = {}
 
     def __call__(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
         command = self._command(*arguments)
-        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
+        environment = {**os.environ, **self.environment}
+        return subprocess.run(
+            command, input=text, capture_output=True, text=True, timeout=60, check=False, env=environment
+        )
 
     def _command(self, *arguments: str) -> list[str]:
         cache = str(self._directory / "cache")
         return ["kubectl", "--kubeconfig", self._kubeconfig, "--cache-dir", cache, *arguments]
 
     @contextlib.contextmanager
-    def forward(self, pod: str, port: int, environment: Mapping[str, str]) -> Iterator[Forward]:
+    def forward(self, pod: str, port: int) -> Iterator[Forward]:
         """A free port of this machine is forwarded to the pod's ``port`` while this is open."""
         out = self._directory / "forward.out"
         command = self._command("port-forward", "--address", "127.0.0.1", f"pod/{pod}", f":{port}")
         with out.open("wb") as file:
-            process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, **environment})
+            process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, **self.environment})
         try:
             yield Forward(self.cluster, process, out)
         finally:
@@ -124,6 +127,19 @@ def kubectl(tmp_path: pathlib.Path) -> Iterator[Kubectl]:
         yield Kubectl(cluster, tmp_path)
 
 
+@pytest.fixture(params=["as kubectl does by itself", "kubectl without WebSocket", "cluster of 1.29"])
+def methods(request: pytest.FixtureRequest, kubectl: Kubectl) -> set[str]:
+    """How kubectl has to ask for a stream: with GET for a WebSocket, with POST for SPDY, which it does too where a WebSocket is refused."""
+    if request.param == "cluster of 1.29":  # it has neither exec's newest protocol nor tunnels
+        kubectl.cluster.minor = 29
+    elif request.param == "kubectl without WebSocket":
+        kinds = ("PORT_FORWARD", "REMOTE_COMMAND")
+        kubectl.environment = {f"KUBECTL_{kind}_WEBSOCKETS": "false" for kind in kinds}
+    if kubectl.minor() < 31 or kubectl.environment:
+        return {"POST"}
+    return {"GET", "POST"} if kubectl.cluster.minor == 29 else {"GET"}
+
+
 def test_apply_get_watch_logs_and_delete(kubectl: Kubectl) -> None:
     kubectl.pod()
     assert kubectl("get", "pod", "p", "-o", "jsonpath={.status.phase}").stdout == "Running"
@@ -146,34 +162,16 @@ def test_apply_is_validated_by_the_server(kubectl: Kubectl) -> None:
     assert 'unknown field "spec.restartPolice"' in done.stderr
 
 
-def test_exec_and_cp(kubectl: Kubectl, tmp_path: pathlib.Path) -> None:
+def test_exec_and_cp(kubectl: Kubectl, methods: set[str], tmp_path: pathlib.Path) -> None:
     kubectl.pod()
     done = kubectl("exec", "p", "--", "sh", "-c", "echo out; exit 3")
-    if kubectl.minor() < 31:  # it speaks SPDY
-        assert "Upgrade request required" in done.stderr
-        return
     assert (done.stdout, done.returncode) == ("out\n", 3)
     assert kubectl("exec", "-i", "p", "--", "cat", text="through\n").stdout == "through\n"
     (tmp_path / "file").write_text("data")
     target = tmp_path / "copied"  # the fake's containers share this machine's file system
     assert kubectl("cp", str(tmp_path / "file"), f"p:{target}").returncode == 0
     assert target.read_text() == "data"
-
-
-@pytest.fixture(params=["as kubectl does by itself", "kubectl without WebSocket", "cluster without tunnels"])
-def environment(request: pytest.FixtureRequest, kubectl: Kubectl) -> Mapping[str, str]:
-    """kubectl's environment: SPDY goes in a WebSocket, by an upgrade, or by an upgrade after the WebSocket was refused."""
-    if request.param == "cluster without tunnels":
-        kubectl.cluster.minor = 29
-    return {"KUBECTL_PORT_FORWARD_WEBSOCKETS": "false"} if request.param == "kubectl without WebSocket" else {}
-
-
-def _methods(kubectl: Kubectl, environment: Mapping[str, str]) -> list[str]:
-    """How kubectl must have asked for the port-forward."""
-    tunnels = kubectl.minor() >= 31 and not environment
-    if not tunnels:
-        return ["POST"]
-    return ["GET"] if kubectl.cluster.minor >= 31 else ["GET", "POST"]
+    assert {method for method, path in kubectl.cluster.requests if "/exec" in path} == methods
 
 
 def _send_all(connection: socket.socket, data: bytes) -> None:
@@ -181,9 +179,9 @@ def _send_all(connection: socket.socket, data: bytes) -> None:
     connection.shutdown(socket.SHUT_WR)
 
 
-def test_port_forward_carries_connections_to_the_pods_port(kubectl: Kubectl, environment: Mapping[str, str]) -> None:
+def test_port_forward_carries_connections_to_the_pods_port(kubectl: Kubectl, methods: set[str]) -> None:
     kubectl.echo_pod()
-    with kubectl.forward("p", 8500, environment) as forward:
+    with kubectl.forward("p", 8500) as forward:
         with forward.connection() as one, forward.connection() as other:
             one.sendall(b"one")
             other.sendall(b"other")
@@ -195,25 +193,26 @@ def test_port_forward_carries_connections_to_the_pods_port(kubectl: Kubectl, env
             with third.makefile("rb") as received:
                 assert received.read() == much
             sender.join(30)
-    asked = [method for method, path in kubectl.cluster.requests if "/portforward" in path]
-    assert asked == _methods(kubectl, environment)
+    assert {method for method, path in kubectl.cluster.requests if "/portforward" in path} == methods
 
 
-def test_port_forward_tells_that_nobody_listens_on_a_port(kubectl: Kubectl, environment: Mapping[str, str]) -> None:
+@pytest.mark.usefixtures("methods")
+def test_port_forward_tells_that_nobody_listens_on_a_port(kubectl: Kubectl) -> None:
     kubectl.echo_pod()
-    with kubectl.forward("p", 8501, environment) as forward, forward.connection() as connection:
+    with kubectl.forward("p", 8501) as forward, forward.connection() as connection:
         assert connection.recv(1) == b""
         told = forward.told(r"(?i)an error occurred forwarding(.+)")
         assert "error forwarding port 8501 to pod p, uid " in told
         assert "Connection refused" in told
 
 
-def test_port_forward_that_is_not_granted_is_forbidden(kubectl: Kubectl, environment: Mapping[str, str]) -> None:
+@pytest.mark.usefixtures("methods")
+def test_port_forward_that_is_not_granted_is_forbidden(kubectl: Kubectl) -> None:
     kubectl.echo_pod()
     kubectl.cluster.accounts["admin-token"] = Account(
         "me", [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
     )
-    with kubectl.forward("p", 8500, environment) as forward:
+    with kubectl.forward("p", 8500) as forward:
         assert "portforward" in forward.told(r"(?i)error.+(pods \"p\" is forbidden.+)")
         assert forward.process.wait(30) == 1
 

@@ -422,8 +422,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise Refused(403, "Forbidden", f'pods "{name}" is forbidden: ', {"name": name, "kind": "pods"})
         pod = self._found("pods", namespace, name)
         upgrade = (self.headers.get("Upgrade") or "").lower()
-        if upgrade == spdy.UPGRADE.lower() and kind == "portforward":
-            switched = streams.spdy_headers(self.headers)
+        if upgrade == spdy.UPGRADE.lower():
+            switched = streams.spdy_headers(self.headers, kind)
         else:
             switched = streams.websocket_headers(self.headers, streams.protocols(self.cluster, kind))
         protocol = switched.get("Sec-WebSocket-Protocol", "")
@@ -441,7 +441,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
         process = self.cluster.process_of(name)
         frames = Frames(self.rfile, self.wfile)  # type: ignore[arg-type]
-        if not protocol:
+        if not protocol and kind == "exec":
+            streams.SpdyExec(process, query, self.rfile.read, self.wfile.write).run()
+        elif not protocol:
             streams.SpdyForward(process, self.rfile.read, self.wfile.write).run()
         elif over_spdy:
             tunneled = spdy.TunneledBytes(frames)

@@ -1,4 +1,4 @@
-"""The server's half of SPDY/3.1, which is how kubectl forwards ports.
+"""The server's half of SPDY/3.1, which is how kubectl forwards ports, and before 1.31 how it executes commands.
 
 Frames as in the SPDY protocol, draft 3.1. As by the API server's and kubectl's own implementation there is no flow control: windows are
 neither kept nor renewed, a WINDOW_UPDATE is only checked. The bytes come either from the upgraded connection itself or out of the

@@ -10,11 +10,11 @@ import subprocess
 import threading
 from collections.abc import Callable
 from email.message import Message
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from component_tests.fakes.kubernetes_api.cluster import Refused
 from component_tests.fakes.kubernetes_api.spdy import FORWARD_PROTOCOL, TUNNEL, UPGRADE, Session, Stream
-from component_tests.fakes.kubernetes_api.websocket_frames import CLOSE, Frames, accept_key
+from component_tests.fakes.kubernetes_api.websocket_frames import BINARY, CLOSE, Frames, accept_key
 
 if TYPE_CHECKING:
     from component_tests.fakes.kubernetes_api.cluster import FakeCluster
@@ -31,12 +31,13 @@ def protocols(cluster: FakeCluster, kind: str) -> tuple[str, ...]:
     return known if cluster.minor >= since else known[1:]
 
 
-def spdy_headers(asked: Message) -> dict[str, str]:
-    """The headers of the answer that switches a port-forward to SPDY."""
+def spdy_headers(asked: Message, kind: str) -> dict[str, str]:
+    """The headers of the answer that switches to SPDY. Of exec's protocols v4 is the newest there."""
+    known = EXEC_PROTOCOLS[1] if kind == "exec" else FORWARD_PROTOCOL
     offered = {one.strip() for line in asked.get_all("X-Stream-Protocol-Version") or () for one in line.split(",")}
-    if FORWARD_PROTOCOL not in offered:
+    if known not in offered:
         raise Refused(403, "Forbidden", "unable to upgrade: unable to negotiate protocol")
-    return {"Upgrade": UPGRADE, "X-Stream-Protocol-Version": FORWARD_PROTOCOL}
+    return {"Upgrade": UPGRADE, "X-Stream-Protocol-Version": known}
 
 
 def websocket_headers(asked: Message, known: tuple[str, ...]) -> dict[str, str]:
@@ -72,7 +73,15 @@ def check(cluster: FakeCluster, pod: dict[str, Any], kind: str, query: dict[str,
         raise Refused(400, "BadRequest", "you must specify at least 1 command to execute")
 
 
-def run_exec(pod: PodProcess, query: dict[str, list[str]], frames: Frames, protocol: str) -> None:
+class Channels(Protocol):
+    """What carries an exec: numbered channels, as in WebSocket frames."""
+
+    def send(self, payload: bytes, opcode: int = BINARY) -> None: ...
+
+    def receive(self) -> tuple[int, bytes]: ...
+
+
+def run_exec(pod: PodProcess, query: dict[str, list[str]], frames: Channels, protocol: str) -> None:
     """Run a command in a container, its standard streams on the channels."""
     container = pod.containers[query["container"][0]]
     command = container.command(query["command"], pod.ip) or [*query["command"]]
@@ -113,14 +122,14 @@ def run_exec(pod: PodProcess, query: dict[str, list[str]], frames: Frames, proto
         frames.send(b"\x03\xe8", CLOSE)
 
 
-def _copy_out(source: IO[bytes], frames: Frames, channel: int) -> None:
+def _copy_out(source: IO[bytes], frames: Channels, channel: int) -> None:
     with contextlib.suppress(OSError, ValueError):
         frames.send(bytes([channel]))  # the real server opens each channel with an empty frame
         while data := source.read1(65536):  # type: ignore[attr-defined]
             frames.send(bytes([channel]) + data)
 
 
-def _copy_in(target: IO[bytes], frames: Frames, protocol: str, process: subprocess.Popen[bytes]) -> None:
+def _copy_in(target: IO[bytes], frames: Channels, protocol: str, process: subprocess.Popen[bytes]) -> None:
     """Standard input; only v5 can close it. A client that is gone ends the command."""
     with contextlib.suppress(OSError, ValueError):
         while True:
@@ -135,12 +144,61 @@ def _copy_in(target: IO[bytes], frames: Frames, protocol: str, process: subproce
                 target.flush()
 
 
-def _send_status(frames: Frames, status: str, message: str, code: int) -> None:
+def _send_status(frames: Channels, status: str, message: str, code: int) -> None:
     body: dict[str, Any] = {"metadata": {}, "status": status}
     if status == "Failure":
         body.update(message=message, reason="NonZeroExitCode")
         body["details"] = {"causes": [{"reason": "ExitCode", "message": str(code)}]}
     frames.send(bytes([ERROR]) + json.dumps(body).encode())
+
+
+class SpdyExec:
+    """The channels of an exec as SPDY streams; the command runs once the client has opened all that it asked for."""
+
+    def __init__(
+        self,
+        pod: PodProcess,
+        query: dict[str, list[str]],
+        read: Callable[[int], bytes],
+        write: Callable[[bytes], object],
+    ) -> None:
+        self._pod = pod
+        self._query = query
+        self._session = Session(read, write, self._opened)
+        kinds = {"stdin": STDIN, "stdout": STDOUT, "stderr": STDERR}
+        asked = {kind: number for kind, number in kinds.items() if query.get(kind, [""])[0] in ("1", "true")}
+        self._numbers = {"error": ERROR, **asked}
+        self._channels: dict[int, Stream] = {}
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._session.run()
+
+    def send(self, payload: bytes, opcode: int = BINARY) -> None:
+        if opcode == CLOSE:
+            for stream in self._channels.values():
+                stream.close()
+        elif payload[1:] and payload[0] in self._channels:
+            self._channels[payload[0]].write(payload[1:])
+
+    def receive(self) -> tuple[int, bytes]:
+        stdin = self._channels.get(STDIN)
+        data = stdin.received.get() if stdin is not None else b""
+        return (BINARY, bytes([STDIN]) + data) if data else (CLOSE, b"")
+
+    def _opened(self, stream: Stream) -> Callable[[], object]:
+        number = self._numbers.get(stream.headers.get("streamtype", ""))
+        if number is None or number in self._channels:
+            raise ValueError("a stream that was not asked for, or is there")
+        self._channels[number] = stream
+        if len(self._channels) < len(self._numbers):
+            return lambda: None
+        return threading.Thread(target=self._execute, daemon=True).start
+
+    def _execute(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            run_exec(self._pod, self._query, self, EXEC_PROTOCOLS[1])
+            self.send(b"", CLOSE)
 
 
 def run_forward(pod: PodProcess, port: int, frames: Frames, connection: socket.socket) -> None:
