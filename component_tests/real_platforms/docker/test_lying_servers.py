@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import pytest
 
 from component_tests.fakes.planners import misbehaving_container
@@ -31,7 +34,10 @@ def request(*rows: float) -> SampleRequest:
     message.inputs["x"].tensor_shape.dim.add().size = len(rows)
     message.inputs["x"].float_val.extend(rows)
     method = "/tensorflow.serving.PredictionService/Predict"
-    return SampleRequest(method, "serving_default", message.SerializeToString(), "record 1 of rows", rows=len(rows))
+    body = json.dumps({"instances": rows}).encode()
+    return SampleRequest(
+        method, "serving_default", message.SerializeToString(), "record 1 of rows", len(rows), rest_body=body
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,11 +50,17 @@ def request(*rows: float) -> SampleRequest:
         ("lies_wrong_dtype", R.ANSWER_TYPE_DIFFERS),
         ("lies_nan", R.ANSWER_NOT_FINITE),
         ("lies_wrong_order", R.ANSWER_DIFFERS),
+        ("good_over_rest", R.BLESSED),
+        ("lies_over_rest_wrong_order", R.ANSWER_DIFFERS),
+        ("lies_over_rest_refused", R.ANSWER_DIFFERS),
     ],
 )
 def test_what_a_server_in_a_container_answers(saved_models: SavedModels, mode: str, reason: R) -> None:
     model = str(saved_models.path("half_plus_two_tf2"))
+    over_rest = "over_rest" in mode
     planner = misbehaving_container(mode, build.fake())
+    if over_rest:
+        planner = dataclasses.replace(planner, args=(*planner.args, "--rest_api_port=${rest_port}"))
     spec = ServingSpec.of({"tensorflow_serving": {"tags": ["1"]}, "local_docker": {}, "model_name": "m"})
     candidate = Candidate(
         Binary(planner),
@@ -57,7 +69,7 @@ def test_what_a_server_in_a_container_answers(saved_models: SavedModels, mode: s
         lambda endpoint: TensorFlowServingClient(endpoint, "m", 1),
     )
     limits = ValidationSpec.of({"num_tries": 1, "stop_grace_seconds": 0.3, "answers": {"batch_agreement": True}})
-    standards = AnswerStandards(limits.answers, read_graph(model).signatures)
+    standards = AnswerStandards(limits.answers, read_graph(model).signatures, over_rest=over_rest)
     validation = Validation([candidate], limits, standards=standards, requests=lambda: [request(0.0, 1.0, 4.0)])
     report = validation.run(model, "m")
     assert report.finding.reason is reason, report.finding
