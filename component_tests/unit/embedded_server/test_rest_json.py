@@ -101,6 +101,15 @@ def test_rows_taken_at_once_are_the_rows_taken_one_by_one(values: list[Any], dty
         assert failure is not None or dtype == tensors.HALF  # of a type that JSON has no form for, no values are fine
 
 
+def test_strings_without_an_element_are_read() -> None:
+    """TensorFlow gives such a tensor no memory."""
+    requests: list[list[Any]] = [[[]], [[], []], [[[]]]]
+    for values in requests:
+        builder = TensorBuilder(STRING, rows=True)
+        assert builder.add_rows(values)
+        assert contents(builder, STRING)[1] == []
+
+
 def test_a_large_body_of_numbers_is_taken_at_once() -> None:
     document = rest_json.parse(json.dumps({"instances": [[i / 8, math.pi] for i in range(MANY)]}).encode())
     builder = TensorBuilder(tensors.FLOAT, rows=True)

@@ -280,9 +280,11 @@ class Tensor:
     def strings(self) -> list[bytes]:
         """Its elements, row by row; of a tensor of strings."""
         tf = functions()
-        size_of, data_of, first = tf.StringGetSize, tf.StringGetDataPointer, tf.TensorData(self.pointer)
         count = tf.TensorElementCount(self.pointer)
-        places = range(first, first + count * _TSTRING_BYTES, _TSTRING_BYTES) if count else ()
+        if not count:  # such a tensor may have no memory, and TF_TensorData then crashes
+            return []
+        size_of, data_of, first = tf.StringGetSize, tf.StringGetDataPointer, tf.TensorData(self.pointer)
+        places = range(first, first + count * _TSTRING_BYTES, _TSTRING_BYTES)
         return [ctypes.string_at(data_of(place), size_of(place)) for place in places]
 
 
