@@ -39,7 +39,7 @@ format: env  ## Format the code.
 	$(VENV)/ruff format .
 	$(VENV)/ruff check --fix .
 
-test: lint  ## Everything that needs no daemon, in two workers (WORKERS=2); about five minutes.
+test: lint  ## Everything that needs no daemon, in two workers (WORKERS=2); under 10 minutes on two cores.
 	$(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not kfp and not kubernetes and not kubectl"
 
 test-fast: env  ## The tests that take milliseconds; under a minute.
