@@ -100,3 +100,9 @@ def test_a_verdict_file_of_an_earlier_run_is_gone_when_there_is_no_verdict(
     file.write_text("BLESSED")
     assert validate(saved_models.path("half_plus_two"), tmp_path / "out", "--verdict-file", str(file), spec="{}") == 2
     assert not file.exists()
+
+
+def test_a_place_where_not_even_root_may_write(capsys: pytest.CaptureFixture[str], saved_models: SavedModels) -> None:
+    code = main(["--model", str(saved_models.path("half_plus_two")), "--serving-spec", SPEC, "--output", "/proc/out"])
+    assert code == 3
+    assert "OUTPUT_NOT_WRITABLE" in capsys.readouterr().out
