@@ -43,7 +43,7 @@ ORDER: dict[str, Steps] = {
         ("cli",),
     ),
     "core": (("*",), ("network",)),
-    "specs": (("reader",), ("local_process",), ("kubernetes",), ("*",)),
+    "specs": (("reader",), ("local_process",), ("kubernetes", "limits"), ("*",)),
     "model_server_runners": (
         ("cleanup",),
         ("*",),

@@ -195,6 +195,18 @@ class ReasonCode(enum.Enum):
         "An answer differs from the one that it is compared with.",
         "Look at the worst difference that is named; raise the tolerance only if it is meant.",
     )
+    LIMIT_EXCEEDED = (
+        Blames.MODEL,
+        False,
+        "The model does not keep a limit of validation_spec.limits.",
+        "Look at what was measured, in the report; make the model smaller or faster, or correct the limit.",
+    )
+    SIGNATURE_BROKE = (
+        Blames.MODEL,
+        False,
+        "Callers of the model that is expected cannot call this one.",
+        "Export what is named as it was, or move the callers first and change what is expected.",
+    )
     REQUEST_FAILED = (
         Blames.MODEL,
         False,
@@ -533,6 +545,30 @@ class ReasonCode(enum.Enum):
         False,
         "The source of the sample requests was too slow: reading them took all of max_query_time_seconds.",
         "Look at where the requests come from; raise validation_spec.max_query_time_seconds if it is only slow.",
+    )
+    TOO_NOISY = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "The noise of the measurement is larger than the limit that it was to decide.",
+        "Measure longer (validation_spec.load.seconds), on a machine with less beside it, or widen the limit.",
+    )
+    LIMIT_NOT_MEASURED = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "A limit that decides could not be measured here.",
+        "Take the limit out, set limits.advisory, or validate on a platform where it can be measured.",
+    )
+    LOAD_NOT_REACHED = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "The validator could not send the load that was asked for.",
+        "Lower validation_spec.load.rate_rps, or give the validator more processor time.",
+    )
+    BASELINE_FAILED = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The baseline could not be measured, so there is nothing to compare the model with.",
+        "Validate the baseline by itself; name one that serves.",
     )
     GENERATED_REQUEST_REFUSED = (
         Blames.INFRASTRUCTURE,

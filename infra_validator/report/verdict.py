@@ -12,9 +12,10 @@ from infra_validator.core.deadline import SYSTEM_CLOCK, Clock
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.report.evidence import Evidence, EvidenceLevel, weakest
+from infra_validator.report.measurements import Measurements
 
-#: Raised when a field changes its meaning, or when a reader may rely on a field that was not there before. 2: evidence.
-SCHEMA_VERSION = 2
+#: Raised when a field changes its meaning, or when a reader may rely on a field that was not there before. 2: evidence; 3: measurements.
+SCHEMA_VERSION = 3
 
 
 class Verdict(enum.Enum):
@@ -86,6 +87,7 @@ class AttemptReport:
       server_log: the last lines of the server's output.
       left_behind: what could not be cleaned up, one sentence each.
       notes: what its client noted although it is no failure; the verdict's warnings have them.
+      measurements: what was measured; None where nothing was.
     """
 
     number: int
@@ -97,6 +99,7 @@ class AttemptReport:
     left_behind: tuple[str, ...] = ()
     evidence: Evidence = Evidence()
     notes: tuple[str, ...] = ()
+    measurements: Measurements | None = None
 
     def to_dict(self) -> dict[str, object]:
         return {
@@ -107,6 +110,7 @@ class AttemptReport:
             "requests_sent": self.requests_sent,
             "server_log_tail": self.server_log,
             "left_behind": list(self.left_behind),
+            "measurements": self.measurements.to_dict() if self.measurements else None,
         }
 
 
@@ -141,6 +145,11 @@ class BinaryReport:
         """What the verdict rests on: the last attempt's."""
         evidence = self.attempts[-1].evidence if self.attempts else Evidence()
         return dataclasses.replace(evidence, digest_verified=self.digest_verified)
+
+    @property
+    def measurements(self) -> Measurements | None:
+        """What was measured in the last attempt."""
+        return self.attempts[-1].measurements if self.attempts else None
 
     @property
     def phases(self) -> tuple[Phase, ...]:

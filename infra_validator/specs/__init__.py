@@ -2,6 +2,8 @@
 
 from infra_validator.specs.answers_spec import AnswersSpec
 from infra_validator.specs.kubernetes.config import KubernetesConfig
+from infra_validator.specs.limits.limits_spec import ColdStartLimits, LatencyLimit, LimitsSpec, MemoryLimits
+from infra_validator.specs.limits.load_spec import LoadMode, LoadSpec
 from infra_validator.specs.local_docker import LocalDockerConfig
 from infra_validator.specs.local_process import LocalProcessConfig
 from infra_validator.specs.model_runtime import ModelRuntimeConfig
@@ -11,10 +13,16 @@ from infra_validator.specs.validation_spec import OnFlaky, OnRejected, Validatio
 
 __all__ = [
     "AnswersSpec",
+    "ColdStartLimits",
     "GenerateSpec",
     "KubernetesConfig",
+    "LatencyLimit",
+    "LimitsSpec",
+    "LoadMode",
+    "LoadSpec",
     "LocalDockerConfig",
     "LocalProcessConfig",
+    "MemoryLimits",
     "ModelRuntimeConfig",
     "OnFlaky",
     "OnRejected",

@@ -8,6 +8,8 @@ from typing import Any
 
 from infra_validator.core.errors import SpecError
 from infra_validator.specs.answers_spec import AnswersSpec
+from infra_validator.specs.limits.limits_spec import LimitsSpec
+from infra_validator.specs.limits.load_spec import LoadSpec
 from infra_validator.specs.reader import above_zero, not_negative, plain, read, spec_field, to_dict
 
 
@@ -56,6 +58,10 @@ class ValidationSpec:
         False, "Whether a validation that only loads the model, without sample requests, is an error."
     )
     answers: AnswersSpec = spec_field(AnswersSpec(), "What the answers must be, beyond what their signature says.")
+    limits: LimitsSpec = spec_field(
+        LimitsSpec(), "What the model and its server may need at most, and deliver at least."
+    )
+    load: LoadSpec = spec_field(LoadSpec(), "How the server is loaded to measure what is limited.")
 
     @classmethod
     def of(cls, given: object) -> ValidationSpec:

@@ -58,7 +58,7 @@ def test_every_outcome_replaces_all_that_was_written_before(
 ) -> None:
     assert validate(saved_models.path(model), output, spec=spec) == code
     assert verdict(output)["reason_code"] == reason
-    assert verdict(output)["schema_version"] == 2
+    assert verdict(output)["schema_version"] == 3
     assert not (output / "server-0-attempt-7.log").exists()
     assert (output / "notes.txt").read_text() == "not ours"
 

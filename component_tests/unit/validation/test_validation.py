@@ -371,7 +371,7 @@ def test_the_report_is_json_with_the_promised_keys() -> None:
     (binary,) = report["serving_binaries"]
     assert {"verdict", "attempts", "phases", "server_log_tail"} <= binary.keys()
     assert binary["server_log_tail"] == "last line"
-    assert report["schema_version"] == 2
+    assert report["schema_version"] == 3
     assert binary["evidence"]["level"] == "LOADED"
 
 
