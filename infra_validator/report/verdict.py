@@ -12,7 +12,7 @@ from infra_validator.core.deadline import SYSTEM_CLOCK, Clock
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.report.evidence import Evidence, EvidenceLevel, weakest
-from infra_validator.report.measurements import Measurements
+from infra_validator.report.measurements import LimitResult, Measurements
 
 #: Raised when a field changes its meaning, or when a reader may rely on a field that was not there before. 2: evidence; 3: measurements.
 SCHEMA_VERSION = 3
@@ -31,7 +31,7 @@ class Phase:
     """One phase of an attempt.
 
     Attributes:
-      name: ``prepare``, ``start``, ``schedule``, ``load``, ``query`` or ``stop``.
+      name: ``prepare``, ``start``, ``schedule``, ``load``, ``query``, ``measure``, ``unload`` or ``stop``.
       seconds: how long it took.
     """
 
@@ -191,6 +191,7 @@ class ValidationReport:
       seconds: how long the whole took.
       model_digest: of a blessed local model: ``sha256:`` and what names its files' content (saved_model/digest.py); else empty.
       warnings: what people should know besides the verdict, one sentence each.
+      model_limits: the limits of the model's files, which were held against them before anything was started.
     """
 
     verdict: Verdict
@@ -202,6 +203,7 @@ class ValidationReport:
     seconds: float
     model_digest: str = ""
     warnings: tuple[str, ...] = ()
+    model_limits: tuple[LimitResult, ...] = ()
 
     def __post_init__(self) -> None:
         started = any(a.server_started for b in self.serving_binaries if not b.advisory for a in b.attempts)
@@ -225,6 +227,17 @@ class ValidationReport:
         return any(binary.flaky for binary in self.serving_binaries if not binary.advisory)
 
     @property
+    def limits(self) -> tuple[tuple[str, LimitResult], ...]:
+        """Every limit that was held against something: (the serving binary's label, the result). The model's own come first, once,
+        with an empty label; an advisory binary's decide nothing."""
+        told = [("", limit) for limit in self.model_limits]
+        for binary in self.serving_binaries:
+            for limit in binary.measurements.limits if binary.measurements else ():
+                decides = limit.decides and not binary.advisory
+                told.append((binary.label, dataclasses.replace(limit, decides=decides)))
+        return tuple(told)
+
+    @property
     def sentence(self) -> str:
         """Why, in one sentence; for a blessing what it rests on."""
         return self.evidence.sentence if self.blessed else self.finding.sentence
@@ -236,6 +249,7 @@ class ValidationReport:
             **_told(self.finding, self.evidence),
             "flaky": self.flaky,
             "evidence": self.evidence.to_dict(),
+            "limits": [{"binary": label, **limit.to_dict()} for label, limit in self.limits],
             "warnings": list(self.warnings),
             "model": self.model,
             "model_name": self.model_name,

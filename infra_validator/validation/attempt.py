@@ -25,6 +25,8 @@ from infra_validator.validation.answers.inspection import AnswerInspection
 from infra_validator.validation.answers.refusal import blamed
 from infra_validator.validation.answers.served_signatures import difference_of
 from infra_validator.validation.answers.standards import AnswerStandards
+from infra_validator.validation.limits.measuring import Measuring
+from infra_validator.validation.limits.under_load import LoadJob
 
 _LOOK_AGAIN_SECONDS = 10.0  # how long the server may take to say once more that it has the model
 _SETTLING_SECONDS = (
@@ -89,8 +91,10 @@ class Attempt:
         watch: Stopwatch,
         say: Callable[[str], None],
         standards: AnswerStandards,
+        measuring: Measuring | None = None,
     ) -> None:
         self._candidate = candidate
+        self.measuring = measuring or Measuring(spec)
         self._standards = standards
         self._signatures = standards.signatures
         self._inspection: AnswerInspection | None = None
@@ -177,11 +181,17 @@ class Attempt:
             if requests is not None:
                 with self._watch.phase("query"):
                     self._query(client, runner, requests, concurrency, closing)
-                    self._look_again(client, runner)
+                    if not self.measuring.loads:
+                        self._look_again(client, runner)
+                if self.measuring.loads:
+                    with self._watch.phase("measure"):
+                        self._measure(client, runner, requests)
+                        self._look_again(client, runner)
             if client.unloads:
                 with self._watch.phase("unload"):
                     limit = self._total.capped(self._spec.max_loading_time_seconds)
                     client.UnloadModel(limit, runner.Observe)
+        self.measuring.decide(self._watch.phases)
 
     def _compare_signatures(self, client: BaseModelServerClient, runner: BaseModelServerRunner) -> None:
         """Hold the server's own metadata against the SavedModel's.
@@ -220,13 +230,13 @@ class Attempt:
         self._inspection = AnswerInspection(
             client.ReadAnswer, self._standards, client.model_name, client.version, self._candidate.binary.label
         )
-        client.on_answer = self._inspection.look
+        client.on_answer = self.measuring.answered(self._inspection.look)
         limit = self._total.capped(self._spec.max_query_time_seconds)
         over_rest = self._over_rest(client, runner, limit)
         if over_rest is not None:
             closing.callback(over_rest.close)
             self._inspection.ask_over_rest(over_rest)
-        asked = self._asked.noting(requests)
+        asked = self.measuring.asking(self._asked.noting(requests))
         try:
             self.requests_sent = client.SendRequests(asked, limit, runner.Observe, concurrency)
         except RequestFailed as failure:
@@ -246,6 +256,12 @@ class Attempt:
         if more is not None:
             client.SendRequests(more, limit, runner.Observe, concurrency)
         self._inspection.finish()
+
+    def _measure(self, client: BaseModelServerClient, runner: BaseModelServerRunner, requests: RequestSource) -> None:
+        label = self._candidate.binary.label
+        self.measuring.load(
+            LoadJob(label, client, runner, requests, self._spec.load, self._total, self._interruption, self._say)
+        )
 
     def _over_rest(
         self, client: BaseModelServerClient, runner: BaseModelServerRunner, limit: Deadline

@@ -27,6 +27,9 @@ from infra_validator.specs import OnFlaky, ValidationSpec
 from infra_validator.validation.answers.standards import AnswerStandards
 from infra_validator.validation.attempt import Attempt, Candidate, Stopwatch
 from infra_validator.validation.explanation import MAY_HAVE_A_DEEPER_CAUSE, can_have_caused
+from infra_validator.validation.limits.alone import alone
+from infra_validator.validation.limits.measuring import Measuring, loads
+from infra_validator.validation.limits.under_load import UnderLoad
 from infra_validator.validation.retry import Retries
 
 _LOG = logging.getLogger(__name__)
@@ -47,6 +50,8 @@ class Validation:
       requests: makes the sample requests anew for each attempt; None means LOAD_ONLY.
       standards: what answers are held against; None: what ``spec.answers`` says, of a model whose signatures are not known.
       concurrency: how many requests are under way at once.
+      model_size_bytes: of the model's files together; None where they cannot be read here.
+      under_load: makes, for a serving binary, what puts its servers under load.
       on_progress: called with one line for people at the end of each phase; from several threads.
       interruption: ends the validation early.
       clock: where time is read.
@@ -63,6 +68,8 @@ class Validation:
         requests: RequestSource | Callable[[], Iterable[SampleRequest]] | None = None,
         standards: AnswerStandards | None = None,
         concurrency: int = 8,
+        model_size_bytes: int | None = None,
+        under_load: Callable[[Candidate], UnderLoad] = lambda candidate: alone,
         on_progress: Callable[[str], None] = _LOG.info,
         interruption: Interruption | None = None,
         clock: Clock = SYSTEM_CLOCK,
@@ -76,6 +83,8 @@ class Validation:
         )
         self._standards = standards or AnswerStandards(spec.answers)
         self._concurrency = concurrency
+        self._model_size_bytes = model_size_bytes
+        self._under_load = under_load
         self._say = on_progress
         self._interruption = interruption or Interruption()
         self._clock = clock
@@ -85,7 +94,11 @@ class Validation:
         """Validate. Returns a report for every outcome, INCONCLUSIVE included; what was started is stopped."""
         began = self._clock.monotonic()
         started_at = now(self._clock)
-        workers = min(len(self._candidates), _SIDE_BY_SIDE)
+        workers = min(len(self._candidates), 1 if loads(self._spec) else _SIDE_BY_SIDE)
+        if loads(self._spec) and len(self._candidates) > 1:
+            self._say(
+                "The serving binaries are validated one after the other, so that none disturbs another's measurement."
+            )
         with concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="validation") as pool:
             try:
                 reports = tuple(pool.map(self._validate, self._candidates))
@@ -146,7 +159,15 @@ class Validation:
     ) -> tuple[AttemptReport, AttemptFailed | InfrastructureError | UsageError | None]:
         label = candidate.binary.label if number == 1 else f"{candidate.binary.label} (try {number})"
         watch = Stopwatch(label, self._say, self._clock)
-        attempt = Attempt(candidate, self._spec, self.total, self._interruption, watch, self._say, self._standards)
+        measuring = Measuring(
+            self._spec,
+            model_size_bytes=self._model_size_bytes,
+            under_load=self._under_load(candidate),
+            clock=self._clock,
+        )
+        attempt = Attempt(
+            candidate, self._spec, self.total, self._interruption, watch, self._say, self._standards, measuring
+        )
         failure: AttemptFailed | InfrastructureError | UsageError | None = None
         try:
             attempt.carry_out(self._requests, self._concurrency)
@@ -166,7 +187,8 @@ class Validation:
             attempt.server_log,
             tuple(attempt.left_behind),
             attempt.evidence,
-            notes=attempt.notes,
+            notes=(*attempt.notes, *measuring.notes),
+            measurements=measuring.measurements,
         )
         return report, failure
 
