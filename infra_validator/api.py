@@ -25,6 +25,7 @@ from infra_validator.core.read_beside import Ended, ReadBeside
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
+from infra_validator.report.signatures import Signatures, signatures_of
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict, report_of_error, verdict_of
 from infra_validator.sample_requests.request_source import GivenRequests, chosen_source
 from infra_validator.saved_model.find import GRAPH_FILES, TFLITE_FILE, FoundModel, find_saved_model
@@ -39,6 +40,7 @@ from infra_validator.specs.tag_set import with_one_tag_set
 from infra_validator.validation.answers.compared.golden_file import Recording
 from infra_validator.validation.answers.standards import AnswerStandards
 from infra_validator.validation.attempt import Candidate
+from infra_validator.validation.baseline.signature_contract import SignatureContract, contract_of
 from infra_validator.validation.retry import Retries, until_it_heals
 from infra_validator.validation.seal import sealed
 from infra_validator.validation.validation import Validation
@@ -57,6 +59,8 @@ class Plan:
       launch_plans: what would be started, one for each serving binary.
       standards: what the answers will be held against: the model's signatures, as far as its files can be read here, and more.
       model_warnings: what to know of the model's files, one sentence each.
+      signatures: the model's, as far as its files can be read here.
+      contract: what the signatures are held against, and what differs.
     """
 
     model: str
@@ -67,6 +71,8 @@ class Plan:
     launch_plans: tuple[LaunchPlan, ...]
     standards: AnswerStandards = AnswerStandards()
     model_warnings: tuple[str, ...] = ()
+    signatures: Signatures = dataclasses.field(default_factory=dict)
+    contract: SignatureContract = SignatureContract()
 
     @property
     def is_local(self) -> bool:
@@ -77,7 +83,7 @@ class Plan:
     def warnings(self) -> tuple[str, ...]:
         """What to know of the model, and what cannot be as the specs have it: one sentence each."""
         notes = [note for launch_plan in self.launch_plans for note in launch_plan.notes]
-        return tuple(dict.fromkeys([*self.model_warnings, *notes]))
+        return tuple(dict.fromkeys([*self.model_warnings, *self.contract.warnings, *notes]))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -104,9 +110,17 @@ class Plan:
 
 
 def make_plan(
-    model: str | os.PathLike[str], serving_spec: object, validation_spec: object = None, request_spec: object = None
+    model: str | os.PathLike[str],
+    serving_spec: object,
+    validation_spec: object = None,
+    request_spec: object = None,
+    *,
+    graph_path: str = "",
 ) -> Plan:
-    """Read and check everything, start nothing.
+    """Read and check everything, start nothing. What the signature contract says is in the plan; ``contract.check`` raises for it.
+
+    Args:
+      graph_path: a local copy of a remote model's graph.
 
     Raises:
       SpecError: a spec is wrong.
@@ -125,7 +139,11 @@ def make_plan(
     signatures = {name: known[name] for name in sorted(known) if not name.startswith("__")}
     standards = AnswerStandards.of(limits.answers, signatures, spec.model_name, len(plans))
     warnings = [*filter(None, [found.warning]), *(notes_on(graph) if graph is not None else ())]
-    return Plan(found.path, found.note, spec, limits, asked, plans, standards, tuple(warnings))
+    if graph is None and graph_path and spec.tensorflow_serving is not None and not spec.prefers_tflite:
+        known = _graph(graph_path, asked).signatures
+    read = signatures_of(known)
+    contract = contract_of(read, limits, asked)
+    return Plan(found.path, found.note, spec, limits, asked, plans, standards, tuple(warnings), read, contract)
 
 
 def run_validation(
@@ -163,8 +181,10 @@ def run_validation(
     spec, asked = with_one_tag_set(spec, RequestSpec.of(request_spec))
     interruption = interruption or Interruption()
     _check_source(requests if requests is not None else examples, limits, asked)
+    plan: Plan | None = None
     try:
-        plan = make_plan(model, spec, limits, asked)
+        plan = make_plan(model, spec, limits, asked, graph_path=graph_path if "://" not in graph_path else "")
+        plan.contract.check()
         for note in (*filter(None, (plan.note,)), *plan.warnings):
             on_progress(note)
         graph = functools.partial(_graph, graph_path or plan.model, asked)
@@ -180,7 +200,8 @@ def run_validation(
     except SpecError:
         raise
     except (AttemptFailed, InfrastructureError, UsageError) as error:
-        return _report_without_a_server(os.fspath(model), spec, error)
+        report = _report_without_a_server(os.fspath(model), spec, error)
+        return _with_signatures(report, plan) if plan is not None else report
     with unchanged:
         validation = Validation(
             _candidates(spec, plan),
@@ -191,7 +212,7 @@ def run_validation(
             on_progress=on_progress,
             interruption=interruption,
         )
-        report = validation.run(os.fspath(model), spec.model_name)
+        report = _with_signatures(validation.run(os.fspath(model), spec.model_name), plan)
         return sealed(
             dataclasses.replace(report, warnings=(*plan.warnings, *report.warnings)),
             unchanged,
@@ -200,6 +221,10 @@ def run_validation(
             interruption=interruption,
             deadline=validation.total,
         )
+
+
+def _with_signatures(report: ValidationReport, plan: Plan) -> ValidationReport:
+    return dataclasses.replace(report, signatures=plan.signatures, signature_changes=plan.contract.changes)
 
 
 def _pinned(

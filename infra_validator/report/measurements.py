@@ -222,7 +222,7 @@ class SignatureChange:
     Attributes:
       signature: its name.
       what: e.g. ``input x``; empty for the signature itself.
-      kind: ``added``, ``removed``, ``retyped`` or ``reshaped``.
+      kind: ``added``, ``removed``, ``retyped``, ``reshaped``, or ``changed``: its method, or whether an input may be left out.
       breaking: whether callers that were right before are wrong now.
       detail: one sentence.
     """
@@ -302,7 +302,6 @@ class Measurements:
       memory: the server's memory; None where it was not measured.
       load: one run for each signature and batch size.
       limits: one result for each limit and what it was applied to, the relative ones included.
-      signature_changes: against the baseline or the expected signature.
       baseline: the comparison; None without a baseline.
       warm_up: what the warm-up file was seen to do; None without one.
     """
@@ -312,7 +311,6 @@ class Measurements:
     memory: MemoryUse | None = None
     load: tuple[LoadRun, ...] = ()
     limits: tuple[LimitResult, ...] = ()
-    signature_changes: tuple[SignatureChange, ...] = ()
     baseline: BaselineComparison | None = None
     warm_up: WarmUpProof | None = None
 
@@ -323,7 +321,6 @@ class Measurements:
             "memory": self.memory.to_dict() if self.memory else None,
             "load": [run.to_dict() for run in self.load],
             "limits": [limit.to_dict() for limit in self.limits],
-            "signature_changes": [change.to_dict() for change in self.signature_changes],
             "baseline": self.baseline.to_dict() if self.baseline else None,
             "warm_up": self.warm_up.to_dict() if self.warm_up else None,
         }

@@ -6,13 +6,15 @@ import dataclasses
 import datetime
 import enum
 import json
+from collections.abc import Mapping
 
 from infra_validator._version import __version__
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.report.evidence import Evidence, EvidenceLevel, weakest
-from infra_validator.report.measurements import LimitResult, Measurements
+from infra_validator.report.measurements import LimitResult, Measurements, SignatureChange
+from infra_validator.report.signatures import Signature
 
 #: Raised when a field changes its meaning, or when a reader may rely on a field that was not there before. 2: evidence; 3: measurements.
 SCHEMA_VERSION = 3
@@ -192,6 +194,8 @@ class ValidationReport:
       model_digest: of a blessed local model: ``sha256:`` and what names its files' content (saved_model/digest.py); else empty.
       warnings: what people should know besides the verdict, one sentence each.
       model_limits: the limits of the model's files, which were held against them before anything was started.
+      signatures: the model's, by name, as far as its files can be read here.
+      signature_changes: how they differ from those that are expected; breaking ones are why a model is SIGNATURE_BROKE.
     """
 
     verdict: Verdict
@@ -204,6 +208,8 @@ class ValidationReport:
     model_digest: str = ""
     warnings: tuple[str, ...] = ()
     model_limits: tuple[LimitResult, ...] = ()
+    signatures: Mapping[str, Signature] = dataclasses.field(default_factory=dict)
+    signature_changes: tuple[SignatureChange, ...] = ()
 
     def __post_init__(self) -> None:
         started = any(a.server_started for b in self.serving_binaries if not b.advisory for a in b.attempts)
@@ -254,6 +260,8 @@ class ValidationReport:
             "model": self.model,
             "model_name": self.model_name,
             "model_digest": self.model_digest,
+            "signatures": {name: self.signatures[name].to_dict() for name in sorted(self.signatures)},
+            "signature_changes": [change.to_dict() for change in self.signature_changes],
             "started_at": self.started_at,
             "seconds": round(self.seconds, 4),
             "tool": f"infra-validator {__version__}",

@@ -40,4 +40,4 @@ def _path(value: str, kind: str) -> str:
     if kind == "arguments":
         value = value.partition("=")[2]
         return value if value.startswith("/") else ""
-    return value
+    return os.path.join(value, "saved_model.pb") if os.path.isdir(value) else value

@@ -63,6 +63,12 @@ class ValidationSpec:
     )
     load: LoadSpec = spec_field(LoadSpec(), "How the server is loaded to measure what is limited.")
 
+    expected_signature: str = spec_field(
+        "",
+        "What the model's signatures are held against: a SavedModel directory, a verdict.json, or a file like it.",
+        file="path",
+    )
+
     @classmethod
     def of(cls, given: object) -> ValidationSpec:
         """Read a TFX ValidationSpec proto, its JSON, a dict, YAML, or a file; None means all defaults."""
