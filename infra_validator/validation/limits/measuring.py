@@ -59,7 +59,6 @@ class Measuring:
             first_answer_ms=self._first_answer_ms,
             load=self._outcome.runs,
             limits=self._results,
-            signature_changes=self._outcome.signature_changes,
             baseline=self._outcome.baseline,
         )
 

@@ -15,7 +15,7 @@ from infra_validator.core.interruption import Interruption
 from infra_validator.core.sample_request import RequestSource
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
-from infra_validator.report.measurements import BaselineComparison, LoadRun, SignatureChange
+from infra_validator.report.measurements import BaselineComparison, LoadRun
 from infra_validator.specs import LoadSpec
 
 
@@ -51,13 +51,11 @@ class LoadOutcome:
     Attributes:
       runs: this server's, one for each signature and batch size that was asked.
       baseline: the comparison with the baseline; its ``ratios`` are the relative limits, and decide like all others.
-      signature_changes: against the baseline.
       notes: what people should know, one sentence each; they become warnings of the verdict.
     """
 
     runs: tuple[LoadRun, ...] = ()
     baseline: BaselineComparison | None = None
-    signature_changes: tuple[SignatureChange, ...] = ()
     notes: tuple[str, ...] = ()
 
 
