@@ -233,10 +233,10 @@ def _upload(one: Bench, tar: bytes | None) -> float:
     took: list[float] = []
     send = kubernetes_upload.send
 
-    def timed(archive: Any, stream: Any, deadline: Any, check: Any, on_progress: Any) -> float:
+    def timed(archive: Any, stream: Any, deadline: Any, check: Any, on_progress: Any, on_bytes: Any) -> float:
         began = time.perf_counter()
         if tar is None:
-            send(archive, stream, deadline, check, on_progress)
+            send(archive, stream, deadline, check, on_progress, on_bytes)
         else:
             view = memoryview(tar)
             for at in range(0, len(tar), 256 * 1024):

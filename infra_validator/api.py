@@ -21,6 +21,7 @@ from infra_validator.core.errors import (
 )
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.launch_plan import LaunchPlan
+from infra_validator.core.progress import Tell, tell_nobody
 from infra_validator.core.read_beside import Ended, ReadBeside
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
@@ -158,6 +159,7 @@ def run_validation(
     on_progress: Callable[[str], None] = _LOG.info,
     interruption: Interruption | None = None,
     recording: Recording | None = None,
+    tell: Tell = tell_nobody,
 ) -> ValidationReport:
     """Validate and report every outcome, INCONCLUSIVE included.
 
@@ -172,6 +174,7 @@ def run_validation(
       on_progress: called with one line for people at the end of each phase.
       interruption: ends the validation early, cleaned up.
       recording: where the requests and answers are kept, for a golden file.
+      tell: gets what goes on as data (core/progress.py): phases, bytes, requests.
 
     Raises:
       SpecError: a spec is wrong; nothing was started.
@@ -210,6 +213,7 @@ def run_validation(
             standards=dataclasses.replace(plan.standards, recording=recording, over_rest=asked.over_rest),
             concurrency=asked.concurrency,
             on_progress=on_progress,
+            tell=tell,
             interruption=interruption,
         )
         report = _with_signatures(validation.run(os.fspath(model), spec.model_name), plan)

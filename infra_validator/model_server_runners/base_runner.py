@@ -42,6 +42,7 @@ class BaseModelServerRunner(abc.ABC):
       plan: what is started.
       news: announced by the platform's own watcher (process exit, daemon events) whenever ``Observe`` may answer otherwise.
       on_progress: called with one line for people when something slow goes on (a pull, an upload).
+      on_bytes: called with ``pull`` or ``upload``, the bytes so far and in all (0: not known), as they move.
       interruption: checked in every wait of the runner; set by the validation. A platform's own long work (a pull, an upload)
         calls ``interruption.check()`` between its steps.
       stop_grace_seconds: how long the server may take to stop by itself before Stop kills it.
@@ -56,6 +57,7 @@ class BaseModelServerRunner(abc.ABC):
         self.plan = serving_binary.MakeLaunchPlan(model_path, self.platform)
         self.news = News()
         self.on_progress: Callable[[str], None] = _LOG.info
+        self.on_bytes: Callable[[str, int, int], None] = lambda what, done, total: None
         self.interruption = Interruption()
         self.stop_grace_seconds = 5.0
         self.stop_problems: list[str] = []

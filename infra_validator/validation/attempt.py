@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
 from infra_validator.core.answer import Answer, Tensor
-from infra_validator.core.deadline import Clock, Deadline, wait_until
+from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError, UsageError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
@@ -16,7 +16,6 @@ from infra_validator.core.states import ModelStatus, ModelStatusReport
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, RequestFailed, raise_if_gone
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.report.evidence import CheckOutcome, CheckResult, Evidence, EvidenceLevel
-from infra_validator.report.verdict import Phase
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.specs import ValidationSpec
 from infra_validator.validation.answers.compared.comparison import Comparison
@@ -27,6 +26,7 @@ from infra_validator.validation.answers.served_signatures import difference_of
 from infra_validator.validation.answers.standards import AnswerStandards
 from infra_validator.validation.limits.measuring import Measuring
 from infra_validator.validation.limits.under_load import LoadJob
+from infra_validator.validation.stopwatch import Stopwatch
 
 _LOOK_AGAIN_SECONDS = 10.0  # how long the server may take to say once more that it has the model
 _SETTLING_SECONDS = (
@@ -54,29 +54,6 @@ class Candidate:
     platform: str
     make_runner: Callable[[], BaseModelServerRunner]
     make_client: Callable[[str], BaseModelServerClient]
-
-
-class Stopwatch:
-    """Measures the phases of one attempt and tells each, as it ends, in one line."""
-
-    def __init__(self, label: str, say: Callable[[str], None], clock: Clock) -> None:
-        self.phases: list[Phase] = []
-        self._label = label
-        self._say = say
-        self._clock = clock
-
-    @contextlib.contextmanager
-    def phase(self, name: str, outcome_of: Callable[[], str] = lambda: "ok") -> Iterator[None]:
-        """Time the block as one phase; ``outcome_of`` tells how it went where nothing was raised."""
-        began = self._clock.monotonic()
-        outcome = "failed"
-        try:
-            yield
-            outcome = outcome_of()
-        finally:
-            seconds = self._clock.monotonic() - began
-            self.phases.append(Phase(name, seconds))
-            self._say(f"{self._label}: {name} {outcome} ({seconds:.2f} s)")
 
 
 class Attempt:
@@ -123,6 +100,7 @@ class Attempt:
         self._interruption.check()
         runner = self._candidate.make_runner()
         runner.on_progress = self._say
+        runner.on_bytes = self._watch.bytes_moved
         runner.interruption = self._interruption
         runner.stop_grace_seconds = self._spec.stop_grace_seconds
         self._interruption.wakes(runner.news)
@@ -230,7 +208,7 @@ class Attempt:
         self._inspection = AnswerInspection(
             client.ReadAnswer, self._standards, client.model_name, client.version, self._candidate.binary.label
         )
-        client.on_answer = self.measuring.answered(self._inspection.look)
+        client.on_answer = self._watch.counting(self.measuring.answered(self._inspection.look))
         limit = self._total.capped(self._spec.max_query_time_seconds)
         over_rest = self._over_rest(client, runner, limit)
         if over_rest is not None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.interruption import Interruption
+from infra_validator.core.progress import Tell, TriedAgain, Try, tell_nobody
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.sample_request import RequestSource, SampleRequest
 from infra_validator.model_server_clients.base_client import JobGone
@@ -25,12 +26,13 @@ from infra_validator.report.verdict import (
 )
 from infra_validator.specs import OnFlaky, ValidationSpec
 from infra_validator.validation.answers.standards import AnswerStandards
-from infra_validator.validation.attempt import Attempt, Candidate, Stopwatch
+from infra_validator.validation.attempt import Attempt, Candidate
 from infra_validator.validation.explanation import MAY_HAVE_A_DEEPER_CAUSE, can_have_caused
 from infra_validator.validation.limits.alone import alone
 from infra_validator.validation.limits.measuring import Measuring, loads
 from infra_validator.validation.limits.under_load import UnderLoad
 from infra_validator.validation.retry import Retries
+from infra_validator.validation.stopwatch import Stopwatch
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class Validation:
       model_size_bytes: of the model's files together; None where they cannot be read here.
       under_load: makes, for a serving binary, what puts its servers under load.
       on_progress: called with one line for people at the end of each phase; from several threads.
+      tell: gets the same as data, and more of it.
       interruption: ends the validation early.
       clock: where time is read.
 
@@ -71,6 +74,7 @@ class Validation:
         model_size_bytes: int | None = None,
         under_load: Callable[[Candidate], UnderLoad] = lambda candidate: alone,
         on_progress: Callable[[str], None] = _LOG.info,
+        tell: Tell = tell_nobody,
         interruption: Interruption | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -86,6 +90,7 @@ class Validation:
         self._model_size_bytes = model_size_bytes
         self._under_load = under_load
         self._say = on_progress
+        self._tell = tell
         self._interruption = interruption or Interruption()
         self._clock = clock
         self.total = Deadline.after(spec.total_time_seconds, clock)
@@ -134,6 +139,7 @@ class Validation:
             pause = retries.pause_after(failure)
             if pause is None:
                 break
+            self._tell(TriedAgain(Try(candidate.binary.label, len(attempts)), failure.reason.name, pause))
             if pause:
                 self._say(f"{candidate.binary.label}: {failure.reason.name}; tried again in {pause:g} s")
                 self._interruption.rest(pause, self._clock)
@@ -157,8 +163,7 @@ class Validation:
     def _attempt(
         self, candidate: Candidate, number: int
     ) -> tuple[AttemptReport, AttemptFailed | InfrastructureError | UsageError | None]:
-        label = candidate.binary.label if number == 1 else f"{candidate.binary.label} (try {number})"
-        watch = Stopwatch(label, self._say, self._clock)
+        watch = Stopwatch(Try(candidate.binary.label, number), self._say, self._clock, self._tell)
         measuring = Measuring(
             self._spec,
             model_size_bytes=self._model_size_bytes,

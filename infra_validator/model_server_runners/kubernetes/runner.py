@@ -352,10 +352,9 @@ class KubernetesRunner(BaseModelServerRunner):
         assert self._watcher is not None
         deadline = Deadline.after(self.config.start_timeout_seconds)
         target, marker = f"{RECEIVING_DIRECTORY}/model", f"{RECEIVING_DIRECTORY}/{UPLOAD_MARKER}"
+        check, say, moved = self._check_wanted, self.on_progress, self.on_bytes
         try:
-            upload(
-                self.api, self._pod_path, self._archive, target, marker, deadline, self._check_wanted, self.on_progress
-            )
+            upload(self.api, self._pod_path, self._archive, target, marker, deadline, check, say, moved)
         except (ApiError, ApiUnreachable, InfrastructureError) as error:
             self._end_for(error, ReasonCode.MODEL_NOT_DELIVERED)
 

@@ -103,11 +103,13 @@ def pull_if_missing(
     deadline: Deadline,
     tell: Callable[[str], None],
     check: Callable[[], None],
+    on_bytes: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> None:
     """Have the image on the daemon.
 
     Args:
       tell: gets a line of progress every few seconds.
+      on_bytes: gets ``pull``, the bytes so far and in all, as they come.
       check: raises where the pull shall end early.
 
     Raises:
@@ -117,7 +119,7 @@ def pull_if_missing(
         return
     if policy == "never":
         raise _not_here(image.asked)
-    pull = _Pull(image.asked, lambda: store.pull(image.reference, deadline), tell)
+    pull = _Pull(image.asked, lambda: store.pull(image.reference, deadline), tell, on_bytes)
 
     def finished() -> bool | None:
         check()
@@ -150,7 +152,13 @@ class _Pull:
       failure: why the daemon could not be asked.
     """
 
-    def __init__(self, asked: str, begin: Callable[[], _Stream], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        asked: str,
+        begin: Callable[[], _Stream],
+        tell: Callable[[str], None],
+        on_bytes: Callable[[str, int, int], None],
+    ) -> None:
         self.news = News()
         self.done = False
         self.problem = ""
@@ -158,6 +166,7 @@ class _Pull:
         self._asked = asked
         self._begin = begin
         self._tell = tell
+        self._on_bytes = on_bytes
         self._layers: dict[str, tuple[int, int]] = {}
         self._stream: _Stream | None = None
         self._closed = threading.Event()
@@ -167,11 +176,14 @@ class _Pull:
     @property
     def progress(self) -> str:
         """How far it is, for people."""
-        have = sum(current for current, _ in self._layers.values())
-        total = sum(total for _, total in self._layers.values())
+        have, total = self._bytes()
         if not total:
             return "the registry has sent nothing yet"
         return f"{have / 1e6:.0f} of {total / 1e6:.0f} MB in {len(self._layers)} layers"
+
+    def _bytes(self) -> tuple[int, int]:
+        layers = self._layers.values()
+        return sum(current for current, _ in layers), sum(total for _, total in layers)
 
     def close(self) -> None:
         """Let the daemon give up the pull, if it is still at it."""
@@ -186,6 +198,7 @@ class _Pull:
             self._stream = self._begin()
             for message in self._stream:
                 self._note(message)
+                self._on_bytes("pull", *self._bytes())
                 if self._closed.is_set():
                     break
                 if SYSTEM_CLOCK.monotonic() - told > _TELL_EVERY:

@@ -130,6 +130,7 @@ class LocalDockerRunner(BaseModelServerRunner):
             deadline.capped(self._config.pull_timeout_seconds),
             self._tell,
             self.interruption.check,
+            self.on_bytes,
         )
         self.address = self._choose_address(deadline)
         self._tell_watchdog()
@@ -339,7 +340,8 @@ class LocalDockerRunner(BaseModelServerRunner):
 
     def _upload(self, files: ModelFiles, deadline: Deadline) -> Delivery:
         assert self.image is not None
-        volume = ModelVolume(self._daemon, self.name, self._labels, self._tell, self.interruption.check)
+        check = self.interruption.check
+        volume = ModelVolume(self._daemon, self.name, self._labels, self._tell, check, self.on_bytes)
         self.register_cleanup(f"remove volume {self.name}", volume.remove)
         delivery = container_spec.volume(self.plan, self.name)
         more = {f"files/{name}": text for name, text in self._file_texts(delivery.files_directory).items()}

@@ -34,6 +34,7 @@ class ModelVolume:
       labels: of both.
       tell: gets a line of progress every few seconds.
       check: raises where the upload shall end early.
+      on_bytes: gets ``upload``, the bytes so far and in all, as they go.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class ModelVolume:
         labels: Mapping[str, str],
         tell: Callable[[str], None],
         check: Callable[[], None],
+        on_bytes: Callable[[str, int, int], None] = lambda what, done, total: None,
     ) -> None:
         self.name = name
         self._daemon = daemon
@@ -50,6 +52,7 @@ class ModelVolume:
         self._labels = labels
         self._tell = tell
         self._check = check
+        self._on_bytes = on_bytes
 
     def fill(self, image: str, archive: Archive, deadline: Deadline) -> None:
         """Create the volume and unpack the model's archive in it.
@@ -87,6 +90,7 @@ class ModelVolume:
                 self._tell(f"the model is copied: {how_far}")
             yield piece
             sent += len(piece)
+            self._on_bytes("upload", sent, size)
 
 
 def _not_in_time(how_far: str) -> InfrastructureError:

@@ -61,13 +61,14 @@ def upload(
     deadline: Deadline,
     check: Callable[[], None],
     on_progress: Callable[[str], None],
+    on_bytes: Callable[[str, int, int], None],
 ) -> None:
     """Bring the archive into the init container of the pod that waits for it, and tell how long it took.
 
     Args:
       api: the API server.
       pod_path: the pod's path.
-      archive, deadline, check, on_progress: as in ``send``.
+      archive, deadline, check, on_progress, on_bytes: as in ``send``.
       directory, marker: as in ``exec_query``.
 
     Raises:
@@ -78,7 +79,7 @@ def upload(
     what = f"exec in pod {pod_path.rpartition('/')[2]}"
     stream = api.websocket(f"{pod_path}/exec", query, PROTOCOLS, deadline, what)
     try:
-        seconds = send(archive, stream, deadline, check, on_progress)
+        seconds = send(archive, stream, deadline, check, on_progress, on_bytes)
     finally:
         stream.shutdown()
     rate = archive.model_bytes / 2**20 / max(seconds, 0.001)
@@ -91,6 +92,7 @@ def send(
     deadline: Deadline,
     check: Callable[[], None],
     on_progress: Callable[[str], None],
+    on_bytes: Callable[[str, int, int], None],
 ) -> float:
     """Send the archive and wait for the other side's word that it is unpacked.
 
@@ -100,6 +102,7 @@ def send(
       deadline: bounds it all.
       check: called between chunks; raises to give up.
       on_progress: told how far it is, every few seconds.
+      on_bytes: gets ``upload``, the bytes so far and in all, as they go.
 
     Returns:
       Seconds that it took.
@@ -118,6 +121,7 @@ def send(
             stream.settimeout(min(_SILENCE_SECONDS, max(0.001, deadline.remaining())))
             stream.send(b"\0" + chunk, _BINARY)
             sent += len(chunk)
+            on_bytes("upload", sent, archive.length)
             answer.look(0.0)
             if answer.over:
                 break

@@ -1,0 +1,106 @@
+"""What goes on in a validation, as data: phases, bytes, requests. Whoever shows it decides how; lines for people are told beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+
+@dataclasses.dataclass(frozen=True)
+class Try:
+    """Which attempt with which serving binary.
+
+    Attributes:
+      binary: the serving binary's label.
+      number: the attempt's number, counted from 1.
+    """
+
+    binary: str
+    number: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseBegan:
+    """A phase of an attempt began.
+
+    Attributes:
+      of: the attempt.
+      phase: its name, e.g. ``load``.
+    """
+
+    of: Try
+    phase: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseEnded:
+    """A phase of an attempt ended.
+
+    Attributes:
+      of: the attempt.
+      phase: its name.
+      outcome: ``ok``, ``failed``, or what else came of it.
+      seconds: how long it took.
+    """
+
+    of: Try
+    phase: str
+    outcome: str
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class BytesMoved:
+    """A pull or an upload went on.
+
+    Attributes:
+      of: the attempt.
+      what: ``pull`` or ``upload``.
+      done: bytes so far.
+      total: bytes in all; 0 while nobody knows.
+    """
+
+    of: Try
+    what: str
+    done: int
+    total: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class RequestAnswered:
+    """A sample request was answered.
+
+    Attributes:
+      of: the attempt.
+      done: how many were answered so far, this one included.
+      seconds: since the first was taken to be sent.
+    """
+
+    of: Try
+    done: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TriedAgain:
+    """An attempt failed, and there will be another.
+
+    Attributes:
+      of: the attempt that failed.
+      reason: the reason code's name.
+      pause: seconds until the next.
+    """
+
+    of: Try
+    reason: str
+    pause: float
+
+
+Progress = PhaseBegan | PhaseEnded | BytesMoved | RequestAnswered | TriedAgain
+
+#: Takes what goes on; called from several threads, often, and by those who do the work: it must be quick and never raise.
+Tell = Callable[[Progress], None]
+
+
+def tell_nobody(event: Progress) -> None:
+    """Takes what goes on and does nothing."""
