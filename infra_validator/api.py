@@ -45,6 +45,7 @@ from infra_validator.validation.baseline.signature_contract import SignatureCont
 from infra_validator.validation.retry import Retries, until_it_heals
 from infra_validator.validation.seal import sealed
 from infra_validator.validation.validation import Validation
+from infra_validator.validation.warmup.model_warmup_file import check_warmup_file
 
 _LOG = logging.getLogger(__name__)
 
@@ -319,7 +320,12 @@ def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> tuple[Fou
         if os.path.exists(os.path.join(found.path, TFLITE_FILE)):
             return dataclasses.replace(found, warning=_TFLITE), None
     found = find_saved_model(model, _asked_versions(spec))
-    return found, None if spec.tensorflow_serving is None else check_model_files(found.path, asked.tag_set)
+    if spec.tensorflow_serving is None:
+        return found, None
+    graph = check_model_files(found.path, asked.tag_set)
+    if not spec.turns_warmup_off:
+        check_warmup_file(found.path)
+    return found, graph
 
 
 def _asked_versions(spec: ServingSpec) -> tuple[int, ...]:

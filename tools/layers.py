@@ -59,7 +59,7 @@ ORDER: dict[str, Steps] = {
         ("files",),
         ("*",),
     ),
-    "validation": (("answers", "load"), ("limits",), ("baseline", "warmup"), ("*",)),
+    "validation": (("answers", "load"), ("limits",), ("baseline",), ("*",), ("warmup",)),
     "validation/answers": (("elements", "expected_outputs", "served_signatures"), ("check",), ("compared",), ("*",)),
     "embedded_server": (
         ("status",),

@@ -98,8 +98,8 @@ class ReasonCode(enum.Enum):
     WARMUP_FAILED = (
         Blames.MODEL,
         False,
-        "A warm-up request in the model's assets.extra failed, so the server refused the model.",
-        "Make the warm-up file again with this model's signatures.",
+        "The server refuses the model because of its warm-up file (assets.extra/tf_serving_warmup_requests).",
+        "Make the file again with this model's signatures (request_spec.make_warmup), or remove it.",
     )
     LOAD_TIMEOUT = (
         Blames.MODEL,

@@ -19,6 +19,9 @@ _BINARIES = ("tensorflow_serving", "model_runtime")
 MODEL_VARIABLES = ("MODEL_NAME", "MODEL_BASE_PATH")
 
 _PREFER_TFLITE = re.compile(r"--prefer_tflite_model(?:=(?P<value>.*))?")
+_WARM_UP = re.compile(r"--enable_model_warmup(?:=(?P<value>.*))?")
+_OWN_PLATFORM_CONFIG = re.compile(r"--platform_config_file=.+")
+_FALSE = ("false", "f", "no", "n", "0")  # as TensorFlow reads a flag
 _PLATFORMS = ("local_process", "local_docker", "kubernetes")
 
 #: Flags of TensorFlow Serving whose value is the validator's business: with another one it would test something else, or nothing.
@@ -145,10 +148,22 @@ class ServingSpec:
     @property
     def prefers_tflite(self) -> bool:
         """Whether the server is told to load ``model.tflite`` rather than the SavedModel beside it."""
-        places = (self.tensorflow_serving, getattr(self, self.platform))
-        given = [argument for place in places for argument in getattr(place, "extra_args", ())]
-        asked = [match for argument in given if (match := _PREFER_TFLITE.fullmatch(argument))]
+        asked = [match for argument in self._extra_arguments if (match := _PREFER_TFLITE.fullmatch(argument))]
         return self.tensorflow_serving is not None and bool(asked) and asked[-1]["value"] != "false"
+
+    @property
+    def turns_warmup_off(self) -> str:
+        """The argument because of which the server looks at no model's warm-up file, or may not; empty where it does."""
+        own = [argument for argument in self._extra_arguments if _OWN_PLATFORM_CONFIG.fullmatch(argument)]
+        said = [match for argument in self._extra_arguments if (match := _WARM_UP.fullmatch(argument))]
+        off = [said[-1][0]] if said and (said[-1]["value"] or "true").lower() in _FALSE else []
+        return next(iter((*own, *off)), "")
+
+    @property
+    def _extra_arguments(self) -> list[str]:
+        """The arguments that the spec adds to the server's."""
+        places = (self.tensorflow_serving, getattr(self, self.platform))
+        return [argument for place in places for argument in getattr(place, "extra_args", ())]
 
     def check(self, path: str) -> None:
         """Called by the reader; raises SpecError if what is said in one field does not go with another."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 import time
 from collections.abc import Iterator
 
@@ -69,30 +68,13 @@ def warm_up(servable: Servable, directory: str, iterations: int, settings: RunSe
 
 
 def _records(path: str) -> Iterator[bytes]:
-    """The records of a TFRecord file as TensorFlow reads them here: never unpacked, and with its words for what is wrong.
+    """The records of the file; what TensorFlow says of a damaged one is the load's error."""
+    from infra_validator.sample_requests.records.plain_records import DamagedRecord, plain_records
 
-    As there, what ends within a record's length is the end of the file.
-    """
-    from infra_validator.sample_requests.records.crc32c import masked_crc32c
-    from infra_validator.sample_requests.records.tfrecord import HEADER_BYTES, length_of
-
-    offset = 0
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            while len(header := file.read(HEADER_BYTES)) == HEADER_BYTES:
-                length = length_of(header)
-                if length is None:
-                    raise _data_loss(
-                        f"corrupted record at {offset}{'' if offset else ' (Is this even a TFRecord file?)'}"
-                    )
-                if offset + HEADER_BYTES + length + 4 > size:
-                    raise _data_loss(f"truncated record at {offset}' failed with Read less bytes than requested")
-                data = file.read(length)
-                if file.read(4) != struct.pack("<I", masked_crc32c(data)):
-                    raise _data_loss(f"corrupted record at {offset + HEADER_BYTES}")
-                yield data
-                offset += HEADER_BYTES + length + 4
+        yield from plain_records(path)
+    except DamagedRecord as error:
+        raise _data_loss(str(error)) from error
     except OSError as error:
         raise from_os_error(error) from error
 

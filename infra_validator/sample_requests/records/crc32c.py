@@ -25,6 +25,11 @@ def crc32c(data: bytes) -> int:
     return crc ^ 0xFFFFFFFF
 
 
+def is_quick() -> bool:
+    """Whether checksums are made by machine code, at gigabytes a second."""
+    return _implementation() is not crc32c
+
+
 @functools.cache
 def _table() -> tuple[int, ...]:
     table = []
