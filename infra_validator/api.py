@@ -35,7 +35,7 @@ from infra_validator.saved_model.model_files import check_model_files, notes_on
 from infra_validator.saved_model.unchanged import Unchanged
 from infra_validator.serving_binaries.model_config_file import read_model_config
 from infra_validator.specs import AnswersSpec, OnRejected, RequestSpec, ServingSpec, ValidationSpec
-from infra_validator.specs.agreement import check_agreement
+from infra_validator.specs.agreement import check_agreement, check_measurable
 from infra_validator.specs.named_files import named_files
 from infra_validator.specs.tag_set import with_one_tag_set
 from infra_validator.validation.answers.compared.golden_file import Recording
@@ -184,7 +184,7 @@ def run_validation(
     limits = ValidationSpec.of(validation_spec)
     spec, asked = with_one_tag_set(spec, RequestSpec.of(request_spec))
     interruption = interruption or Interruption()
-    _check_source(requests if requests is not None else examples, limits, asked)
+    check_source(requests if requests is not None else examples, limits, asked)
     plan: Plan | None = None
     try:
         plan = make_plan(model, spec, limits, asked, graph_path=graph_path if "://" not in graph_path else "")
@@ -338,14 +338,17 @@ def _graph(path: str, asked: RequestSpec) -> SavedModelGraph:
     return read_graph(path, asked.tag_set)
 
 
-def _check_source(source: object, limits: ValidationSpec, asked: RequestSpec) -> None:
+def check_source(source: object, limits: ValidationSpec, asked: RequestSpec) -> None:
     """That there is something to ask with where the specs say that something is to be asked.
 
     Raises:
       SpecError: there is not.
     """
     loads_only = isinstance(source, RequestSource) and source.origin is RequestOrigin.NONE
-    if asked.generate is not None or limits.answers.golden or (source is not None and not loads_only):
+    given = source is not None and not loads_only
+    asks = asked.generate is not None or bool(limits.answers.golden) or given
+    check_measurable(limits, asks=asks, baseline=False)
+    if asks:
         return
     how = "Give sample requests (--requests FILE; requests= in Python), or have some made up (--generate)."
     if limits.require_requests:

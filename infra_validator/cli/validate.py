@@ -202,6 +202,7 @@ def progress_on_stderr(quiet: bool) -> Callable[[str], None]:
 
 
 def _print_plan(arguments: argparse.Namespace) -> int:
+    api.check_source(arguments.requests, _validation_spec(arguments), _request_spec(arguments))
     plan = api.make_plan(
         arguments.model, arguments.serving_spec, arguments.validation_spec, _request_spec(arguments)
     ).to_dict()

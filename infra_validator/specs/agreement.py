@@ -30,13 +30,46 @@ def check_agreement(
         raise SpecError("request_spec.protocols", "names rest, which a ModelRuntime does not speak; take it out")
 
 
-def check_examples(validation: ValidationSpec | None, request: RequestSpec | None, *, given: bool) -> None:
+def check_measurable(validation: ValidationSpec | None, *, asks: bool, baseline: bool) -> None:
+    """Check that there is what the limits are measured with.
+
+    Args:
+      validation: the validation spec; None where it is not known yet.
+      asks: whether the model is asked something.
+      baseline: whether there is a baseline to compare it with.
+
+    Raises:
+      SpecError: a limit, or the load, needs requests, or a baseline, and there is none.
+    """
+    if validation is None:
+        return
+    limits = validation.limits
+    if not asks and (validation.loads or limits.needs_requests()):
+        field = "load" if validation.load is not None else "limits"
+        raise SpecError(
+            f"validation_spec.{field}",
+            "can only be measured where the model is asked something, but there is nothing to ask it with",
+            next_step="Give sample requests (--requests FILE; requests= in Python; examples and a request_spec in a pipeline), or have "
+            "some made up (--generate; request_spec.generate).",
+        )
+    if limits.relative() and not baseline:
+        raise SpecError(
+            f"validation_spec.limits.{limits.relative()[0]}",
+            "is a multiple of a baseline's, and there is no baseline",
+            next_step="Name the baseline, or give a limit that stands by itself.",
+        )
+
+
+def check_examples(
+    validation: ValidationSpec | None, request: RequestSpec | None, *, given: bool, baseline: bool = False
+) -> None:
     """Check what a pipeline's specs need examples for.
 
     Args:
       validation: the validation spec; None where it is not known yet.
       request: the request spec; None where there is none.
       given: whether the component has examples.
+      baseline: whether it has a baseline.
 
     Raises:
       SpecError: there are no examples, or nothing says to send them, and a spec asks for what takes them.
@@ -48,6 +81,7 @@ def check_examples(validation: ValidationSpec | None, request: RequestSpec | Non
             "is true, but nothing would be asked",
             next_step="Give the component an Examples channel and a request_spec, or request_spec.generate.",
         )
+    check_measurable(validation, asks=asks, baseline=baseline)
     if request is not None and request.make_warmup and not given:
         raise SpecError(
             "request_spec.make_warmup", "needs examples", next_step="Give the component an Examples channel."

@@ -8,6 +8,7 @@ from typing import Any
 
 from infra_validator.core.errors import SpecError
 from infra_validator.specs.answers_spec import AnswersSpec
+from infra_validator.specs.limits.limits_and_load import check_load
 from infra_validator.specs.limits.limits_spec import LimitsSpec
 from infra_validator.specs.limits.load_spec import LoadSpec
 from infra_validator.specs.reader import above_zero, not_negative, plain, read, spec_field, to_dict
@@ -61,7 +62,10 @@ class ValidationSpec:
     limits: LimitsSpec = spec_field(
         LimitsSpec(), "What the model and its server may need at most, and deliver at least."
     )
-    load: LoadSpec = spec_field(LoadSpec(), "How the server is loaded to measure what is limited.")
+    load: LoadSpec | None = spec_field(
+        None,
+        "How the server is loaded; `{}` is enough. Empty: as its defaults say where a limit needs it, else not at all.",
+    )
 
     expected_signature: str = spec_field(
         "",
@@ -86,3 +90,20 @@ class ValidationSpec:
         """Called by the reader; raises SpecError if what is said in one field does not go with another."""
         if self.num_tries > 100:
             raise SpecError(f"{path}.num_tries", f"must be at most 100, not {self.num_tries}")
+        check_load(path, self.limits, self.load or LoadSpec())
+        most, loading = self.limits.cold_start.load_seconds, self.max_loading_time_seconds
+        if most is not None and most > loading:
+            raise SpecError(
+                f"{path}.limits.cold_start.load_seconds",
+                f"{most:g} s can decide nothing: the attempt ends after max_loading_time_seconds, {loading:g} s",
+            )
+
+    @property
+    def loads(self) -> bool:
+        """Whether the server is put under load: the spec says how, or a limit needs it."""
+        return self.load is not None or self.limits.needs_load()
+
+    @property
+    def measures(self) -> bool:
+        """Whether anything is measured that costs something."""
+        return self.load is not None or self.limits != LimitsSpec()

@@ -17,7 +17,7 @@ from infra_validator.model_server_clients.base_client import BaseModelServerClie
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.report.evidence import CheckOutcome, CheckResult, Evidence, EvidenceLevel
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
-from infra_validator.specs import ValidationSpec
+from infra_validator.specs import LoadSpec, ValidationSpec
 from infra_validator.validation.answers.compared.comparison import Comparison
 from infra_validator.validation.answers.compared.over_rest import AsOverRest
 from infra_validator.validation.answers.inspection import AnswerInspection
@@ -238,7 +238,16 @@ class Attempt:
     def _measure(self, client: BaseModelServerClient, runner: BaseModelServerRunner, requests: RequestSource) -> None:
         label = self._candidate.binary.label
         self.measuring.load(
-            LoadJob(label, client, runner, requests, self._spec.load, self._total, self._interruption, self._say)
+            LoadJob(
+                label,
+                client,
+                runner,
+                requests,
+                self._spec.load or LoadSpec(),
+                self._total,
+                self._interruption,
+                self._say,
+            )
         )
 
     def _over_rest(

@@ -29,7 +29,7 @@ from infra_validator.validation.answers.standards import AnswerStandards
 from infra_validator.validation.attempt import Attempt, Candidate
 from infra_validator.validation.explanation import MAY_HAVE_A_DEEPER_CAUSE, can_have_caused
 from infra_validator.validation.limits.alone import alone
-from infra_validator.validation.limits.measuring import Measuring, loads
+from infra_validator.validation.limits.measuring import Measuring
 from infra_validator.validation.limits.under_load import UnderLoad
 from infra_validator.validation.retry import Retries
 from infra_validator.validation.stopwatch import Stopwatch
@@ -99,8 +99,8 @@ class Validation:
         """Validate. Returns a report for every outcome, INCONCLUSIVE included; what was started is stopped."""
         began = self._clock.monotonic()
         started_at = now(self._clock)
-        workers = min(len(self._candidates), 1 if loads(self._spec) else _SIDE_BY_SIDE)
-        if loads(self._spec) and len(self._candidates) > 1:
+        workers = min(len(self._candidates), 1 if self._spec.loads else _SIDE_BY_SIDE)
+        if self._spec.loads and len(self._candidates) > 1:
             self._say(
                 "The serving binaries are validated one after the other, so that none disturbs another's measurement."
             )

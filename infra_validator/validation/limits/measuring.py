@@ -8,7 +8,7 @@ from infra_validator.core.deadline import SYSTEM_CLOCK, Clock
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.report.measurements import LimitResult, Measurements
 from infra_validator.report.verdict import Phase
-from infra_validator.specs import LimitsSpec, LoadSpec, ValidationSpec
+from infra_validator.specs import ValidationSpec
 from infra_validator.validation.limits.alone import alone
 from infra_validator.validation.limits.deciding import judged, raise_for
 from infra_validator.validation.limits.under_load import LoadJob, LoadOutcome, UnderLoad
@@ -36,7 +36,7 @@ class Measuring:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._limits = spec.limits
-        self._loads = loads(spec)
+        self._loads = spec.loads
         self._model_size_bytes = model_size_bytes
         self._under_load = under_load
         self._clock = clock
@@ -108,13 +108,3 @@ class Measuring:
             *(baseline.ratios if baseline is not None else ()),
         )
         raise_for(self._results)
-
-
-def loads(spec: ValidationSpec) -> bool:
-    """Whether the server is put under load: a limit needs it, or the spec says how."""
-    return spec.limits.needs_load() or spec.load != LoadSpec()
-
-
-def measures(spec: ValidationSpec) -> bool:
-    """Whether anything is measured that costs something."""
-    return spec.limits != LimitsSpec() or spec.load != LoadSpec()
