@@ -17,6 +17,7 @@ attributes, text is made in ``__str__``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from infra_validator.core.reason_codes import ReasonCode
@@ -29,6 +30,20 @@ def shorten(text: str, limit: int = _LONGEST_DETAIL) -> str:
     if len(text) <= limit:
         return text
     return f"{text[:limit]} ... ({len(text) - limit} more characters)"
+
+
+def did_you_mean(name: str, known: Iterable[str], *, at_least: float = 0.6) -> str:
+    """A sentence that asks for the nearest known name, with a space before it; empty where none is near.
+
+    Args:
+      name: what was given.
+      known: what could have been.
+      at_least: how near it must be, from 0 to 1.
+    """
+    import difflib  # only a mistake needs it
+
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=at_least)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 class InfraValidatorError(Exception):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import re
 
 import grpc
+
+with contextlib.suppress(ImportError):
+    importlib.import_module("grpc._channel")  # a quarter of grpcio, which else the first channel imports
 
 _OTHER_PROTOCOL = re.compile(r"http1\.x server|Failed parsing HTTP/2")
 

@@ -5,18 +5,16 @@ In this order: what the caller names (a file), an Examples artifact, requests ma
 
 from __future__ import annotations
 
-import difflib
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from infra_validator.core.errors import SpecError, UsageError
+from infra_validator.core.errors import SpecError, UsageError, did_you_mean
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
 from infra_validator.protos import tensorflow_pb2 as tf
 from infra_validator.sample_requests.files.requests_file import holds_examples, requests_from_file
-from infra_validator.sample_requests.generated.made_up import questions_made_up
 from infra_validator.sample_requests.questions import methods
 from infra_validator.sample_requests.questions.batches import has_batch
 from infra_validator.sample_requests.questions.requests import described_request, requests_of
@@ -126,6 +124,8 @@ def requests_made_up(asked: RequestSpec, graph: SavedModelGraph, model_name: str
     _check_effect(asked, "generated requests")
     named = signatures_asked(asked, graph)
     _check_against_model(asked, named)
+    from infra_validator.sample_requests.generated.made_up import questions_made_up
+
     make = functools.partial(questions_made_up, named, asked.num_examples, generate)
     return RequestSource(
         functools.partial(requests_of, make, named, model_name, asked), RequestOrigin.GENERATED, tuple(named)
@@ -236,8 +236,7 @@ def _check_input_names(asked: RequestSpec, signatures: Mapping[str, tf.Signature
     for field, keys in named.items():
         for key in keys:
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
+                hint = did_you_mean(key, known)
                 raise SpecError(
                     f"request_spec.{field}.{key}",
                     f"no signature that is asked has an input {key!r}; there are: {', '.join(known) or 'none'}.{hint}",

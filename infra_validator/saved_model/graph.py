@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from google.protobuf import message, text_format
+from google.protobuf import message
 
 from infra_validator.core.errors import AttemptFailed
 from infra_validator.core.reason_codes import ReasonCode
@@ -140,7 +140,7 @@ def _graphs(path: str) -> Iterator[SavedModelGraph]:
                 yield from _graphs_of_binary(path, data)
     except OSError as error:
         raise unreadable(file, error) from error
-    except (WireError, message.DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
+    except (WireError, message.DecodeError, UnicodeDecodeError) as error:
         raise AttemptFailed(
             ReasonCode.MODEL_NOT_A_SAVED_MODEL, f"{file} is damaged or no SavedModel: {error}."
         ) from error
@@ -216,8 +216,13 @@ def _ops(data: Buffer, start: int, end: int) -> Iterator[bytes]:
 
 
 def _graphs_of_text(path: str, text: bytes) -> Iterator[SavedModelGraph]:
+    from google.protobuf import text_format  # few models are text
+
     model = tensorflow_pb2.SavedModel()
-    text_format.Parse(text.decode(), model, allow_unknown_field=True)
+    try:
+        text_format.Parse(text.decode(), model, allow_unknown_field=True)
+    except text_format.ParseError as error:
+        raise message.DecodeError(str(error)) from error
     for meta_graph in model.meta_graphs:
         holds_state = any(node.op.encode() in _STATE_OPS for node in meta_graph.graph_def.node)
         yield _graph(path, meta_graph, holds_state, functools.partial(iter, meta_graph.graph_def.node))

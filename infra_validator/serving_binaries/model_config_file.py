@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from google.protobuf import text_format
-
 from infra_validator.core.errors import SpecError, shorten
 from infra_validator.core.launch_plan import literal
 from infra_validator.protos import tensorflow_serving_pb2 as pb
@@ -52,6 +50,8 @@ class ModelConfigFile:
 
         Version labels stay: a server that refuses them here refuses them in production.
         """
+        from google.protobuf import text_format
+
         notes = []
         if self.others:
             notes.append(f"{self.path}: only {self.entry.name} is served, not {', '.join(self.others)}.")
@@ -78,6 +78,8 @@ def read_model_config(path: str, model_name: str) -> ModelConfigFile:
     Raises:
       SpecError: the file cannot be read, is no ModelServerConfig, or has no such model.
     """
+    from google.protobuf import text_format  # few validations have such a file
+
     config = pb.ModelServerConfig()
     try:
         with open(path, encoding="utf-8") as file:

@@ -1,7 +1,7 @@
 """What the last lines of a TensorFlow Serving's log say about why it failed.
 
 The process itself only says "exit code 255", whatever happened. What stands before the texts (time, file, line) differs between releases
-and is not looked at; the texts are TensorFlow Serving's and TensorFlow's own.
+and is not looked at; the texts are TensorFlow Serving's and TensorFlow's own. Patterns are compiled when a log is read: most servers work.
 """
 
 from __future__ import annotations
@@ -19,43 +19,40 @@ _SERVABLE = r"\{+name: (?P<name>.*?) version: (?P<version>-?\d+)"
 
 #: Where the text of a failed load stands, the most telling first.
 _LOAD_FAILURES = (
-    re.compile(rf"Loading servable: {_SERVABLE}\}} failed: (?P<text>.*)"),
-    re.compile(rf"Error while attempting to reserve resources to load servable {_SERVABLE}\}}: (?P<text>.*)"),
-    re.compile(rf"Servable {_SERVABLE}\}} cannot be loaded: (?P<text>.*)"),
-    re.compile(rf"Encountered an error for servable version {_SERVABLE}\}}: (?P<text>.*)"),
-    re.compile(rf"did not become available: {_SERVABLE}\}}* due to error: (?P<text>.*?)\}}, (?=[{{}}])"),
-    re.compile(rf"did not become available: {_SERVABLE}\}}* due to error: (?P<text>.*)"),
-    re.compile(rf"(?P<text>\d+ (?:servable|model)\(s\) did not become available: {_SERVABLE}\}}.*)"),
+    rf"Loading servable: {_SERVABLE}\}} failed: (?P<text>.*)",
+    rf"Error while attempting to reserve resources to load servable {_SERVABLE}\}}: (?P<text>.*)",
+    rf"Servable {_SERVABLE}\}} cannot be loaded: (?P<text>.*)",
+    rf"Encountered an error for servable version {_SERVABLE}\}}: (?P<text>.*)",
+    rf"did not become available: {_SERVABLE}\}}* due to error: (?P<text>.*?)\}}, (?=[{{}}])",
+    rf"did not become available: {_SERVABLE}\}}* due to error: (?P<text>.*)",
+    rf"(?P<text>\d+ (?:servable|model)\(s\) did not become available: {_SERVABLE}\}}.*)",
 )
 
 #: What the text of a failed load may turn out to be.
 _LOAD_CAUSES = (
     (
-        re.compile(r"Op type not registered '[^']*' in binary(?: running on \S+?(?=\.?(?:\s|$)))?"),
+        r"Op type not registered '[^']*' in binary(?: running on \S+?(?=\.?(?:\s|$)))?",
         ReasonCode.OP_NOT_REGISTERED,
     ),
     (
-        re.compile(r"OOM when allocating.*|.*[Ff]ailed to allocate memory.*|.*std::bad_alloc.*"),
+        r"OOM when allocating.*|.*[Ff]ailed to allocate memory.*|.*std::bad_alloc.*",
         ReasonCode.SERVER_OUT_OF_MEMORY,
     ),
-    (re.compile(r".*warmup record.*|.*verify your warmup data.*|.*log_type for warmup.*"), ReasonCode.WARMUP_FAILED),
+    (r".*warmup record.*|.*verify your warmup data.*|.*log_type for warmup.*", ReasonCode.WARMUP_FAILED),
 )
 
 #: The server prints the record's bytes as they are, line ends included.
-_UNREADABLE_WARMUP = re.compile(
-    r"Failed to parse warmup record: .*? from (?P<path>[^\n]*/tf_serving_warmup_requests)", re.DOTALL
-)
+_UNREADABLE_WARMUP = r"(?s)Failed to parse warmup record: .*? from (?P<path>[^\n]*/tf_serving_warmup_requests)"
 
-_OUT_OF_MEMORY = re.compile(r"std::bad_alloc|OOM when allocating .*|Cannot allocate memory")
-_PORT_TAKEN = re.compile(PORT_TAKEN)
-_NOTHING_TO_LOAD = re.compile(
+_OUT_OF_MEMORY = r"std::bad_alloc|OOM when allocating .*|Cannot allocate memory"
+_NOTHING_TO_LOAD = (
     r"No versions of servable .* found under base path .*"
     r"|Could not find base path .* for servable .*"
     r"|FileSystemStoragePathSource encountered a filesystem access error: .*"
 )
-_WRONG_FLAG = re.compile(r"Couldn't interpret value .* for flag .*")
-_USAGE_LINE = re.compile(r"^\t--\w+=\S*\s+(?:bool|string|int32|int64|float)\t")
-_WRONG_OPTIONS = re.compile(r"Failed to start server\. Error: (?P<text>.*)")
+_WRONG_FLAG = r"Couldn't interpret value .* for flag .*"
+_USAGE_LINE = r"^\t--\w+=\S*\s+(?:bool|string|int32|int64|float)\t"
+_WRONG_OPTIONS = r"Failed to start server\. Error: (?P<text>.*)"
 _WARMUP_BEGINS = "Starting to read warmup data for model at"
 _WARMUP_ENDS = "Finished reading warmup data for model at"
 
@@ -76,18 +73,20 @@ def explain(log: str) -> tuple[ReasonCode, str] | None:
 
 def _failed_load(log: str) -> tuple[ReasonCode, str] | None:
     for pattern in _LOAD_FAILURES:
-        failures = list(pattern.finditer(log))
+        failures = list(re.finditer(pattern, log))
         if failures:
             break
     else:
         return None
     failure = failures[-1]
     text = failure["text"].strip()
-    unreadable = _UNREADABLE_WARMUP.match(log, log.find("Failed to parse warmup record", failure.start("text")))
+    unreadable = re.match(
+        _UNREADABLE_WARMUP, log[max(0, log.find("Failed to parse warmup record", failure.start("text"))) :]
+    )
     if unreadable:
         return ReasonCode.WARMUP_FAILED, f"A record of {unreadable['path']} cannot be read as a PredictionLog."
     for cause, reason in _LOAD_CAUSES:
-        match = cause.search(text)
+        match = re.search(cause, text)
         if match:
             return reason, f"{match[0].rstrip('.')}."
     before = log[: failure.start()]
@@ -97,27 +96,27 @@ def _failed_load(log: str) -> tuple[ReasonCode, str] | None:
 
 
 def _out_of_memory(log: str) -> tuple[ReasonCode, str] | None:
-    match = _OUT_OF_MEMORY.search(log)
+    match = re.search(_OUT_OF_MEMORY, log)
     return (ReasonCode.SERVER_OUT_OF_MEMORY, match[0]) if match else None
 
 
 def _taken_port(log: str) -> tuple[ReasonCode, str] | None:
-    match = _PORT_TAKEN.search(log)
+    match = re.search(PORT_TAKEN, log)
     return (ReasonCode.PORT_NOT_AVAILABLE, match[0]) if match else None
 
 
 def _missing_files(log: str) -> tuple[ReasonCode, str] | None:
-    match = _NOTHING_TO_LOAD.search(log)
+    match = re.search(_NOTHING_TO_LOAD, log)
     return (ReasonCode.MODEL_NOT_READABLE, f"The server says: {match[0]}") if match else None
 
 
 def _wrong_arguments(log: str) -> tuple[ReasonCode, str] | None:
     for pattern in (_WRONG_OPTIONS, _WRONG_FLAG):
-        match = pattern.search(log)
+        match = re.search(pattern, log)
         if match:
             return ReasonCode.BAD_SPEC, f"The server refuses its arguments: {match[match.lastgroup or 0]}"
     lines = log.splitlines()
-    if lines and _USAGE_LINE.match(lines[-1]):
+    if lines and re.match(_USAGE_LINE, lines[-1]):
         return (
             ReasonCode.BAD_SPEC,
             "The server printed its usage and ended: it does not understand one of its arguments.",

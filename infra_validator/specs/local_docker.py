@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import posixpath
 import re
 from collections.abc import Mapping
@@ -35,6 +34,8 @@ def _host(address: str) -> str | None:
 
 
 def _ip_address(address: str) -> str | None:
+    import ipaddress  # few specs name one
+
     try:
         ipaddress.ip_address(address or "127.0.0.1")
     except ValueError:

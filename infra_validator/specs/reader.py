@@ -7,7 +7,6 @@ name, and everything that is wrong is a SpecError that names the field's path.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import enum
 import json
 import os
@@ -17,7 +16,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from infra_validator.core.errors import SpecError
+from infra_validator.core.errors import SpecError, did_you_mean
 
 T = TypeVar("T")
 
@@ -71,8 +70,7 @@ def one_of(*known: str) -> Check:
     def check(value: str) -> str | None:
         if value in known:
             return None
-        near = difflib.get_close_matches(value, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(value, known)
         return f"must be one of {', '.join(known)}, not {value!r}.{hint}"
 
     return check
@@ -206,8 +204,7 @@ def _read_dataclass(kind: type, given: object, path: str) -> Any:
         name = key if key in fields else _snake_case(key)
         field = fields.get(name)
         if field is None:
-            near = difflib.get_close_matches(_snake_case(key), fields, n=1, cutoff=0.5)
-            hint = f" Did you mean {near[0]!r}?" if near else f" Known fields: {', '.join(fields)}."
+            hint = did_you_mean(_snake_case(key), fields, at_least=0.5) or f" Known fields: {', '.join(fields)}."
             raise SpecError(f"{path}.{key}", f"there is no such field.{hint}")
         if name in values:
             raise SpecError(f"{path}.{key}", f"is given twice, as {name!r} and as {key!r}")

@@ -48,12 +48,14 @@ class Candidate:
       platform: the platform's name, for the report.
       make_runner: a new runner; called once for each attempt.
       make_client: a client for an endpoint.
+      meanwhile: called once a server is being started: begins what takes time and does not need it, and returns at once.
     """
 
     binary: BaseServingBinary
     platform: str
     make_runner: Callable[[], BaseModelServerRunner]
     make_client: Callable[[str], BaseModelServerClient]
+    meanwhile: Callable[[], None] = lambda: None
 
 
 class Attempt:
@@ -140,6 +142,7 @@ class Attempt:
         self._loading = self._total.capped(self._spec.max_loading_time_seconds)
         with self._watch.phase("start"):
             runner.Start()
+        self._candidate.meanwhile()
         with self._watch.phase("schedule"):
             try:
                 runner.WaitUntilRunning(self._loading)

@@ -175,3 +175,18 @@ def test_only_whole_marks_count() -> None:
         assert marked_processes("MARK=abcd") == []
         kill_marked("MARK=abc")
         assert process.wait(SECONDS) == -signal.SIGKILL
+
+
+def test_what_is_executed_again_and_again_does_not_escape() -> None:
+    again = ["/bin/sh", "-c", 'exec /bin/sh -c "$0" "$0"', 'exec /bin/sh -c "$0" "$0"']
+    for number in range(10):
+        with subprocess.Popen(again, env={"MARK": f"again-{number}"}, start_new_session=True) as process:
+            kill_marked(f"MARK=again-{number}")
+            assert process.wait(SECONDS) == -signal.SIGKILL
+
+
+def test_a_process_without_any_environment_is_let_live() -> None:
+    with subprocess.Popen(["/bin/sleep", "60"], env={}) as process:
+        kill_marked("MARK=of-nobody")
+        assert process.poll() is None
+        process.kill()

@@ -35,7 +35,9 @@ from collections.abc import Callable
 _ASK_PARENT_EVERY = 0.25  # seconds; only matters while somebody else holds the pipe open
 _END_OF_PIPE_SECONDS = 1.0  # how long after the maker's death the end of its pipe is waited for
 _KILL_SECONDS = 5.0
-_SWEEPS_WITHOUT_FIND = 3  # what is just being executed shows its mark a moment later
+_SWEEPS_WITHOUT_FIND = 3  # in a row: a process may start another behind a sweep's back, and end
+_DYING_SECONDS = 0.002  # between two sweeps, where the last one found something
+_EXECUTED_SECONDS = 0.02  # ... where it could not see a process's environment yet
 _COMMAND_SECONDS = 10.0
 
 
@@ -122,23 +124,7 @@ class Watchdog:
 
 def marked_processes(mark: str) -> list[int]:
     """Ids of the living processes whose environment, as they were started with it, holds ``mark``. Without /proc: none."""
-    wanted = mark.encode()
-    found = []
-    try:
-        names = os.listdir("/proc")
-    except OSError:
-        return []
-    for name in names:
-        if not name.isdigit() or int(name) == os.getpid():
-            continue
-        try:
-            with open(f"/proc/{name}/environ", "rb") as file:
-                environment = file.read()
-        except OSError:
-            continue  # it is gone, or not ours
-        if wanted in environment and wanted in environment.split(b"\0"):
-            found.append(int(name))
-    return found
+    return _sweep(mark)[0]
 
 
 def kill_marked(mark: str) -> None:
@@ -146,15 +132,40 @@ def kill_marked(mark: str) -> None:
     limit = time.monotonic() + _KILL_SECONDS
     quiet = 0
     while quiet < _SWEEPS_WITHOUT_FIND and time.monotonic() < limit:
-        found = marked_processes(mark)
+        found, unseen = _sweep(mark)
         quiet = 0 if found else quiet + 1
         for pid in found:
             try:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
                 pass
-        if quiet < _SWEEPS_WITHOUT_FIND:
-            time.sleep(0.02)
+        if quiet < _SWEEPS_WITHOUT_FIND and (found or unseen):
+            time.sleep(_EXECUTED_SECONDS if unseen else _DYING_SECONDS)
+
+
+def _sweep(mark: str) -> tuple[list[int], bool]:
+    """The marked processes, and whether there is one that has a program and no environment: it is just being executed, perhaps."""
+    wanted = mark.encode()
+    found = []
+    unseen = False
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return [], False
+    for name in names:
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:
+                environment = file.read()
+            if not environment:
+                os.readlink(f"/proc/{name}/exe")  # neither the dead nor the kernel's own threads have one
+                unseen = True
+        except OSError:
+            continue  # it is gone, or not ours
+        if wanted in environment and wanted in environment.split(b"\0"):
+            found.append(int(name))
+    return found, unseen
 
 
 # -------------------------------------------------------------------- the other half

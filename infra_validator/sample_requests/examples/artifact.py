@@ -5,14 +5,13 @@ The artifact object is asked through its attributes; TFX is imported only to rea
 
 from __future__ import annotations
 
-import difflib
 import glob
 import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import IO, Protocol
 
-from infra_validator.core.errors import ExamplesError, SpecError
+from infra_validator.core.errors import ExamplesError, SpecError, did_you_mean
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.sample_requests.examples.example_files import (
@@ -110,8 +109,7 @@ def choose_split(known: Sequence[str], wanted: str, uri: str) -> str:
     if not wanted:
         return known[0]
     if wanted not in known:
-        near = difflib.get_close_matches(wanted, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(wanted, known)
         problem = f"the Examples artifact at {uri} has no split {wanted!r}; it has: {', '.join(known)}.{hint}"
         raise SpecError("request_spec.split_name", problem, next_step="Name one of these splits.")
     return wanted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import zipfile
@@ -10,7 +9,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.errors import InfrastructureError, did_you_mean
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.protos import tensorflow_pb2 as tf
 from infra_validator.sample_requests.files.json_requests import bad_requests
@@ -61,8 +60,7 @@ def questions_of_npz(path: str, signatures: Signatures, names: Sequence[str]) ->
     known = sorted({key for name in names for key in signatures[name].inputs})
     for key in arrays:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(key, known)
             raise bad_requests(path, f"array {key!r}", f"is no input; there are: {', '.join(known)}.{hint}".rstrip("."))
     for name in names:
         signature = signatures[name]

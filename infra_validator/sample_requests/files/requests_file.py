@@ -16,11 +16,7 @@ from collections.abc import Iterator, Sequence
 from infra_validator.core.errors import ExamplesError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
-from infra_validator.sample_requests.examples.features import NotAnExampleError, example_of_record
-from infra_validator.sample_requests.examples.record_questions import TF_EXAMPLE
 from infra_validator.sample_requests.files.json_requests import bad_requests, questions_of_json
-from infra_validator.sample_requests.files.npz import questions_of_npz
-from infra_validator.sample_requests.files.prediction_log import questions_of_prediction_logs
 from infra_validator.sample_requests.questions.early import begun
 from infra_validator.sample_requests.questions.question import Question
 from infra_validator.sample_requests.questions.requests import requests_of
@@ -93,14 +89,18 @@ def _questions(path: str, signatures: Signatures, names: Sequence[str], asked: R
 def _questions_of_its_kind(
     path: str, signatures: Signatures, names: Sequence[str], asked: RequestSpec
 ) -> Iterator[Question]:
-    kind = _kind_of(path)
+    kind = _kind_of(path)  # each kind's reader is imported where it is needed: most files are JSON
     if kind is _Kind.NPZ:
+        from infra_validator.sample_requests.files.npz import questions_of_npz
+
         yield from questions_of_npz(path, signatures, names)
     elif kind is _Kind.JSON:
         yield from questions_of_json(path, signatures, names)
     elif _first_is_example(path):
         yield from _questions_of_examples(path, signatures, names, asked)
     else:
+        from infra_validator.sample_requests.files.prediction_log import questions_of_prediction_logs
+
         yield from questions_of_prediction_logs(path, signatures, names)
 
 
@@ -113,6 +113,7 @@ def _questions_of_examples(
     named = {name: signatures[name] for name in names}
     try:
         from infra_validator.sample_requests.examples.example_files import questions_of_example_files
+        from infra_validator.sample_requests.examples.record_questions import TF_EXAMPLE
 
         yield from questions_of_example_files([path], named, sys.maxsize, TF_EXAMPLE, asked, where=path)
     except ExamplesError as error:
@@ -155,6 +156,8 @@ def _kind_of(path: str) -> _Kind:
 
 def _first_is_example(path: str) -> bool:
     """Whether the first record is a tf.Example. It tells: an Example has field 1 only, a log of any use has another."""
+    from infra_validator.sample_requests.examples.features import NotAnExampleError, example_of_record
+
     try:
         first = next(read_records(path), b"")
         if first:

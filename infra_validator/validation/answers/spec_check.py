@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 
 from infra_validator.core.answer import STRING
-from infra_validator.core.errors import SpecError
+from infra_validator.core.errors import SpecError, did_you_mean
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.specs import AnswersSpec
 from infra_validator.validation.answers.expected_outputs import ExpectedOutput, expected_outputs
@@ -33,8 +32,7 @@ def check_answers_spec(spec: AnswersSpec, signatures: Mapping[str, tensorflow_pb
     for field, output in spec.named_outputs():
         where = f"{path}.{field}"
         if output not in known:
-            near = difflib.get_close_matches(output, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(output, known)
             there = ", ".join(repr(name) for name in sorted(known)) or "none"
             raise SpecError(where, f"the model has no output {output!r}; it has: {there}.{hint}")
         for problem in _problems(spec, field, output, known[output]):
