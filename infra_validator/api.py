@@ -46,6 +46,7 @@ from infra_validator.validation.attempt import Candidate
 from infra_validator.validation.baseline.signature_contract import SignatureContract, contract_of
 from infra_validator.validation.retry import Retries, until_it_heals
 from infra_validator.validation.seal import sealed
+from infra_validator.validation.served_model import served_graph
 from infra_validator.validation.validation import Validation
 from infra_validator.validation.warmup.model_warmup_file import check_warmup_file
 
@@ -120,11 +121,13 @@ def make_plan(
     request_spec: object = None,
     *,
     graph_path: str = "",
+    served: SavedModelGraph | None = None,
 ) -> Plan:
     """Read and check everything, start nothing. What the signature contract says is in the plan; ``contract.check`` raises for it.
 
     Args:
       graph_path: a local copy of a remote model's graph.
+      served: what a running server tells of a model that is named by its address only.
 
     Raises:
       SpecError: a spec is wrong.
@@ -135,14 +138,17 @@ def make_plan(
     limits = ValidationSpec.of(validation_spec)
     spec, asked = with_one_tag_set(spec, RequestSpec.of(request_spec))
     check_agreement(spec, limits, asked)
-    found, graph = _check_model(os.fspath(model), spec, asked)
+    at_address = spec.address is not None and not os.fspath(model)
+    found, graph = (
+        (FoundModel(_name_of(model, spec)), served) if at_address else _check_model(os.fspath(model), spec, asked)
+    )
     binaries = wiring.serving_binaries_function(spec.binary)(spec)
     wiring.runner_class(spec.platform)
     plans = tuple(binary.MakeLaunchPlan(found.path, spec.platform) for binary in binaries)
     known = graph.signatures if graph is not None else {}
     signatures = {name: known[name] for name in sorted(known) if not name.startswith("__")}
     standards = AnswerStandards.of(limits.answers, signatures, spec.model_name, len(plans))
-    warnings = [*filter(None, [found.warning]), *(notes_on(graph) if graph is not None else ())]
+    warnings = [*filter(None, [found.warning]), *(notes_on(graph) if graph is not None and not at_address else ())]
     if graph is None and graph_path and spec.tensorflow_serving is not None and not spec.prefers_tflite:
         known = _graph(graph_path, asked).signatures
     read = signatures_of(known)
@@ -167,7 +173,7 @@ def run_validation(
     """Validate and report every outcome, INCONCLUSIVE included.
 
     Args:
-      model: the SavedModel directory.
+      model: the SavedModel directory; empty with ``serving_spec.address`` where only the server has it.
       serving_spec: a ServingSpec, a TFX proto, a dict, JSON or YAML text, or the path of a file.
       validation_spec, request_spec: the same; None means all defaults.
       requests: the path of a file of sample requests, or what makes them anew for each attempt. None: those of ``examples``, or
@@ -189,12 +195,17 @@ def run_validation(
     check_source(requests if requests is not None else examples, limits, asked)
     plan: Plan | None = None
     try:
-        plan = make_plan(model, spec, limits, asked, graph_path=graph_path if "://" not in graph_path else "")
+        served = (
+            _served_graph(spec, limits, interruption) if spec.address is not None and not os.fspath(model) else None
+        )
+        plan = make_plan(
+            model, spec, limits, asked, graph_path=graph_path if "://" not in graph_path else "", served=served
+        )
         plan.contract.check()
         for note in (*filter(None, (plan.note,)), *plan.warnings):
             on_progress(note)
-        graph = functools.partial(_graph, graph_path or plan.model, asked)
-        has_graph = spec.tensorflow_serving is not None and (plan.is_local or bool(graph_path))
+        graph = functools.partial(_graph, graph_path or plan.model, asked, served)
+        has_graph = spec.tensorflow_serving is not None and (plan.is_local or bool(graph_path) or served is not None)
         source = chosen_source(requests, examples, asked, graph, spec.model_name, has_graph)
         source = plan.standards.with_golden_requests(source)
         if source is not None:
@@ -206,7 +217,7 @@ def run_validation(
     except SpecError:
         raise
     except (AttemptFailed, InfrastructureError, UsageError) as error:
-        report = _report_without_a_server(os.fspath(model), spec, error)
+        report = _report_without_a_server(_name_of(model, spec), spec, error)
         return _with_signatures(report, plan) if plan is not None else report
     with unchanged:
         validation = Validation(
@@ -219,7 +230,7 @@ def run_validation(
             tell=tell,
             interruption=interruption,
         )
-        report = _with_signatures(validation.run(os.fspath(model), spec.model_name), plan)
+        report = _with_signatures(validation.run(_name_of(model, spec), spec.model_name), plan)
         return sealed(
             dataclasses.replace(report, warnings=(*plan.warnings, *report.warnings)),
             unchanged,
@@ -337,8 +348,25 @@ def _asked_versions(spec: ServingSpec) -> tuple[int, ...]:
     return read_model_config(file, spec.model_name).asked_versions if file else ()
 
 
-def _graph(path: str, asked: RequestSpec) -> SavedModelGraph:
-    return read_graph(path, asked.tag_set)
+def _graph(path: str, asked: RequestSpec, served: SavedModelGraph | None = None) -> SavedModelGraph:
+    return served or read_graph(path, asked.tag_set)
+
+
+def _name_of(model: str | os.PathLike[str], spec: ServingSpec) -> str:
+    """The model's path as it was given; where only a running server has it, that server's address and the model's name."""
+    if os.fspath(model) or spec.address is None:
+        return os.fspath(model)
+    return f"grpc://{spec.address.grpc}/{spec.model_name}"
+
+
+def _served_graph(spec: ServingSpec, limits: ValidationSpec, interruption: Interruption) -> SavedModelGraph:
+    """What the running server at ``spec.address`` tells of its model."""
+    name = _name_of("", spec)
+    (binary,) = wiring.serving_binaries_function(spec.binary)(spec)
+    plan = binary.MakeLaunchPlan(name, spec.platform)
+    runner = wiring.runner_class(spec.platform)(name, binary, spec)
+    client = functools.partial(_make_client, binary.client, plan)
+    return served_graph(name, runner, client, Deadline.after(limits.max_loading_time_seconds), interruption)
 
 
 def check_source(source: object, limits: ValidationSpec, asked: RequestSpec) -> None:
@@ -402,7 +430,7 @@ def _calling(requests: RequestSource) -> Iterator[SampleRequest]:
 
 
 def _make_client(name: str, plan: LaunchPlan, endpoint: str) -> BaseModelServerClient:
-    return wiring.client_class(name)(endpoint, plan.model.name, plan.model.version, **plan.client_arguments)
+    return wiring.client_class(name)(endpoint, plan.model.name, plan.model.version or None, **plan.client_arguments)
 
 
 def _import_client(name: str) -> None:

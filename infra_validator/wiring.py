@@ -31,6 +31,7 @@ PLATFORMS: dict[str, tuple[str, str]] = {
     "local_process": ("infra_validator.model_server_runners.local_process.runner:LocalProcessRunner", ""),
     "local_docker": ("infra_validator.model_server_runners.local_docker.runner:LocalDockerRunner", "docker"),
     "kubernetes": ("infra_validator.model_server_runners.kubernetes.runner:KubernetesRunner", "kubernetes"),
+    "address": ("infra_validator.model_server_runners.address.runner:AddressRunner", ""),
 }
 
 #: serving binary -> function from (serving spec) to the list of its serving binaries

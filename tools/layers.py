@@ -47,7 +47,7 @@ ORDER: dict[str, Steps] = {
     "model_server_runners": (
         ("cleanup",),
         ("*",),
-        ("local_process", "local_docker", "kubernetes"),
+        ("local_process", "local_docker", "kubernetes", "address"),
         ("local_docker_runner", "kubernetes_runner"),
     ),
     "model_server_runners/kubernetes": (("identity", "causes"), ("api",), ("pod", "connection"), ("*",)),

@@ -18,6 +18,10 @@ def test_platforms(platform: str) -> None:
     found = wiring.runner_class(platform)
     assert issubclass(found, BaseModelServerRunner)
     assert found.platform == platform
+
+
+@pytest.mark.parametrize("platform", sorted({*wiring.PLATFORMS} - {"address"}))
+def test_every_platform_that_starts_something_has_its_garbage_collector(platform: str) -> None:
     assert callable(wiring.garbage_collector(platform))
 
 

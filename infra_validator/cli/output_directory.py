@@ -30,7 +30,7 @@ class OutputDirectory:
     def __init__(self, given: str, model: str) -> None:
         self._directory = pathlib.Path(given)
         inside, around = os.path.realpath(given), os.path.realpath(model)
-        if os.path.isdir(around) and os.path.commonpath([inside, around]) == around:
+        if model and os.path.isdir(around) and os.path.commonpath([inside, around]) == around:
             raise UsageError(
                 f"--output {given} lies in the model {model}, which must not change while it is validated.",
                 next_step="Name a directory outside the model.",

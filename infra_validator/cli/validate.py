@@ -21,7 +21,7 @@ from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.shutdown_signals import shutdown_signals
 from infra_validator.report.evidence import EvidenceLevel
 from infra_validator.report.verdict import SCHEMA_VERSION, Finding, ValidationReport, Verdict, report_of_error
-from infra_validator.specs import GenerateSpec, RequestSpec, ValidationSpec
+from infra_validator.specs import GenerateSpec, RequestSpec, ServingSpec, ValidationSpec
 
 _EXIT_CODES = {Verdict.BLESSED: 0, Verdict.NOT_BLESSED: 1, Verdict.INCONCLUSIVE: 3}
 _WRONG_USAGE = 2
@@ -35,8 +35,17 @@ def _parser() -> argparse.ArgumentParser:
         epilog="SPEC is JSON or YAML text, or the path of a file; docs/specs.md lists the fields.",
         allow_abbrev=False,
     )
-    parser.add_argument("--model", required=True, metavar="DIR", help="the SavedModel directory")
-    parser.add_argument("--serving-spec", required=True, metavar="SPEC", help="serving binary, platform, model name")
+    parser.add_argument(
+        "--model", default="", metavar="DIR", help="the SavedModel directory; may be left out with --address"
+    )
+    parser.add_argument("--serving-spec", metavar="SPEC", help="serving binary, platform, model name")
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="ask the TensorFlow Serving that already runs there (gRPC); start and stop nothing. In place of --serving-spec",
+    )
+    parser.add_argument("--rest-address", metavar="HOST:PORT", help="its REST address, with --address")
+    parser.add_argument("--model-name", metavar="NAME", help="the model's name on that server, with --address")
     parser.add_argument("--validation-spec", metavar="SPEC", help="limits and tries")
     parser.add_argument("--request-spec", metavar="SPEC", help="which signatures are asked, how many requests")
     parser.add_argument(
@@ -163,7 +172,7 @@ def _verdict_file_error(path: str, error: OSError) -> InfrastructureError:
 def _validate(arguments: argparse.Namespace, interruption: Interruption) -> ValidationReport:
     report = api.run_validation(
         arguments.model,
-        arguments.serving_spec,
+        _serving_spec(arguments),
         _validation_spec(arguments),
         _request_spec(arguments),
         requests=arguments.requests,
@@ -174,6 +183,26 @@ def _validate(arguments: argparse.Namespace, interruption: Interruption) -> Vali
     if report.verdict is not Verdict.INCONCLUSIVE:
         interruption.check()
     return report
+
+
+def _serving_spec(arguments: argparse.Namespace) -> ServingSpec:
+    """The serving spec, or the one that --address stands for."""
+    if arguments.address is None:
+        for flag in ("rest_address", "model_name"):
+            if getattr(arguments, flag) is not None:
+                raise UsageError(f"--{flag.replace('_', '-')} says something of --address, which is not given.")
+        if arguments.serving_spec is None:
+            raise UsageError("Neither --serving-spec nor --address is given: nothing says which server is meant.")
+        spec = ServingSpec.of(arguments.serving_spec)
+        if not arguments.model and spec.address is None:
+            raise UsageError("--model is not given.", next_step="Name the SavedModel directory.")
+        return spec
+    if arguments.serving_spec is not None:
+        raise UsageError("--address and --serving-spec are both given.", next_step="Take one of them out.")
+    if arguments.model_name is None:
+        raise UsageError("--address needs --model-name: a server may have several models.")
+    address = {"grpc": arguments.address, "rest": arguments.rest_address or ""}
+    return ServingSpec.of({"tensorflow_serving": {}, "address": address, "model_name": arguments.model_name})
 
 
 def _validation_spec(arguments: argparse.Namespace) -> ValidationSpec:
@@ -204,7 +233,7 @@ def progress_on_stderr(quiet: bool) -> Callable[[str], None]:
 def _print_plan(arguments: argparse.Namespace) -> int:
     api.check_source(arguments.requests, _validation_spec(arguments), _request_spec(arguments))
     plan = api.make_plan(
-        arguments.model, arguments.serving_spec, arguments.validation_spec, _request_spec(arguments)
+        arguments.model, _serving_spec(arguments), arguments.validation_spec, _request_spec(arguments)
     ).to_dict()
     if arguments.format == "json":
         print(json.dumps({"schema_version": SCHEMA_VERSION, "dry_run": True, **plan}, indent=2))

@@ -19,7 +19,7 @@ class ModelMount:
       source: the SavedModel directory; a local path, or a URI that the platform can read.
       base_path: the directory that the server calls its models', e.g. ``/models``.
       name: the model's name.
-      version: the version under which it is served.
+      version: the version under which it is served; 0 where whatever version the server has is meant.
     """
 
     source: str

@@ -43,6 +43,8 @@ def binaries_of(spec: ServingSpec) -> list[BaseServingBinary]:
       InfrastructureError: the embedded server would be needed and TensorFlow's wheel is not installed.
     """
     assert spec.tensorflow_serving is not None
+    if spec.address is not None:
+        return [RunningServer(spec.model_name, (), None, spec.address.grpc, spec.address.version)]
     arguments = _extra_arguments(spec)
     config = _config_file(spec)
     if spec.platform == "local_process":
@@ -197,6 +199,27 @@ class EmbeddedBinary(_TensorFlowServing):
         }
         command = (sys.executable, "-m", "infra_validator.embedded_server")
         return self._plan(model_path, args, command=command, env=env)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunningServer(_TensorFlowServing):
+    """A server that somebody else runs.
+
+    Attributes:
+      address: its gRPC address.
+      version: the version that is meant; 0: whatever it has.
+    """
+
+    address: str
+    version: int
+
+    @property
+    def label(self) -> str:
+        return f"the server at {self.address}"
+
+    def MakeLaunchPlan(self, model_path: str, platform: str) -> LaunchPlan:
+        plan = self._plan(model_path, ())
+        return dataclasses.replace(plan, args=(), model=dataclasses.replace(plan.model, version=self.version))
 
 
 def version_of(model_path: str) -> int:

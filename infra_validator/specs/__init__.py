@@ -8,10 +8,11 @@ from infra_validator.specs.local_docker import LocalDockerConfig
 from infra_validator.specs.local_process import LocalProcessConfig
 from infra_validator.specs.model_runtime import ModelRuntimeConfig
 from infra_validator.specs.request_spec import GenerateSpec, RequestSpec, TensorFlowServingRequestSpec
-from infra_validator.specs.serving_spec import ServingSpec, TensorFlowServingConfig
+from infra_validator.specs.serving_spec import AddressConfig, ServingSpec, TensorFlowServingConfig
 from infra_validator.specs.validation_spec import OnFlaky, OnRejected, ValidationSpec
 
 __all__ = [
+    "AddressConfig",
     "AnswersSpec",
     "ColdStartLimits",
     "GenerateSpec",

@@ -12,7 +12,7 @@ from infra_validator.specs.kubernetes.config import KubernetesConfig
 from infra_validator.specs.local_docker import LocalDockerConfig
 from infra_validator.specs.local_process import LocalProcessConfig
 from infra_validator.specs.model_runtime import ModelRuntimeConfig
-from infra_validator.specs.reader import read, spec_field, to_dict
+from infra_validator.specs.reader import not_negative, plain, read, spec_field, to_dict
 
 _BINARIES = ("tensorflow_serving", "model_runtime")
 #: Where the entry point of TensorFlow Serving's image reads which model to serve.
@@ -22,7 +22,7 @@ _PREFER_TFLITE = re.compile(r"--prefer_tflite_model(?:=(?P<value>.*))?")
 _WARM_UP = re.compile(r"--enable_model_warmup(?:=(?P<value>.*))?")
 _OWN_PLATFORM_CONFIG = re.compile(r"--platform_config_file=.+")
 _FALSE = ("false", "f", "no", "n", "0")  # as TensorFlow reads a flag
-_PLATFORMS = ("local_process", "local_docker", "kubernetes")
+_PLATFORMS = ("local_process", "local_docker", "kubernetes", "address")
 
 #: Flags of TensorFlow Serving whose value is the validator's business: with another one it would test something else, or nothing.
 _OURS = (
@@ -106,6 +106,29 @@ class TensorFlowServingConfig:
     )
 
 
+def _host_and_port(text: str) -> str | None:
+    """Check of an address."""
+    host, colon, number = text.rpartition(":")
+    host_is_plain = re.fullmatch(r"\[[0-9A-Fa-f:.%\w]+\]|[^\s:/@\[\]]+", host)
+    if not text or (colon and host_is_plain and re.fullmatch(r"[0-9]{1,5}", number) and 0 < int(number) < 65536):
+        return None
+    return f"must be host:port, as in staging.example.com:8500 or [::1]:8500, not {text!r}"
+
+
+@dataclasses.dataclass(frozen=True)
+class AddressConfig:
+    """A server that is already there: nothing is started or stopped. Ours."""
+
+    grpc: str = spec_field("", "The server's gRPC address, host:port.", check=_host_and_port)
+    rest: str = spec_field("", "Its REST address, host:port; empty: it is not asked over REST.", check=_host_and_port)
+    version: int = spec_field(0, "The version that is meant; 0: whatever the server has.", check=not_negative)
+
+    def check(self, path: str) -> None:
+        """Called by the reader. Raises SpecError."""
+        if not self.grpc:
+            raise SpecError(f"{path}.grpc", "is not given", next_step="Give the server's gRPC address, host:port.")
+
+
 @dataclasses.dataclass(frozen=True)
 class ServingSpec:
     """What to run, where, and under which name. Field names and defaults are TFX's; the rest is ours."""
@@ -115,6 +138,7 @@ class ServingSpec:
     local_process: LocalProcessConfig | None = spec_field(None, "Serving platform: a process of this machine.")
     local_docker: LocalDockerConfig | None = spec_field(None, "Serving platform: a container of a Docker daemon.")
     kubernetes: KubernetesConfig | None = spec_field(None, "Serving platform: a pod of a Kubernetes cluster.")
+    address: AddressConfig | None = spec_field(None, "Serving platform: a server that is already there.")
     model_name: str = spec_field(
         "infra-validation-model", "The model's name on the server.", check=_model_name, unset_at_zero=True
     )
@@ -141,7 +165,7 @@ class ServingSpec:
     @property
     def serves_named_files(self) -> bool:
         """Whether what answers is known to have been given the files of the model that is named."""
-        if self.kubernetes is not None and not self.kubernetes.brings_model:
+        if self.address is not None or (self.kubernetes is not None and not self.kubernetes.brings_model):
             return False
         return self.model_runtime is None or not self.model_runtime.inference_address
 
@@ -169,7 +193,9 @@ class ServingSpec:
         """Called by the reader; raises SpecError if what is said in one field does not go with another."""
         self._check_exactly_one(path, "serving binary", _BINARIES)
         self._check_exactly_one(path, "serving platform", _PLATFORMS)
-        if self.tensorflow_serving is not None:
+        if self.address is not None:
+            self._check_address(path)
+        elif self.tensorflow_serving is not None:
             self._check_images(self.tensorflow_serving, f"{path}.tensorflow_serving")
             if self.local_docker is not None:
                 self._check_container(self.local_docker, f"{path}.local_docker")
@@ -179,6 +205,18 @@ class ServingSpec:
         if self.model_runtime is not None:
             fixed_port = self.local_process.grpc_port if self.local_process else 0
             self.model_runtime.check_on(f"{path}.model_runtime", self.platform, fixed_port)
+
+    def _check_address(self, path: str) -> None:
+        """That nothing says how a server is to be started."""
+        if self.tensorflow_serving is None:
+            raise SpecError(f"{path}.{self.binary}", "cannot be validated at an address; only tensorflow_serving can")
+        for field, value in plain(self.tensorflow_serving).items():
+            if value != getattr(TensorFlowServingConfig(), field) and value != []:
+                raise SpecError(
+                    f"{path}.tensorflow_serving.{field}",
+                    "has no effect: the server at the address was started by somebody else",
+                    next_step="Take the field out.",
+                )
 
     def _check_images(self, config: TensorFlowServingConfig, where: str) -> None:
         if self.platform != "local_process" and not config.tags and not config.digests:
