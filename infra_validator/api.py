@@ -8,14 +8,13 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from infra_validator import wiring
-from infra_validator.core.deadline import Deadline, News, wait_until
+from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import (
     AttemptFailed,
-    DeadlineExceeded,
     InfrastructureError,
     ModelRejected,
     SpecError,
@@ -24,9 +23,8 @@ from infra_validator.core.errors import (
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.launch_plan import LaunchPlan
 from infra_validator.core.progress import Tell, tell_nobody
-from infra_validator.core.read_beside import Ended, ReadBeside
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
+from infra_validator.core.sample_request import RequestOrigin, RequestSource
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
 from infra_validator.report.signatures import Signatures, signatures_of
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict, report_of_error, verdict_of
@@ -37,18 +35,22 @@ from infra_validator.saved_model.model_files import check_model_files, notes_on
 from infra_validator.saved_model.unchanged import Unchanged
 from infra_validator.serving_binaries.model_config_file import read_model_config
 from infra_validator.specs import AnswersSpec, OnRejected, RequestSpec, ServingSpec, ValidationSpec
-from infra_validator.specs.agreement import check_agreement, check_measurable
+from infra_validator.specs.agreement import check_agreement, check_measurable, with_warm_up
 from infra_validator.specs.named_files import named_files
 from infra_validator.specs.tag_set import with_one_tag_set
 from infra_validator.validation.answers.compared.golden_file import Recording
 from infra_validator.validation.answers.standards import AnswerStandards
 from infra_validator.validation.attempt import Candidate
 from infra_validator.validation.baseline.signature_contract import SignatureContract, contract_of
+from infra_validator.validation.read_within import read_within
 from infra_validator.validation.retry import Retries, until_it_heals
 from infra_validator.validation.seal import sealed
 from infra_validator.validation.served_model import served_graph
 from infra_validator.validation.validation import Validation
 from infra_validator.validation.warmup.model_warmup_file import check_warmup_file
+from infra_validator.validation.warmup.proof import WarmUp
+from infra_validator.validation.warmup.selection import CountedRequests
+from infra_validator.validation.warmup.warmed_copy import LocalWarmedCopy, WarmedCopy
 
 _LOG = logging.getLogger(__name__)
 
@@ -169,6 +171,7 @@ def run_validation(
     interruption: Interruption | None = None,
     recording: Recording | None = None,
     tell: Tell = tell_nobody,
+    warmed: WarmedCopy | None = None,
 ) -> ValidationReport:
     """Validate and report every outcome, INCONCLUSIVE included.
 
@@ -184,6 +187,7 @@ def run_validation(
       interruption: ends the validation early, cleaned up.
       recording: where the requests and answers are kept, for a golden file.
       tell: gets what goes on as data (core/progress.py): phases, bytes, requests.
+      warmed: where the model with a warm-up file of these requests is to lie; None: none is made. The caller keeps it, or not.
 
     Raises:
       SpecError: a spec is wrong; nothing was started.
@@ -191,6 +195,7 @@ def run_validation(
     spec = ServingSpec.of(serving_spec)
     limits = ValidationSpec.of(validation_spec)
     spec, asked = with_one_tag_set(spec, RequestSpec.of(request_spec))
+    asked = with_warm_up(asked, directory=warmed is not None)
     interruption = interruption or Interruption()
     check_source(requests if requests is not None else examples, limits, asked)
     plan: Plan | None = None
@@ -219,11 +224,12 @@ def run_validation(
     except (AttemptFailed, InfrastructureError, UsageError) as error:
         report = _report_without_a_server(_name_of(model, spec), spec, error)
         return _with_signatures(report, plan) if plan is not None else report
+    counted = CountedRequests(source) if warmed is not None and source is not None else None
     with unchanged:
         validation = Validation(
-            _candidates(spec, plan),
+            _candidates(spec, plan.model),
             limits,
-            requests=source,
+            requests=counted.source if counted is not None else source,
             standards=dataclasses.replace(plan.standards, recording=recording, over_rest=asked.over_rest),
             concurrency=asked.concurrency,
             on_progress=on_progress,
@@ -231,6 +237,19 @@ def run_validation(
             interruption=interruption,
         )
         report = _with_signatures(validation.run(_name_of(model, spec), spec.model_name), plan)
+        if counted is not None and warmed is not None:
+            warm_up = WarmUp(
+                plan.model,
+                warmed,
+                counted,
+                functools.partial(_candidates, spec),
+                plan.standards,
+                limits,
+                on_progress,
+                tell,
+                interruption,
+            )
+            report = warm_up.proven(report, validation.total)
         return sealed(
             dataclasses.replace(report, warnings=(*plan.warnings, *report.warnings)),
             unchanged,
@@ -253,19 +272,18 @@ def _pinned(
     return until_it_heals(lambda: wiring.runner_class(spec.platform).Pin(spec), retries, interruption, say)
 
 
-def _candidates(spec: ServingSpec, plan: Plan) -> list[Candidate]:
-    """What to validate: the serving binaries of a spec whose images are pinned."""
+def _candidates(spec: ServingSpec, model: str) -> list[Candidate]:
+    """What to validate: the serving binaries of a spec whose images are pinned, with a model."""
     runner = wiring.runner_class(spec.platform)
-    binaries = wiring.serving_binaries_function(spec.binary)(spec)
     return [
         Candidate(
             binary,
             spec.platform,
-            functools.partial(runner, plan.model, binary, spec),
-            functools.partial(_make_client, binary.client, launch_plan),
+            functools.partial(runner, model, binary, spec),
+            functools.partial(_make_client, binary.client, binary.MakeLaunchPlan(model, spec.platform)),
             functools.partial(_import_client, binary.client),
         )
-        for binary, launch_plan in zip(binaries, plan.launch_plans, strict=True)
+        for binary in wiring.serving_binaries_function(spec.binary)(spec)
     ]
 
 
@@ -278,8 +296,13 @@ def validate(
     requests: GivenRequests | None = None,
     on_progress: Callable[[str], None] = _LOG.info,
     interruption: Interruption | None = None,
+    warmup_directory: str | os.PathLike[str] = "",
 ) -> ValidationReport:
-    """Validate; see :func:`run_validation` for the arguments.
+    """Validate; see :func:`run_validation` for the other arguments.
+
+    Args:
+      warmup_directory: a new or empty directory, to which the model with a warm-up file of the requests is written and kept once it was
+        seen to load; of a model that is not blessed nothing is left there.
 
     Returns:
       A report whose verdict is BLESSED or NOT_BLESSED.
@@ -289,15 +312,22 @@ def validate(
       InfrastructureError: the model could not be tested (INCONCLUSIVE). ``error.report`` is the report.
       ModelRejected: the verdict is NOT_BLESSED and ``validation_spec.on_rejected`` is ``raise``. ``error.report`` is the report.
     """
-    report = run_validation(
-        model,
-        serving_spec,
-        validation_spec,
-        request_spec,
-        requests=requests,
-        on_progress=on_progress,
-        interruption=interruption,
-    )
+    with contextlib.ExitStack() as closing:
+        warmed: WarmedCopy | None = None
+        if warmup_directory:
+            warmed = closing.enter_context(LocalWarmedCopy(os.fspath(warmup_directory), os.fspath(model)))
+        report = run_validation(
+            model,
+            serving_spec,
+            validation_spec,
+            request_spec,
+            requests=requests,
+            on_progress=on_progress,
+            interruption=interruption,
+            warmed=warmed,
+        )
+        if warmed is not None and report.blessed:
+            warmed.keep()
     raise_for(report, ValidationSpec.of(validation_spec))
     return report
 
@@ -388,6 +418,8 @@ def check_source(source: object, limits: ValidationSpec, asked: RequestSpec) -> 
         )
     if not loads_only and limits.answers != AnswersSpec():
         raise SpecError("validation_spec.answers", "says what answers must be, but nothing is asked", next_step=how)
+    if asked.make_warmup:
+        raise SpecError("request_spec.make_warmup", "there is nothing to warm up with", next_step=how)
     if not loads_only and asked != only_tags(asked):
         raise SpecError("request_spec", "says what to ask, but there is nothing to ask it with", next_step=how)
 
@@ -401,32 +433,10 @@ def only_tags(asked: RequestSpec) -> RequestSpec:
 
 def _check_first_request(requests: RequestSource, deadline: Deadline, interruption: Interruption) -> None:
     """Have the mistakes that the first request shows before anything is started. The source may be slow, or hang."""
-    first: list[SampleRequest | Ended] = []
-    news = News()
-
-    def hand_over(item: SampleRequest | Ended) -> None:
-        first.append(item)
-        news.announce()
-
-    def read() -> bool | None:
-        interruption.check()
-        return True if first else None
-
-    try:
-        interruption.wakes(news)
-        with ReadBeside(_calling(requests), hand_over, at_once=1):
-            wait_until(read, deadline, news=news)
-    except DeadlineExceeded as error:
-        raise InfrastructureError(ReasonCode.REQUESTS_TOO_SLOW, "Not even the first one came.") from error
-    finally:
-        interruption.forget(news)
-    if isinstance(first[0], Ended):
-        raise first[0].error or InfrastructureError(ReasonCode.NO_EXAMPLES)
-
-
-def _calling(requests: RequestSource) -> Iterator[SampleRequest]:
-    """The requests, made when they are iterated: calling a source may be what takes long."""
-    yield from requests()
+    reading = read_within(requests, deadline, interruption, at_once=1, too_slow="Not even the first one came.")
+    with contextlib.closing(reading):
+        if next(reading, None) is None:
+            raise InfrastructureError(ReasonCode.NO_EXAMPLES)
 
 
 def _make_client(name: str, plan: LaunchPlan, endpoint: str) -> BaseModelServerClient:

@@ -8,15 +8,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tfx import types
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils, path_utils
 
+from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.report.verdict import ValidationReport
+from infra_validator.validation.warmup.warmed_copy import LocalWarmedCopy, WarmedCopy
 
 _LONGEST_PROPERTY = 1000  # characters; MLMD's MySQL backend refuses very long strings
 
@@ -59,23 +63,62 @@ def write_report(blessing: types.Artifact, report: ValidationReport) -> None:
         blessing.set_string_custom_property(key, text[:_LONGEST_PROPERTY])
 
 
-def write_warmup_model(
-    blessing: types.Artifact, model: str, write_requests: Callable[[str], None], scratch: str
-) -> None:
-    """Put the model with a warm-up file into the artifact, where the Pusher looks for it.
+def warmed_copy(blessing: types.Artifact, model: str, scratch: str) -> WarmedCopy:
+    """Where the model with its warm-up file is to lie, so that servers can load it before it is blessed.
 
     Args:
-      blessing: the artifact.
-      model: the SavedModel directory.
-      write_requests: writes the warm-up file to a local path.
+      blessing: the artifact; the copy lies in it where both it and the model are on this machine.
+      model: the SavedModel directory, or the URI that a server reads it from.
       scratch: a local directory that may be written to.
     """
-    local_file = os.path.join(scratch, "tf_serving_warmup_requests")
-    write_requests(local_file)
-    stamped = path_utils.stamped_model_path(blessing.uri)
-    io_utils.copy_dir(model, stamped)
-    io_utils.copy_file(local_file, path_utils.warmup_file_path(stamped), overwrite=True)
+    stamped = path_utils.stamped_model_path(blessing.uri).removeprefix("file://")
+    if "://" in model:
+        return _RemoteWarmedCopy(stamped, scratch)
+    if "://" in stamped:
+        return LocalWarmedCopy(os.path.join(scratch, "warmed_model"), model)
+    return LocalWarmedCopy(stamped, model)
+
+
+def keep_warmed_model(blessing: types.Artifact, warmed: WarmedCopy) -> None:
+    """Have the blessed model with its warm-up file where the Pusher looks for it."""
+    stamped: str = path_utils.stamped_model_path(blessing.uri)
+    if warmed.path != stamped.removeprefix("file://"):
+        with _writing(stamped):
+            io_utils.copy_dir(warmed.path, stamped)
     blessing.set_int_custom_property("has_model", 1)
+    warmed.keep()
+
+
+class _RemoteWarmedCopy(WarmedCopy):
+    """The copy of a model in a remote store, made in the artifact: the servers read models from there themselves."""
+
+    def __init__(self, path: str, scratch: str) -> None:
+        self.path = path
+        self._scratch = scratch
+
+    def write(self, model: str, write_requests: Callable[[str], None], go_on: Callable[[], None]) -> str:
+        local_file = os.path.join(self._scratch, "tf_serving_warmup_requests")
+        write_requests(local_file)
+        go_on()
+        with _writing(self.path):
+            io_utils.copy_dir(model, self.path)
+            io_utils.copy_file(local_file, path_utils.warmup_file_path(self.path), overwrite=True)
+        return ""
+
+    def digest(self, go_on: Callable[[], None]) -> str:
+        return ""
+
+    def remove(self) -> None:
+        with contextlib.suppress(Exception):  # every file system behind fileio has its own
+            fileio.rmtree(self.path)
+
+
+@contextlib.contextmanager
+def _writing(path: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # every file system behind fileio has its own
+        raise InfrastructureError(ReasonCode.OUTPUT_NOT_WRITABLE, f"{path}: {error}") from error
 
 
 def mark(blessing: types.Artifact, blessed: bool) -> None:

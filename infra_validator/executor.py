@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import functools
 import json
 import logging
 import os
@@ -23,14 +23,11 @@ from infra_validator.core.sample_request import RequestOrigin, RequestSource
 from infra_validator.core.shutdown_signals import shutdown_signals
 from infra_validator.model_server_runners.cleanup.temporary_directory import temporary_directory
 from infra_validator.report.verdict import Verdict
-from infra_validator.sample_requests.files.prediction_log import write_warmup_file
-from infra_validator.sample_requests.request_source import requests_of_examples
 from infra_validator.saved_model.digest import FILE_DIGESTS, file_digests
-from infra_validator.saved_model.find import find_saved_model
-from infra_validator.saved_model.graph import read_graph
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.agreement import check_agreement, check_examples
 from infra_validator.specs.named_files import named_files
+from infra_validator.validation.warmup.warmed_copy import WarmedCopy
 
 _LOG = logging.getLogger(__name__)
 
@@ -139,34 +136,37 @@ def _validate(task: _Task) -> None:
     for warning in warnings:
         _LOG.warning(warning)
     graph_path = model if loads_only and not asked.named_signatures else _local_graph(task, model)
-    report = api.run_validation(
-        model,
-        task.serving_spec,
-        task.validation_spec,
-        asked,
-        requests=RequestSource(tuple, RequestOrigin.NONE) if loads_only else None,
-        examples=examples,
-        graph_path=graph_path,
-        on_progress=_LOG.info,
-        interruption=task.interruption,
-    )
-    report = dataclasses.replace(report, model=task.model_uri, warnings=(*warnings, *report.warnings))
-    blessing.write_report(task.output, report)
-    if report.blessed and examples is not None and asked.make_warmup:
-        graph = read_graph(find_saved_model(graph_path).path, asked.tag_set)
-        requests = requests_of_examples(examples, asked, graph, task.serving_spec.model_name)
-        write = functools.partial(_write_warmup_file, requests)
-        blessing.write_warmup_model(task.output, model, write, task.scratch)
-    task.interruption.check()
-    if report.verdict is not Verdict.INCONCLUSIVE:
-        blessing.mark(task.output, report.blessed)
+    with contextlib.ExitStack() as closing:
+        warmed: WarmedCopy | None = None
+        if asked.make_warmup:
+            warmed = closing.enter_context(blessing.warmed_copy(task.output, model, task.scratch))
+        report = api.run_validation(
+            model,
+            task.serving_spec,
+            task.validation_spec,
+            asked,
+            requests=RequestSource(tuple, RequestOrigin.NONE) if loads_only else None,
+            examples=examples,
+            graph_path=graph_path,
+            on_progress=_LOG.info,
+            interruption=task.interruption,
+            warmed=warmed,
+        )
+        report = dataclasses.replace(
+            report,
+            model=task.model_uri,
+            warnings=(*warnings, *report.warnings),
+            warmed_model=path_utils.stamped_model_path(task.output.uri) if report.warmed_model else "",
+        )
+        blessing.write_report(task.output, report)
+        task.interruption.check()
+        if warmed is not None and report.blessed:
+            blessing.keep_warmed_model(task.output, warmed)
+        if report.verdict is not Verdict.INCONCLUSIVE:
+            blessing.mark(task.output, report.blessed)
     api.raise_for(report, task.validation_spec)
     level = logging.INFO if report.blessed else logging.WARNING
     _LOG.log(level, "%s: %s", report.verdict.value, report.sentence)
-
-
-def _write_warmup_file(requests: RequestSource, path: str) -> None:
-    write_warmup_file(requests(), path)
 
 
 def _local_graph(task: _Task, model: str) -> str:

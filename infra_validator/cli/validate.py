@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from infra_validator import api
 from infra_validator.cli.output_directory import OutputDirectory
+from infra_validator.cli.warmup_directory import FLAG, warmed_copy
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import Blames, ReasonCode
@@ -22,6 +23,8 @@ from infra_validator.core.shutdown_signals import shutdown_signals
 from infra_validator.report.evidence import EvidenceLevel
 from infra_validator.report.verdict import SCHEMA_VERSION, Finding, ValidationReport, Verdict, report_of_error
 from infra_validator.specs import GenerateSpec, RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs.agreement import with_warm_up
+from infra_validator.validation.warmup.warmed_copy import WarmedCopy
 
 _EXIT_CODES = {Verdict.BLESSED: 0, Verdict.NOT_BLESSED: 1, Verdict.INCONCLUSIVE: 3}
 _WRONG_USAGE = 2
@@ -63,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="a validation without sample requests is an error (validation_spec.require_requests)",
     )
+    parser.add_argument(
+        FLAG,
+        metavar="DIR",
+        help="write the model with a warm-up file of the requests to this new directory, loaded again and timed before it is blessed",
+    )
     parser.add_argument("--output", metavar="DIR", help="write verdict.json and the servers' logs there")
     parser.add_argument(
         "--verdict-file",
@@ -89,8 +97,8 @@ def main(argv: Sequence[str], *, ends_process: bool = False) -> int:
             _keep_wrong_usage(argv)
         raise
     interruption = Interruption()
-    with shutdown_signals(interruption, until_exit=ends_process):
-        code = _run(arguments, interruption)
+    with shutdown_signals(interruption, until_exit=ends_process), contextlib.ExitStack() as closing:
+        code = _run(arguments, interruption, closing)
     if interruption.why is not None:
         return 128 + signal.Signals[interruption.why].value
     return code
@@ -112,8 +120,9 @@ def _keep_wrong_usage(argv: Sequence[str]) -> None:
             )
 
 
-def _run(arguments: argparse.Namespace, interruption: Interruption) -> int:
+def _run(arguments: argparse.Namespace, interruption: Interruption, closing: contextlib.ExitStack) -> int:
     output: OutputDirectory | None = None
+    warmed: WarmedCopy | None = None
     try:
         if arguments.dry_run:
             return _print_plan(arguments)
@@ -121,7 +130,10 @@ def _run(arguments: argparse.Namespace, interruption: Interruption) -> int:
             output = OutputDirectory(arguments.output, arguments.model)
         if arguments.verdict_file is not None:
             _remove_verdict(arguments.verdict_file)
-        report = _validate(arguments, interruption)
+        if arguments.make_warmup is not None:
+            others = {"--output": arguments.output, "--verdict-file": arguments.verdict_file}
+            warmed = closing.enter_context(warmed_copy(arguments.make_warmup, arguments.model, others))
+        report = _validate(arguments, interruption, warmed)
     except (UsageError, InfrastructureError, AttemptFailed) as error:
         interruption.close()  # as in _validate: what is told from here on is not taken back
         report = report_of_error(arguments.model, _interrupted(interruption) or error)
@@ -132,6 +144,8 @@ def _run(arguments: argparse.Namespace, interruption: Interruption) -> int:
             _write_verdict(arguments.verdict_file, report.verdict)
     except InfrastructureError as error:
         report = report_of_error(arguments.model, error)
+    if warmed is not None and report.blessed:
+        warmed.keep()
     print_report(report, arguments.format)
     if report.finding.reason.blames is Blames.USAGE:
         return _WRONG_USAGE
@@ -169,7 +183,7 @@ def _verdict_file_error(path: str, error: OSError) -> InfrastructureError:
     return InfrastructureError(ReasonCode.OUTPUT_NOT_WRITABLE, f"--verdict-file {path}: {error.strerror or error}.")
 
 
-def _validate(arguments: argparse.Namespace, interruption: Interruption) -> ValidationReport:
+def _validate(arguments: argparse.Namespace, interruption: Interruption, warmed: WarmedCopy | None) -> ValidationReport:
     report = api.run_validation(
         arguments.model,
         _serving_spec(arguments),
@@ -178,6 +192,7 @@ def _validate(arguments: argparse.Namespace, interruption: Interruption) -> Vali
         requests=arguments.requests,
         on_progress=progress_on_stderr(arguments.quiet),
         interruption=interruption,
+        warmed=warmed,
     )
     interruption.close()  # a signal that comes from now on changes nothing: exit code and verdict agree
     if report.verdict is not Verdict.INCONCLUSIVE:
@@ -211,7 +226,7 @@ def _validation_spec(arguments: argparse.Namespace) -> ValidationSpec:
 
 
 def _request_spec(arguments: argparse.Namespace) -> RequestSpec:
-    spec = RequestSpec.of(arguments.request_spec)
+    spec = with_warm_up(RequestSpec.of(arguments.request_spec), directory=arguments.make_warmup is not None)
     if arguments.generate and arguments.requests is not None:
         raise UsageError(
             "--generate and --requests are both given: requests are made up only where there are none.",

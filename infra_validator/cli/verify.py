@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
         print(error)
         return 3
     problem = _problem(blessing, found, arguments.require)
-    print(problem or f"blessed: {found}")
+    print(problem or f"blessed: {found}{' (with its warm-up file)' if found == blessing.warmed_digest else ''}")
     return 1 if problem else 0
 
 
@@ -51,13 +51,14 @@ class _Blessing:
 
     Attributes:
       verdict: ``BLESSED`` or another verdict.
-      digest: of the model.
+      digest: of the model; warmed_digest: of the model with the warm-up file that was made for it, empty where none was.
       level: what it rests on; empty in files of schema version 1, which do not tell.
       verified: whether what was served is known to be what the digest names.
     """
 
     verdict: str
     digest: str
+    warmed_digest: str
     level: str
     verified: bool
 
@@ -66,7 +67,7 @@ def _problem(blessing: _Blessing, found: str, required: str) -> str:
     """Why the model with the digest ``found`` is not blessed as ``required``; empty if it is."""
     if blessing.verdict != "BLESSED":
         return f"not blessed: the verdict is {blessing.verdict}"
-    if found != blessing.digest:
+    if found not in (blessing.digest, blessing.warmed_digest):
         return f"not the blessed model: it is {found}, blessed was {blessing.digest}"
     if not blessing.verified:
         return "not known to be the blessed model: the server had its files from elsewhere (digest_verified is false)"
@@ -86,7 +87,11 @@ def _read(path: str) -> _Blessing:
         verdict, digest = str(report["verdict"]), str(report["model_digest"])
         evidence = report["evidence"] if int(report.get("schema_version", 1)) >= 2 else {}
         blessing = _Blessing(
-            verdict, digest, str(evidence.get("level", "")), bool(evidence.get("digest_verified", True))
+            verdict,
+            digest,
+            str(report.get("warmed_model_digest", "")),
+            str(evidence.get("level", "")),
+            bool(evidence.get("digest_verified", True)),
         )
     except OSError as error:
         raise UsageError(f"--verdict {path}: {error.strerror}.") from error

@@ -289,7 +289,16 @@ class WarmUpProof:
     without_seconds: float | None = None
 
     def to_dict(self) -> dict[str, object]:
-        return dataclasses.asdict(self)
+        return {
+            "records": self.records,
+            "octets": self.octets,
+            "signatures": list(self.signatures),
+            "batch_sizes": list(self.batch_sizes),
+            "first_answer_ms": _ms(self.first_answer_ms),
+            "without_ms": _ms(self.without_ms),
+            "load_seconds": _ms(self.load_seconds),
+            "without_seconds": _ms(self.without_seconds),
+        }
 
 
 @dataclasses.dataclass(frozen=True)

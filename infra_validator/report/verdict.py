@@ -193,6 +193,8 @@ class ValidationReport:
       seconds: how long the whole took.
       model_digest: of a blessed local model: ``sha256:`` and what names its files' content (saved_model/digest.py); else empty.
       warnings: what people should know besides the verdict, one sentence each.
+      warmed_model: where the blessed model with the warm-up file that was made for it lies; empty where none was made.
+      warmed_model_digest: of that one, as ``model_digest``.
       model_limits: the limits of the model's files, which were held against them before anything was started.
       signatures: the model's, by name, as far as its files can be read here.
       signature_changes: how they differ from those that are expected; breaking ones are why a model is SIGNATURE_BROKE.
@@ -210,6 +212,8 @@ class ValidationReport:
     model_limits: tuple[LimitResult, ...] = ()
     signatures: Mapping[str, Signature] = dataclasses.field(default_factory=dict)
     signature_changes: tuple[SignatureChange, ...] = ()
+    warmed_model: str = ""
+    warmed_model_digest: str = ""
 
     def __post_init__(self) -> None:
         started = any(a.server_started for b in self.serving_binaries if not b.advisory for a in b.attempts)
@@ -260,6 +264,8 @@ class ValidationReport:
             "model": self.model,
             "model_name": self.model_name,
             "model_digest": self.model_digest,
+            "warmed_model": self.warmed_model,
+            "warmed_model_digest": self.warmed_model_digest,
             "signatures": {name: self.signatures[name].to_dict() for name in sorted(self.signatures)},
             "signature_changes": [change.to_dict() for change in self.signature_changes],
             "started_at": self.started_at,

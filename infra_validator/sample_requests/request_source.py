@@ -25,15 +25,15 @@ from infra_validator.specs.request_spec import ALL_SIGNATURES, RequestSpec
 if TYPE_CHECKING:
     from infra_validator.sample_requests.examples.artifact import ExamplesArtifact
 
-_FOR_ALL = {"tensorflow_serving", "concurrency", "batch_sizes", "protocols"}
+_FOR_ALL = {"tensorflow_serving", "concurrency", "batch_sizes", "protocols", "make_warmup"}
 _OF_FEATURES = {"features", "padding", "numbers_in_strings", "images"}
 
 #: The fields of a request spec that have an effect on requests of a source.
 _EFFECTIVE = {
     "a file of requests": {*_FOR_ALL, "padding"},
     "a file of tf.Examples": _FOR_ALL | _OF_FEATURES,
-    "requests of your own": {"tensorflow_serving", "concurrency", "protocols"},
-    "examples": {*_FOR_ALL, *_OF_FEATURES, "split_name", "num_examples", "make_warmup"},
+    "requests of your own": {"tensorflow_serving", "concurrency", "protocols", "make_warmup"},
+    "examples": {*_FOR_ALL, *_OF_FEATURES, "split_name", "num_examples"},
     "generated requests": {*_FOR_ALL, "num_examples", "generate"},
 }
 

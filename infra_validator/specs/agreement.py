@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from infra_validator.core.errors import SpecError
 from infra_validator.specs.request_spec import RequestSpec
 from infra_validator.specs.serving_spec import ServingSpec
@@ -28,6 +30,42 @@ def check_agreement(
         with_one_tag_set(serving, request)
     if serving.model_runtime is not None and request is not None and request.over_rest:
         raise SpecError("request_spec.protocols", "names rest, which a ModelRuntime does not speak; take it out")
+    if request is not None and request.make_warmup:
+        _check_warm_up(serving)
+
+
+def _check_warm_up(serving: ServingSpec) -> None:
+    """That the server can be seen to load a model with a warm-up file that is made for it."""
+    field = "request_spec.make_warmup"
+    if serving.turns_warmup_off.startswith("--enable_model_warmup"):
+        raise SpecError(field, f"has no effect: the server is started with {serving.turns_warmup_off}")
+    way = serving.kubernetes.model if serving.kubernetes is not None else None
+    runtime = serving.model_runtime
+    there = serving.address is not None
+    if there or (way and (way.pvc or way.image or way.host_path)) or (runtime and runtime.inference_address):
+        raise SpecError(
+            field,
+            "the server has its model from elsewhere, so the model with the warm-up file would not be the one that it loads",
+            next_step="Have the model brought to the server (docs/warmup.md), or take the field out.",
+        )
+
+
+def with_warm_up(request: RequestSpec, *, directory: bool) -> RequestSpec:
+    """The request spec, which makes a warm-up file where there is a directory for the model with it.
+
+    Args:
+      directory: whether there is one.
+
+    Raises:
+      SpecError: the spec asks for a warm-up file, and there is none.
+    """
+    if request.make_warmup and not directory:
+        raise SpecError(
+            "request_spec.make_warmup",
+            "is true, but no directory for the model with its warm-up file is named",
+            next_step="Name a new directory: --make-warmup DIR; warmup_directory= in Python.",
+        )
+    return dataclasses.replace(request, make_warmup=directory)
 
 
 def check_measurable(validation: ValidationSpec | None, *, asks: bool, baseline: bool) -> None:
@@ -82,7 +120,9 @@ def check_examples(
             next_step="Give the component an Examples channel and a request_spec, or request_spec.generate.",
         )
     check_measurable(validation, asks=asks, baseline=baseline)
-    if request is not None and request.make_warmup and not given:
+    if request is not None and request.make_warmup and not asks:
         raise SpecError(
-            "request_spec.make_warmup", "needs examples", next_step="Give the component an Examples channel."
+            "request_spec.make_warmup",
+            "needs sample requests",
+            next_step="Give the component an Examples channel, or request_spec.generate.",
         )

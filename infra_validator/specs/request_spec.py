@@ -63,7 +63,9 @@ class RequestSpec:
     tensorflow_serving: TensorFlowServingRequestSpec | None = spec_field(None, "How TensorFlow Serving is asked.")
     split_name: str = spec_field("", "The split of the Examples artifact; empty: the first.")
     num_examples: int = spec_field(1, "How many examples are sent.", check=above_zero, unset_at_zero=True)
-    make_warmup: bool = spec_field(False, "Whether to write the model with the requests as its warm-up file.")
+    make_warmup: bool = spec_field(
+        False, "Whether to write the model with the requests as its warm-up file, unencrypted."
+    )
     concurrency: int = spec_field(8, "How many requests are under way at once.", check=above_zero)
     features: Mapping[str, str] = spec_field({}, "The feature of the examples for an input, where their names differ.")
     padding: Mapping[str, Any] = spec_field({}, "What fills up an input's rows of several lengths.")

@@ -53,7 +53,9 @@ def sealed(
 
 
 def _inconclusive(report: ValidationReport, finding: Finding) -> ValidationReport:
-    return dataclasses.replace(report, verdict=Verdict.INCONCLUSIVE, finding=finding)
+    return dataclasses.replace(
+        report, verdict=Verdict.INCONCLUSIVE, finding=finding, warmed_model="", warmed_model_digest=""
+    )
 
 
 def _wait_until_read(unchanged: Unchanged, interruption: Interruption, deadline: Deadline) -> None:

@@ -222,6 +222,35 @@ def test_make_warmup_writes_the_model_that_the_pusher_pushes(task: Task, example
 
     again = validate(task.directory / "blessing" / stamped, EMBEDDED)  # the server reads the warm-up file
     assert again.blessed
+    assert task.verdict["warmed_model"] == str(task.directory / "blessing" / stamped)
+    assert task.verdict["warmed_model_digest"] == again.model_digest
+    proof = task.verdict["serving_binaries"][0]["attempts"][-1]["measurements"]["warm_up"]
+    assert proof["records"] == 3
+    assert proof["first_answer_ms"] > 0
+    assert proof["without_ms"] > 0
+
+
+def test_make_warmup_of_requests_that_are_made_up(task: Task) -> None:
+    task.run("keras_features", request_spec={"generate": {}, "batch_sizes": [1, 2], "make_warmup": True})
+    assert task.blessing.get_int_custom_property("has_model") == 1
+    proof = task.verdict["serving_binaries"][0]["attempts"][-1]["measurements"]["warm_up"]
+    assert proof["batch_sizes"] == [1, 2]
+
+
+def test_a_warmed_model_that_does_not_load_is_not_blessed_and_nothing_of_it_is_left(
+    task: Task, tmp_path: pathlib.Path
+) -> None:
+    task.run(
+        "half_plus_two_tf2",
+        serving_spec=misbehaving(tmp_path, "refuses_warmup"),
+        validation_spec={"num_tries": 1},
+        request_spec={"generate": {}, "make_warmup": True},
+    )
+    assert task.verdict["reason_code"] == "WARMUP_FAILED"
+    assert "INFRA_NOT_BLESSED" in task.files
+    assert not task.blessing.has_custom_property("has_model")
+    assert not any(name.startswith("stamped_model") for name in task.files)
+    assert sum(name.startswith("logs/") for name in task.files) == 2
 
 
 def test_no_warmup_model_without_make_warmup(task: Task, examples: Any) -> None:

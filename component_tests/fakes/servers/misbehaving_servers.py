@@ -8,6 +8,7 @@ port is taken and written there, as our embedded server does. grpc is only neede
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import signal
@@ -49,6 +50,9 @@ MODES = {
     "another_models_metadata": "is good, but GetModelMetadata tells the signatures of another model",
     "dies_once": "dies by SIGSEGV the first time, and leaves the file $DIED behind; is good from then on",
     "good_over_rest": "is good, over REST too",
+    "refuses_warmup": "is good, but ends as TensorFlow Serving does where the model has a warm-up file",
+    "dies_of_warmup": "is good, but dies by SIGSEGV where the model has a warm-up file",
+    "slow_without_warmup": "is good, but its first answer takes half a second where the model has no warm-up file",
     **{f"lies_{name}": f"AVAILABLE, but Predict's answer is a lie: {what}" for name, what in LIES.items()},
     **{f"lies_over_rest_{name}": f"is good over gRPC, and lies over REST: {what}" for name, what in REST_LIES.items()},
 }
@@ -372,6 +376,41 @@ def dies_once(flags: Flags) -> None:
     with open(marker, "w"):
         pass
     segfault(flags)
+
+
+def _warmup_files(flags: Flags) -> list[str]:
+    return glob.glob(f"{flags.model_base_path}/*/assets.extra/tf_serving_warmup_requests")
+
+
+def refuses_warmup(flags: Flags) -> None:
+    if _warmup_files(flags):
+        print(
+            "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{{name: m version: 1} due to error: "
+            "DATA_LOSS: corrupted record at 0. Please verify your warmup data is in TFRecord format.}, }",
+            flush=True,
+        )
+        sys.exit(255)
+    good(flags)
+
+
+def dies_of_warmup(flags: Flags) -> None:
+    if _warmup_files(flags):
+        segfault(flags)
+    good(flags)
+
+
+def slow_without_warmup(flags: Flags) -> None:
+    answers = Answers()
+    first = threading.Event()
+
+    def take_time(context: Any) -> None:
+        if not first.is_set():
+            first.set()
+            time.sleep(0.5)
+
+    if not _warmup_files(flags):
+        answers.before_predict = take_time
+    answer(flags, answers)
 
 
 def good_over_rest(flags: Flags, lie: str = "") -> None:

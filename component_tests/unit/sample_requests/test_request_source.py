@@ -131,7 +131,6 @@ def test_requests_of_the_caller_are_told_what_their_messages_say() -> None:
     [
         ({"num_examples": 2}, "num_examples: has no effect on a file of requests"),
         ({"split_name": "eval"}, "split_name: has no effect"),
-        ({"make_warmup": True}, "make_warmup: has no effect"),
         ({"generate": {}}, "generate: has no effect"),
         ({"features": {"x": "y"}}, "features: has no effect"),
         ({"padding": {"y": 0}}, r"padding\.y: no signature that is asked has an input 'y'; there are: v, x"),

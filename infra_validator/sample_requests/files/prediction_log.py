@@ -12,7 +12,7 @@ from google.protobuf import message
 from infra_validator.core.errors import InfrastructureError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
-from infra_validator.core.wire import WireError, field_numbers
+from infra_validator.core.wire import WireError, field_numbers, length_field
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 from infra_validator.sample_requests.files.json_requests import bad_requests
 from infra_validator.sample_requests.questions import methods
@@ -34,6 +34,11 @@ _KINDS = {
     "regress_log": methods.REGRESS,
     "multi_inference_log": methods.MULTI_INFERENCE,
 }
+_REQUEST_FIELD = 1  # of each of these logs
+_FIELDS = {method: serving_pb2.PredictionLog.DESCRIPTOR.fields_by_name[kind].number for kind, method in _KINDS.items()}
+
+#: The largest request, in bytes, whose record protobuf still reads: a PredictionLog is a few bytes more.
+LARGEST_REQUEST = (1 << 31) - 1 - 32
 _DEFAULT_SIGNATURE = "serving_default"  # what a server takes an empty signature name for
 
 
@@ -129,10 +134,17 @@ def _first(requests: Iterable[SampleRequest]) -> Iterator[SampleRequest]:
             return
 
 
+def fits_warmup_file(request: SampleRequest) -> str:
+    """Why a warm-up file cannot hold a request; empty where it can."""
+    if request.method not in _FIELDS:
+        return f"a warm-up file cannot hold requests of {request.method}"
+    if len(request.payload) > LARGEST_REQUEST:
+        return f"it has {len(request.payload)} bytes, and a record of 2 GiB cannot be read"
+    return ""
+
+
 def _log_of(request: SampleRequest) -> bytes:
-    for kind, method in _KINDS.items():
-        if method == request.method:
-            log = serving_pb2.PredictionLog()
-            getattr(log, kind).request.ParseFromString(request.payload)
-            return log.SerializeToString()
-    raise UsageError(f"{request.label}: a warm-up file cannot hold requests of {request.method}.")
+    problem = fits_warmup_file(request)
+    if problem:
+        raise UsageError(f"{request.label}: {problem}.")
+    return length_field(_FIELDS[request.method], length_field(_REQUEST_FIELD, request.payload))
