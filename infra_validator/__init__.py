@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from infra_validator.core.reason_codes import ReasonCode
     from infra_validator.report.verdict import ValidationReport, Verdict
     from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
+    from infra_validator.testing.running_server import serving
 
 #: The public list: name -> the module that holds it.
 _PUBLIC = {
@@ -40,6 +41,7 @@ _PUBLIC = {
     "Verdict": "infra_validator.report.verdict",
     "make_plan": "infra_validator.api",
     "run_validation": "infra_validator.api",
+    "serving": "infra_validator.testing.running_server",
     "validate": "infra_validator.api",
 }
 
@@ -59,6 +61,7 @@ __all__ = [
     "__version__",
     "make_plan",
     "run_validation",
+    "serving",
     "validate",
 ]
 

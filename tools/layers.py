@@ -40,6 +40,7 @@ ORDER: dict[str, Steps] = {
         ("driver", "executor"),
         ("component",),
         ("component_under_tfx_name",),
+        ("testing",),
         ("cli",),
     ),
     "core": (("*",), ("network",)),
