@@ -1,0 +1,112 @@
+"""The values in a request: strings, numbers and octets, each with the name of the input or feature that it stands in."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+
+from google.protobuf import message
+
+from infra_validator.core.answer import ELEMENT_TYPES
+from infra_validator.core.sample_request import SampleRequest
+from infra_validator.core.wire import LENGTH, WireError, fields
+from infra_validator.protos import tensorflow_pb2 as tf
+from infra_validator.protos import tensorflow_serving_pb2 as serving
+from infra_validator.validation.redaction.search import SHORTEST, Search
+
+_INPUTS: dict[str, type[serving.ClassificationRequest | serving.RegressionRequest | serving.MultiInferenceRequest]] = {
+    "Classify": serving.ClassificationRequest,
+    "Regress": serving.RegressionRequest,
+    "MultiInference": serving.MultiInferenceRequest,
+}
+_NUMBERS = ("float_val", "double_val", "int_val", "int64_val", "uint32_val", "uint64_val", "scomplex_val", "dcomplex_val")
+_HALVES = (tf.DT_HALF, tf.DT_BFLOAT16)
+_DEEPEST = 8  # levels of messages in octets that nobody knows the type of
+_NAMELESS = "a request"
+
+
+def look_for_values(search: Search, request: SampleRequest) -> None:
+    """Have a search look for every value of a request."""
+    try:
+        name = request.method.rpartition("/")[2]
+        if name == "Predict":
+            for key, tensor in serving.PredictRequest.FromString(request.payload).inputs.items():
+                _tensor(search, f"input {key}", tensor)
+            return
+        if name in _INPUTS:
+            given = _INPUTS[name].FromString(request.payload).input
+            shared = given.example_list_with_context
+            for example in (*given.example_list.examples, *shared.examples, shared.context):
+                _example(search, example)
+            return
+    except message.DecodeError:
+        pass  # somebody's own request
+    _unknown(search, request.payload, 0)
+
+
+def _tensor(search: Search, name: str, tensor: tf.TensorProto) -> None:
+    for value in tensor.string_val:
+        search.value(name, value)
+        if len(value) >= SHORTEST and value[0] == 0x0A:  # how a tf.Example begins
+            _serialized(search, name, value)
+    if tensor.tensor_content:
+        search.octets(name, tensor.tensor_content)
+    if search.numbers_matter:
+        search.numbers(name, _content(tensor))
+        for field in _NUMBERS:
+            search.numbers(name, getattr(tensor, field))
+        if tensor.half_val:
+            search.numbers(name, _halves(tensor.dtype, struct.pack(f"<{len(tensor.half_val)}H", *tensor.half_val)))
+
+
+def _content(tensor: tf.TensorProto) -> Sequence[float]:
+    """The numbers in a tensor's octets; none where they are no whole tensor, or have too few digits to name anybody."""
+    content, element = tensor.tensor_content, ELEMENT_TYPES.get(tensor.dtype)
+    if element is None or element.size < 2 or not content:
+        return ()
+    if tensor.dtype in _HALVES:
+        return _halves(tensor.dtype, content)
+    size = element.size // element.parts
+    return memoryview(content[: len(content) // size * size]).cast(element.code)  # type: ignore[call-overload, no-any-return]
+
+
+def _halves(dtype: int, content: bytes) -> Sequence[float]:
+    content = content[: len(content) // 2 * 2]
+    if dtype == tf.DT_HALF:
+        return struct.unpack(f"<{len(content) // 2}e", content)
+    wide = b"".join(b"\0\0" + content[at : at + 2] for at in range(0, len(content), 2))
+    return memoryview(wide).cast("f")
+
+
+def _serialized(search: Search, name: str, value: bytes) -> None:
+    """A string that may be a serialized tf.Example, or another message."""
+    try:
+        example = tf.Example.FromString(value)
+    except message.DecodeError:
+        return
+    if example.features.feature:
+        _example(search, example)
+    else:
+        _unknown(search, value, 0, name)
+
+
+def _example(search: Search, example: tf.Example) -> None:
+    for key, feature in example.features.feature.items():
+        name = f"feature {key}"
+        for value in feature.bytes_list.value:
+            search.value(name, value)
+        if search.numbers_matter:
+            search.numbers(name, feature.float_list.value)
+            search.numbers(name, feature.int64_list.value)
+
+
+def _unknown(search: Search, data: bytes, depth: int, name: str = _NAMELESS) -> None:
+    """The fields of a message of no known type: each is a string, or a message again."""
+    try:
+        found = [(start, end) for _, kind, start, end in fields(data) if kind == LENGTH]
+    except WireError:
+        return
+    for start, end in found:
+        search.value(name, data[start:end])
+        if depth < _DEEPEST:
+            _unknown(search, data[start:end], depth + 1, name)
