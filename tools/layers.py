@@ -60,7 +60,15 @@ ORDER: dict[str, Steps] = {
         ("files",),
         ("*",),
     ),
-    "validation": (("answers", "load"), ("limits",), ("baseline",), ("*",), ("warmup",)),
+    "validation/redaction": (
+        ("views", "ordinary_words"),
+        ("numbers_in_text",),
+        ("search",),
+        ("sent_values",),
+        ("redaction",),
+        ("attempt_report",),
+    ),
+    "validation": (("answers", "load", "redaction"), ("limits",), ("baseline",), ("*",), ("warmup",)),
     "validation/answers": (("elements", "expected_outputs", "served_signatures"), ("check",), ("compared",), ("*",)),
     "embedded_server": (
         ("status",),

@@ -38,6 +38,7 @@ GOOD = {
     "defaults": "half_plus_two_tf2 whose signature has the default [8.0] for x",
     "signatures": "a signature of each kind that people have: text, image_bytes, image, tokens, ids, flags, halves, scalar",
     "keras_features": "a Keras model with the named raw inputs age, income, embedding -> score, as model.export writes it",
+    "quoting": "signatures that quote what they are asked: assert_<dtype>, to_number, decode_csv, decode_json, print, ...",
     "odd_signatures": "classify and regress signatures of wrong structure, rank, dtype and batch",
 }
 
@@ -125,6 +126,7 @@ def write_all(directory: pathlib.Path) -> None:
         "slow": _slow,
         "no_variables": _no_variables,
         "nan": _nan,
+        "quoting": _quoting,
         "odd_signatures": _odd_signatures,
         "signatures": _signatures,
         "keras_features": _keras_features,
@@ -289,6 +291,59 @@ def _identity(tf: Any, path: pathlib.Path) -> None:
         builder = v1.saved_model.Builder(str(path))
         builder.add_meta_graph_and_variables(session, ["serve"], signatures)
         builder.save()
+
+
+def _quoting(tf: Any, path: pathlib.Path) -> None:
+    """Every signature fails with what TensorFlow then says of its input, or says it in the log; ``fine`` answers y = x."""
+    numbers = ["float32", "float64", "half", "bfloat16", "int16", "int32", "int64", "uint16", "uint32", "uint64"]
+    texts: dict[str, Callable[[Any], Any]] = {
+        "to_number": lambda x: tf.strings.to_number(x),
+        "tokens_to_number": lambda x: tf.strings.to_number(tf.strings.split(x).values),
+        "decode_csv": lambda x: tf.io.decode_csv(x, [[0.0], [0.0], [0.0]])[1],
+        "decode_json": lambda x: tf.io.decode_json_example(x),
+        "parse_example": lambda x: tf.io.parse_example(x, {"no_such": tf.io.FixedLenFeature([1], tf.float32)})[
+            "no_such"
+        ],
+        "regex": lambda x: tf.strings.regex_full_match("a", tf.strings.join(["(", x[0]])),
+        "read_file": lambda x: tf.io.read_file(x[0]),
+        "parse_tensor": lambda x: tf.io.parse_tensor(x[0], tf.float32),
+        "assert_string": lambda x: _refusing(tf, x, x),
+        "assert_base64": lambda x: _refusing(tf, x, tf.io.encode_base64(x)),
+        "assert_joined_base64": lambda x: _refusing(tf, x, tf.io.encode_base64(tf.strings.join(["a", x]), pad=True)),
+        "assert_part": lambda x: _refusing(tf, x, tf.strings.substr(x, 3, 24)),
+        "print": lambda x: _saying(tf, x, x),
+        "print_base64": lambda x: _saying(tf, x, tf.io.encode_base64(tf.strings.join(["ab", x]))),
+        "fine": lambda x: tf.identity(x),
+    }
+    v1 = tf.compat.v1
+    describe = v1.saved_model.signature_def_utils
+    with v1.Graph().as_default(), v1.Session() as session:
+        signatures = {}
+        for name, function in texts.items():
+            x = v1.placeholder(tf.string, [None], name=f"{name}_x")
+            signatures[name] = describe.predict_signature_def({"x": x}, {"y": function(x)})
+        for dtype in (*numbers, "complex64", "complex128"):
+            for name, quote in {"assert": _refusing, "print": _saying}.items():
+                x = v1.placeholder(getattr(tf, dtype), [None], name=f"{name}_{dtype}_x")
+                signatures[f"{name}_{dtype}"] = describe.predict_signature_def({"x": x}, {"y": quote(tf, x, x)})
+        serialized = v1.placeholder(tf.string, [None], name="serialized")
+        features = tf.io.parse_example(serialized, {"x": tf.io.FixedLenFeature([1], tf.float32)})
+        signatures["regress"] = describe.regression_signature_def(serialized, features["x"])
+        signatures["serving_default"] = signatures["fine"]
+        builder = v1.saved_model.Builder(str(path))
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.save()
+
+
+def _refusing(tf: Any, x: Any, quoted: Any) -> Any:
+    with tf.control_dependencies([tf.debugging.Assert(False, [quoted], summarize=1000)]):
+        return tf.identity(x)
+
+
+def _saying(tf: Any, x: Any, quoted: Any) -> Any:
+    shown = quoted if quoted.dtype == tf.string or not quoted.dtype.is_complex else tf.math.real(quoted)
+    with tf.control_dependencies([tf.print("it was asked", shown, output_stream=sys.stderr, summarize=-1)]):
+        return tf.identity(x)
 
 
 def _matmul(tf: Any, path: pathlib.Path) -> None:

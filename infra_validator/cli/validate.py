@@ -71,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="write the model with a warm-up file of the requests to this new directory, loaded again and timed before it is blessed",
     )
+    parser.add_argument(
+        "--show-requests",
+        action="store_true",
+        help="show what servers say as they say it, with the requests' content in it (validation_spec.show_requests)",
+    )
     parser.add_argument("--output", metavar="DIR", help="write verdict.json and the servers' logs there")
     parser.add_argument(
         "--verdict-file",
@@ -222,7 +227,11 @@ def _serving_spec(arguments: argparse.Namespace) -> ServingSpec:
 
 def _validation_spec(arguments: argparse.Namespace) -> ValidationSpec:
     spec = ValidationSpec.of(arguments.validation_spec)
-    return dataclasses.replace(spec, require_requests=True) if arguments.require_requests else spec
+    return dataclasses.replace(
+        spec,
+        require_requests=spec.require_requests or arguments.require_requests,
+        show_requests=spec.show_requests or arguments.show_requests,
+    )
 
 
 def _request_spec(arguments: argparse.Namespace) -> RequestSpec:

@@ -17,7 +17,7 @@ attributes, text is made in ``__str__``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from infra_validator.core.reason_codes import ReasonCode
@@ -59,6 +59,7 @@ class _ReasonedError(InfraValidatorError):
       next_step: what to do; the reason code's own unless a better one is known.
       fingerprint: what makes two failures the same failure; equal ones in a row are not retried.
       heals: whether trying again can change the outcome; as the reason code has it unless more is known of this failure.
+      quotes: what of the detail are a server's words, which may repeat what was sent to it; None: nobody knows, all may be.
       report: the ValidationReport, where there is one (set by ``api.validate``).
     """
 
@@ -72,7 +73,9 @@ class _ReasonedError(InfraValidatorError):
         next_step: str = "",
         fingerprint: str = "",
         heals: bool | None = None,
+        quotes: Sequence[str] | None = None,
     ) -> None:
+        self.quotes = quotes
         self.reason = reason
         self.detail = shorten(detail)
         self.next_step = next_step or reason.next_step
@@ -92,8 +95,15 @@ class _ReasonedError(InfraValidatorError):
 class UsageError(_ReasonedError):
     """The caller's mistake: nothing was started."""
 
-    def __init__(self, detail: str, *, reason: ReasonCode = ReasonCode.WRONG_USAGE, next_step: str = "") -> None:
-        super().__init__(reason, detail, next_step=next_step)
+    def __init__(
+        self,
+        detail: str,
+        *,
+        reason: ReasonCode = ReasonCode.WRONG_USAGE,
+        next_step: str = "",
+        quotes: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(reason, detail, next_step=next_step, quotes=quotes)
 
 
 class SpecError(UsageError, ValueError):

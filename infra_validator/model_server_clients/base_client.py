@@ -49,11 +49,19 @@ class RequestFailed(AttemptFailed):
       refused: whether the server says that the request itself is wrong.
     """
 
-    def __init__(self, request: SampleRequest, told: str, *, refused: bool, fingerprint: str = "") -> None:
+    def __init__(
+        self,
+        request: SampleRequest,
+        told: str,
+        *,
+        refused: bool,
+        fingerprint: str = "",
+        quotes: Sequence[str] | None = None,
+    ) -> None:
         self.request = request
         self.told = told
         self.refused = refused
-        super().__init__(ReasonCode.REQUEST_FAILED, told, fingerprint=fingerprint)
+        super().__init__(ReasonCode.REQUEST_FAILED, told, fingerprint=fingerprint, quotes=quotes)
 
 
 class RestRefused(Exception):

@@ -35,17 +35,15 @@ _NO_SIGNATURE = re.compile(
 #: How TensorFlow says, when a request first reaches it, that the binary lacks an operation that the graph uses.
 _NO_OPERATION = re.compile(r"No OpKernel was registered to support Op|Op type not registered")
 
-#: Messages of TensorFlow's that quote the request; what is quoted stays out of reports.
-_QUOTED_REQUEST = re.compile(r"(Could not parse example input, value: )'.*'", re.DOTALL)
-
 
 def told(request: SampleRequest, code: grpc.StatusCode, text: str) -> str:
-    """The request and the server's words, without what they quote of the request."""
-    return f"{request.label}, signature {request.signature!r}: {code.name}: {_shown(text)}"
+    """The request and the server's words."""
+    return f"{request.label}, signature {request.signature!r}: {code.name}: {quoted(text)}"
 
 
-def _shown(text: str) -> str:
-    return shorten(_QUOTED_REQUEST.sub(r"\1(not shown)", text), _LONGEST_TEXT)
+def quoted(text: str) -> str:
+    """As much of a server's words as a report has room for."""
+    return shorten(text, _LONGEST_TEXT)
 
 
 def is_cut(code: grpc.StatusCode, text: str) -> bool:
@@ -65,13 +63,15 @@ def is_refused_connection(text: str) -> bool:
 
 def failure_of(request: SampleRequest, code: grpc.StatusCode, text: str) -> AttemptFailed:
     """The failure behind an answer that is an error."""
+    quotes = (quoted(text),)
     if _NO_SIGNATURE.search(text):
-        return AttemptFailed(ReasonCode.SIGNATURE_NOT_FOUND, told(request, code, text))
+        return AttemptFailed(ReasonCode.SIGNATURE_NOT_FOUND, told(request, code, text), quotes=quotes)
     if _NO_OPERATION.search(text):
-        return AttemptFailed(ReasonCode.OP_NOT_REGISTERED, told(request, code, text))
+        return AttemptFailed(ReasonCode.OP_NOT_REGISTERED, told(request, code, text), quotes=quotes)
     return RequestFailed(
         request,
         told(request, code, text),
         refused=code is grpc.StatusCode.INVALID_ARGUMENT,
-        fingerprint=f"REQUEST_FAILED: {code.name}: {_shown(text)}",
+        fingerprint=f"REQUEST_FAILED: {code.name}: {quoted(text)}",
+        quotes=quotes,
     )

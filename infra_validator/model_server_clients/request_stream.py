@@ -21,6 +21,7 @@ from infra_validator.model_server_clients.request_failures import (
     is_cut,
     is_refused_connection,
     is_unreachable,
+    quoted,
     told,
 )
 
@@ -212,6 +213,7 @@ class RequestStream:
             ReasonCode.CONNECTION_LOST,
             f"It broke {asked.cuts} times under {told(asked.request, asked.code, asked.text)}",
             fingerprint="CONNECTION_LOST",
+            quotes=(quoted(asked.text),),
         )
 
     def _timeout(self, source_ended: bool) -> AttemptFailed | InfrastructureError:

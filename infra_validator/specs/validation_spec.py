@@ -58,6 +58,11 @@ class ValidationSpec:
     require_requests: bool = spec_field(
         False, "Whether a validation that only loads the model, without sample requests, is an error."
     )
+    show_requests: bool = spec_field(
+        False,
+        "Whether what servers say is shown as they say it. Else the values that were sent are taken out of it: "
+        "`<value of input NAME>` stands in their place.",
+    )
     answers: AnswersSpec = spec_field(AnswersSpec(), "What the answers must be, beyond what their signature says.")
     limits: LimitsSpec = spec_field(
         LimitsSpec(), "What the model and its server may need at most, and deliver at least."

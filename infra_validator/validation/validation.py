@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import logging
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
@@ -31,6 +32,8 @@ from infra_validator.validation.explanation import MAY_HAVE_A_DEEPER_CAUSE, can_
 from infra_validator.validation.limits.alone import alone
 from infra_validator.validation.limits.measuring import Measuring
 from infra_validator.validation.limits.under_load import UnderLoad
+from infra_validator.validation.redaction.attempt_report import cleaned_report
+from infra_validator.validation.redaction.redaction import Redaction
 from infra_validator.validation.retry import Retries
 from infra_validator.validation.stopwatch import Stopwatch
 
@@ -86,6 +89,8 @@ class Validation:
             requests if requests is None or isinstance(requests, RequestSource) else RequestSource(requests)
         )
         self._standards = standards or AnswerStandards(spec.answers)
+        self._redaction = Redaction(self._standards.names, show=spec.show_requests)
+        self._requests = self._redaction.noting(self._requests) if self._requests is not None else None
         self._concurrency = concurrency
         self._model_size_bytes = model_size_bytes
         self._under_load = under_load
@@ -164,6 +169,7 @@ class Validation:
         self, candidate: Candidate, number: int
     ) -> tuple[AttemptReport, AttemptFailed | InfrastructureError | UsageError | None]:
         watch = Stopwatch(Try(candidate.binary.label, number), self._say, self._clock, self._tell)
+        say_cleaned = self._redaction.saying(self._say)
         measuring = Measuring(
             self._spec,
             model_size_bytes=self._model_size_bytes,
@@ -171,7 +177,7 @@ class Validation:
             clock=self._clock,
         )
         attempt = Attempt(
-            candidate, self._spec, self.total, self._interruption, watch, self._say, self._standards, measuring
+            candidate, self._spec, self.total, self._interruption, watch, say_cleaned, self._standards, measuring
         )
         failure: AttemptFailed | InfrastructureError | UsageError | None = None
         try:
@@ -181,7 +187,8 @@ class Validation:
         except JobGone as gone:
             failure = self._deeper_cause(candidate, attempt, failure_of(gone.seen))
         except Exception as error:
-            _LOG.exception("The attempt failed inside the validator.")
+            trace = self._redaction.cleaned([traceback.format_exc()], self.total, self._interruption)[0]
+            _LOG.error("The attempt failed inside the validator.\n%s", trace)
             failure = InfrastructureError(ReasonCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
         report = AttemptReport(
             number,
@@ -192,10 +199,10 @@ class Validation:
             attempt.server_log,
             tuple(attempt.left_behind),
             attempt.evidence,
-            notes=(*attempt.notes, *measuring.notes),
+            notes=(*self._redaction.cleaned(attempt.notes, self.total, self._interruption), *measuring.notes),
             measurements=measuring.measurements,
         )
-        return report, failure
+        return cleaned_report(report, failure, self._redaction, self.total, self._interruption), failure
 
     def _deeper_cause(
         self, candidate: Candidate, attempt: Attempt, failure: AttemptFailed | InfrastructureError | UsageError

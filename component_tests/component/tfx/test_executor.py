@@ -253,6 +253,21 @@ def test_a_warmed_model_that_does_not_load_is_not_blessed_and_nothing_of_it_is_l
     assert sum(name.startswith("logs/") for name in task.files) == 2
 
 
+def test_the_artifact_holds_nothing_of_the_examples(
+    task: Task, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The model's error quotes the number that it was asked; neither the files nor the properties of the blessing do."""
+    examples = tfx_artifacts.examples_artifact(tmp_path / "examples", [3.14159274])
+    asked = {"tensorflow_serving": {"signature_names": ["assert_float32"]}}
+    with caplog.at_level("DEBUG"):
+        task.run("quoting", examples=examples, request_spec=asked, validation_spec={"num_tries": 1})
+    assert task.verdict["reason_code"] == "REQUEST_FAILED"
+    assert "assertion failed: [<value of input x>]" in task.verdict["reason"]
+    root = tmp_path / "blessing"
+    kept = "".join(path.read_text(errors="replace") for path in root.rglob("*") if path.is_file())
+    assert "3.14159" not in kept + str(task.blessing) + caplog.text
+
+
 def test_no_warmup_model_without_make_warmup(task: Task, examples: Any) -> None:
     task.run("examples", examples=examples, request_spec={"num_examples": 3})
     assert not task.blessing.has_custom_property("has_model")

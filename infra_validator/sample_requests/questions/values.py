@@ -82,7 +82,7 @@ def _integer(value: object, name: str, lowest: int, highest: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise _not_a(f"{name} (a number without fraction or exponent)", value)
     if not lowest <= value <= highest:
-        raise ValueMisfit(f"{value} does not fit {name}, which holds {lowest} to {highest}")
+        raise ValueMisfit(f"{kind_of(value)} does not fit {name}, which holds {lowest} to {highest}")
     return value
 
 

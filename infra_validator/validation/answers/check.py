@@ -45,4 +45,6 @@ def asked(request: SampleRequest) -> str:
 
 def failed(reason: ReasonCode, request: SampleRequest, problem: str, next_step: str = "") -> AttemptFailed:
     """The failure of an answer; what differs from request to request is no part of what makes two failures the same."""
-    return AttemptFailed(reason, f"{asked(request)}: {problem}.", next_step=next_step, fingerprint=reason.name)
+    return AttemptFailed(
+        reason, f"{asked(request)}: {problem}.", next_step=next_step, fingerprint=reason.name, quotes=(problem,)
+    )

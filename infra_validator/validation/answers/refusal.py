@@ -16,7 +16,9 @@ def blamed(failure: RequestFailed, origin: RequestOrigin) -> AttemptFailed | Inf
       origin: where the request came from.
     """
     if failure.request.contradicts:
-        return UsageError(f"{failure.request.contradicts} ({failure.told})", reason=ReasonCode.BAD_REQUESTS)
+        return UsageError(
+            f"{failure.request.contradicts} ({failure.told})", reason=ReasonCode.BAD_REQUESTS, quotes=failure.quotes
+        )
     if origin is RequestOrigin.GENERATED and failure.refused:
-        return InfrastructureError(ReasonCode.GENERATED_REQUEST_REFUSED, failure.told)
+        return InfrastructureError(ReasonCode.GENERATED_REQUEST_REFUSED, failure.told, quotes=failure.quotes)
     return failure

@@ -41,6 +41,12 @@ class AnswerStandards:
     recording: Recording | None = None
     over_rest: bool = False
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the model's signatures, inputs and outputs."""
+        parts = ((name, *signature.inputs, *signature.outputs) for name, signature in self.signatures.items())
+        return tuple(dict.fromkeys(name for names in parts for name in names))
+
     @classmethod
     def of(
         cls, spec: AnswersSpec, signatures: Mapping[str, tensorflow_pb2.SignatureDef], model_name: str, binaries: int

@@ -10,6 +10,7 @@ _NUMBER = re.compile(r"(?<![\w.])[-+]?(\d+)(?:\.(\d+))?(?:[eE]([-+]?\d{1,3}))?(?
 
 #: A number of fewer digits names nobody: 1, 0.5 and 404 stand in every log.
 _FEWEST_DIGITS = 4
+_MOST_DIGITS = 300  # what is longer is no number
 
 _HIGHEST_EXPONENT = 300  # what is larger or smaller overflows
 
@@ -57,7 +58,7 @@ def _numbers(text: str) -> Iterator[tuple[float, float, int, int]]:
     for found in _NUMBER.finditer(text):
         whole, fraction, exponent = found.groups()
         digits = (whole + (fraction or "").rstrip("0")).lstrip("0")
-        if len(digits) < _FEWEST_DIGITS:
+        if not _FEWEST_DIGITS <= len(digits) <= _MOST_DIGITS:
             continue
         if fraction is None and exponent is None:
             value: float = int(found.group())

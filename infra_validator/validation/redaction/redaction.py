@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from infra_validator.core.deadline import Deadline, News, wait_until
-from infra_validator.core.errors import DeadlineExceeded
+from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.read_beside import Ended, ReadBeside
 from infra_validator.core.sample_request import RequestSource, SampleRequest
@@ -22,7 +22,9 @@ from infra_validator.validation.redaction.sent_values import look_for_values
 #: Shown in place of a text that cannot be cleaned.
 WITHHELD = "(not shown: it may quote the requests, and what of it does could not be told; --show-requests shows it)"
 
-_MOST_BYTES = 64 * 2**20  # of requests that are kept in memory; those before are read again when a text is to be cleaned
+_MOST_BYTES = (
+    64 * 2**20
+)  # of requests that are kept in memory; those before are read again when a text is to be cleaned
 _OF_EACH = 500  # bytes that a request costs beside its content
 _READ_AGAIN_SECONDS = 120.0
 
@@ -174,7 +176,7 @@ def _same(
     try:
         with again:
             wait_until(over, deadline, news=news)
-    except DeadlineExceeded:
+    except (DeadlineExceeded, InfrastructureError):  # not in time, or interrupted
         return False
     finally:
         interruption.forget(news)

@@ -7,6 +7,7 @@ them costs a look or two.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 
 from infra_validator.validation.redaction.numbers_in_text import NumbersInText
@@ -17,6 +18,7 @@ SHORTEST = 4  # octets; shorter values name nobody, and stand everywhere
 _PREFIX = 8  # octets of a value's beginning that are taken to be a quotation that was cut off
 _PART = 16  # octets from anywhere in a value that are taken to be a quotation of it
 _STRIDE = _PART - _PREFIX + 1  # every part holds a window of _PREFIX octets that begins at a multiple of this
+_WINDOWS = f"{_PREFIX}s{_STRIDE - _PREFIX}x"  # for struct: one window, and what lies before the next
 _UNMISTAKABLE = 12  # octets; a value as long as this is found inside of words, too
 _MOST_LOOKS = 5_000_000  # at places in the texts; beyond it the texts are withheld
 _LONGEST_TEXT_IN_PARTS = 1 << 16  # octets of a value that is taken apart
@@ -27,6 +29,7 @@ _LOG_PREFIX = re.compile(
     r"(?:[IWEF]\d{4} \d\d:\d\d:[\d.]+ +\d+ |[IWEF] )?(?:\[?[\w./+-]+\.(?:cc|cpp|h|py)(?: ?: ?\d+|:\d+)?\] )?",
     re.MULTILINE,
 )
+_UNREADABLE = "\N{REPLACEMENT CHARACTER}".encode()
 _SEPARATORS = re.compile(rb"""[\s,;|"'{}\[\]():=&<>?]+""")
 _JSON_KEY = re.compile(rb'"[^"\\]*"\s*:')
 _CUT = re.compile(rb"\.\.\.| \.\.\. |\xe2\x80\xa6|\Z|\n\^|\.\.\. \(\d+ more")
@@ -55,6 +58,8 @@ class Search:
         self._numbers = [NumbersInText(text) for text in said]
         self._short = _grams((view.data for _, view in self._views), SHORTEST)
         self._long = _grams((view.data for _, view in self._views), _PREFIX)
+        self._windows = {(gram,) for gram in self._long}  # as struct reads them
+        self._has_unreadable = any(_UNREADABLE in view.data for _, view in self._views)
         self._cut = {octets for _, view in self._views for octets in _ends_before_cuts(view.data)}
         self._places: dict[bytes, list[tuple[int, View, int]]] = {}
         self._looks = 0
@@ -71,7 +76,7 @@ class Search:
           name: what to call it.
           value: what was sent.
         """
-        if len(value) < SHORTEST or not self._short:
+        if len(value) < SHORTEST or not self._short or not value.strip(b"\0"):
             return
         self._whole(name, value)
         self._parts(name, value)
@@ -79,7 +84,7 @@ class Search:
             for piece in _pieces(value):
                 if piece[:SHORTEST] in self._short:
                     self._whole(name, piece)
-        if not value.isascii() and (readable := value.decode("utf-8", "replace").encode()) != value:
+        if self._has_unreadable and (readable := value.decode("utf-8", "replace").encode()) != value:
             self._whole(name, readable)  # what a reader of the log made of octets that are no UTF-8
             self._parts(name, readable)
 
@@ -127,6 +132,9 @@ class Search:
     def _parts(self, name: str, value: bytes) -> None:
         """Long parts of the value, from wherever in it."""
         if len(value) < _PART:
+            return
+        padded = value + bytes(-len(value) % _STRIDE)
+        if self._windows.isdisjoint(struct.iter_unpack(_WINDOWS, padded)):
             return
         known = self._long
         covered: dict[tuple[int, int], int] = {}  # (a view, how the value lies on it) -> where a find ends

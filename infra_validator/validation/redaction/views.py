@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import array
 import base64
-import bisect
 import binascii
+import bisect
 import re
 from collections.abc import Iterator, Sequence
 
@@ -19,6 +19,7 @@ _ESCAPE = re.compile(
     rb"|[xX]([0-9a-fA-F]{1,2})|([0-7]{1,3})|(.))",
     re.DOTALL,
 )
+_HIGH_OCTET = re.compile(rb"\\[xX][89a-fA-F]")
 _PERCENT = re.compile(rb"%([0-9a-fA-F]{2})")
 _LETTERS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 
@@ -65,15 +66,16 @@ class _Unescaped(View):
     Args:
       base: the other view.
       pattern: what an escape looks like.
+      of_text: whether an octet's escape means a character, as in Python's repr of a text, rather than an octet.
     """
 
-    def __init__(self, base: View, pattern: re.Pattern[bytes]) -> None:
+    def __init__(self, base: View, pattern: re.Pattern[bytes], *, of_text: bool = False) -> None:
         self._base = base
         self._first, self._last = array.array("L"), array.array("L")
         pieces = []
         at = 0
         for found in pattern.finditer(base.data):
-            octets = _undone(found)
+            octets = _undone(found, of_text)
             self._add(range(at, found.start()), range(at, found.start()))
             self._add([found.start()] * len(octets), [found.end() - 1] * len(octets))
             pieces += [base.data[at : found.start()], octets]
@@ -132,6 +134,8 @@ def views_of(text: str) -> list[View]:
     for _ in range(2):  # JSON of what was escaped before, for one
         if b"\\" in read[-1].data:
             read.append(_Unescaped(read[-1], _ESCAPE))
+    if _HIGH_OCTET.search(plain.data):
+        read.append(_Unescaped(plain, _ESCAPE, of_text=True))
     if b"%" in plain.data:
         read.append(_Unescaped(plain, _PERCENT))
     decoded: list[View] = []
@@ -140,7 +144,7 @@ def views_of(text: str) -> list[View]:
     return [view for view in (*read, *decoded) if view.data]
 
 
-def _undone(found: re.Match[bytes]) -> bytes:
+def _undone(found: re.Match[bytes], of_text: bool) -> bytes:
     groups = found.groups()
     if len(groups) == 1:
         return bytes((int(groups[0], 16),))
@@ -150,12 +154,10 @@ def _undone(found: re.Match[bytes]) -> bytes:
     if octal is not None:
         return bytes((int(octal, 8) & 0xFF,))
     if octet is not None:
-        return bytes((int(octet, 16),))
+        return chr(int(octet, 16)).encode() if of_text else bytes((int(octet, 16),))
     if high is not None:
-        point = 0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00
-    else:
-        point = min(int(short or long, 16), 0x10FFFF)
-    return chr(point).encode("utf-8", "surrogatepass")
+        return chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00).encode()
+    return chr(min(int(short or long, 16), 0x10FFFF)).encode("utf-8", "surrogatepass")
 
 
 def _base64_runs(data: bytes) -> Iterator[tuple[int, bytes]]:

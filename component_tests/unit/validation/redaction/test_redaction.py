@@ -1,0 +1,157 @@
+"""What is noted of the requests, how much of it is kept, and what becomes of texts that cannot be cleaned."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from infra_validator.core.deadline import Deadline
+from infra_validator.core.interruption import Interruption
+from infra_validator.core.sample_request import RequestSource, SampleRequest
+from infra_validator.protos import tensorflow_pb2 as tf
+from infra_validator.protos import tensorflow_serving_pb2 as serving
+from infra_validator.sample_requests.questions.tensor_values import tensor_of_values
+from infra_validator.validation.redaction.redaction import WITHHELD, Redaction
+
+PREDICTION = "/tensorflow.serving.PredictionService/"
+
+
+def predict(*values: object, dtype: tf.DataType.ValueType = tf.DT_STRING) -> SampleRequest:
+    message = serving.PredictRequest()
+    message.inputs["x"].CopyFrom(tensor_of_values(dtype, [len(values)], values))
+    return SampleRequest(f"{PREDICTION}Predict", "s", message.SerializeToString(), "a request")
+
+
+def example(**features: bytes) -> tf.Example:
+    made = tf.Example()
+    for name, value in features.items():
+        made.features.feature[name].bytes_list.value.append(value)
+    return made
+
+
+def sent(redaction: Redaction, make: Callable[[], Iterable[SampleRequest]], most: int | None = None) -> None:
+    list(itertools.islice(redaction.noting(RequestSource(make))(), most))
+
+
+def marked(number: int) -> SampleRequest:
+    return predict(f"S3cret{number:06d}marker")
+
+
+def soon() -> Deadline:
+    return Deadline.after(30)
+
+
+def test_nothing_sent_nothing_cleaned() -> None:
+    redaction = Redaction()
+    source = redaction.noting(RequestSource(lambda: [predict("S3cretName")]))
+    assert redaction.cleaned(["it was S3cretName"]) == ["it was S3cretName"]  # not asked for yet: no server can know it
+    list(source())
+    assert redaction.cleaned(["it was S3cretName", ""]) == ["it was <value of input x>", ""]
+
+
+def test_features_of_examples_have_their_names() -> None:
+    redaction = Redaction()
+    classify = serving.ClassificationRequest()
+    classify.input.example_list_with_context.examples.append(example(name=b"S3cretName"))
+    classify.input.example_list_with_context.context.CopyFrom(example(town=b"S3cretTown"))
+    requests = [
+        SampleRequest(f"{PREDICTION}Classify", "s", classify.SerializeToString(), "a"),
+        predict(example(mail=b"S3cretMail").SerializeToString()),
+    ]
+    sent(redaction, lambda: requests)
+    assert redaction.cleaned(["S3cretName S3cretTown S3cretMail"]) == [
+        "<value of feature name> <value of feature town> <value of feature mail>"
+    ]
+
+
+def test_requests_of_other_services_are_taken_apart() -> None:
+    redaction = Redaction()
+    payload = example(name=b"S3cretName").SerializeToString()
+    sent(redaction, lambda: [SampleRequest("/somebody.Else/Ask", "s", payload, "a")])
+    assert redaction.cleaned(["it was S3cretName"]) == ["it was <value of a request>"]
+
+
+def test_show_requests_does_nothing() -> None:
+    redaction = Redaction(show=True)
+    sent(redaction, lambda: [predict("S3cretName")])
+    assert redaction.cleaned(["it was S3cretName"]) == ["it was S3cretName"]
+
+
+def test_what_was_forgotten_is_read_again() -> None:
+    redaction = Redaction(most_bytes=20_000)
+    sent(redaction, lambda: map(marked, range(1000)))
+    text = "first S3cret000000marker, last S3cret000999marker"
+    assert redaction.cleaned([text], soon()) == ["first <value of input x>, last <value of input x>"]
+    assert redaction.cleaned([text]) == [WITHHELD]  # a line of progress waits for no second reading
+
+
+def test_readings_of_which_only_the_beginning_was_sent_are_the_same() -> None:
+    redaction = Redaction(most_bytes=20_000)
+    sent(redaction, lambda: map(marked, range(1000)), 300)
+    sent(redaction, lambda: map(marked, range(1000)), 700)
+    assert redaction.cleaned(["S3cret000000marker"], soon()) == ["<value of input x>"]
+
+
+def test_a_source_that_gives_others_has_the_text_withheld() -> None:
+    redaction, numbers = Redaction(most_bytes=20_000), itertools.count()
+    sent(redaction, lambda: (marked(next(numbers)) for _ in range(1000)))
+    assert redaction.cleaned(["first S3cret000000marker", ""], soon()) == [WITHHELD, ""]
+
+
+def test_a_source_that_hangs_has_the_text_withheld() -> None:
+    redaction, go_on, calls = Redaction(most_bytes=20_000), threading.Event(), itertools.count()
+
+    def make() -> Iterable[SampleRequest]:
+        if next(calls):
+            go_on.wait(60)
+        yield from map(marked, range(1000))
+
+    sent(redaction, make)
+    try:
+        assert redaction.cleaned(["S3cret000000marker"], Deadline.after(0.05)) == [WITHHELD]
+        interruption = Interruption()
+        interruption.set("SIGTERM")
+        assert redaction.cleaned(["S3cret000000marker"], soon(), interruption) == [WITHHELD]
+    finally:
+        go_on.set()
+
+
+def test_a_source_that_fails_has_the_text_withheld() -> None:
+    calls = itertools.count()
+    redaction = Redaction(most_bytes=20_000)
+
+    def make() -> Iterable[SampleRequest]:
+        if next(calls):
+            raise OSError("gone")
+        yield from map(marked, range(1000))
+
+    sent(redaction, make)
+    assert redaction.cleaned(["S3cret000000marker"], soon()) == [WITHHELD]
+
+
+def test_the_same_requests_are_kept_once() -> None:
+    redaction = Redaction(most_bytes=20_000)
+    for _ in range(100):
+        sent(redaction, lambda: map(marked, range(10)))
+    assert redaction.cleaned(["S3cret000009marker"]) == ["<value of input x>"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "text"),
+    [
+        (tf.DT_FLOAT, 3.14159274, "3.14159274"),
+        (tf.DT_DOUBLE, 0.12345678901234567, "0.12345678901234566"),
+        (tf.DT_HALF, 1234.0, "1234"),
+        (tf.DT_BFLOAT16, 1232.0, "1232"),
+        (tf.DT_INT16, -12345, "-12345"),
+        (tf.DT_INT64, 1234567890123, "1234567890123"),
+        (tf.DT_UINT64, 2**64 - 1, "18446744073709551615"),
+    ],
+)
+def test_numbers_of_every_type(dtype: tf.DataType.ValueType, value: object, text: str) -> None:
+    redaction = Redaction()
+    sent(redaction, lambda: [predict(value, dtype=dtype)])
+    assert redaction.cleaned([f"it was {text}."]) == ["it was <value of input x>."]
