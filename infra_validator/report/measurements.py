@@ -277,6 +277,7 @@ class WarmUpProof:
       signatures: the signatures in it; batch_sizes: the batch sizes in it.
       first_answer_ms: the first answer of the model with it, in milliseconds; without_ms: of the model without it.
       load_seconds: how long the model with it took to load; without_seconds: the model without it.
+      replayed: how many of the requests the server's own log says that it replayed; None where it does not tell.
     """
 
     records: int
@@ -287,6 +288,7 @@ class WarmUpProof:
     without_ms: float | None = None
     load_seconds: float | None = None
     without_seconds: float | None = None
+    replayed: int | None = None
 
     def to_dict(self) -> dict[str, object]:
         return {
@@ -298,6 +300,7 @@ class WarmUpProof:
             "without_ms": _ms(self.without_ms),
             "load_seconds": _ms(self.load_seconds),
             "without_seconds": _ms(self.without_seconds),
+            "replayed": self.replayed,
         }
 
 

@@ -41,3 +41,10 @@ class BaseServingBinary(abc.ABC):
         Called by the validation when an attempt failed for a reason that may have a deeper one (the server exited, no answer).
         """
         return None
+
+    def WarmUpRecords(self, log: str) -> int | None:
+        """How many warm-up records the server's own log says that it replayed; None where it does not tell.
+
+        Called by the validation of a model with a warm-up file that was made for it.
+        """
+        return None

@@ -23,7 +23,7 @@ from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.saved_model.find import TFLITE_FILE
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.serving_binaries.model_config_file import ModelConfigFile, read_model_config
-from infra_validator.serving_binaries.tensorflow_serving_log import PORT_TAKEN, explain
+from infra_validator.serving_binaries.tensorflow_serving_log import PORT_TAKEN, explain, warmup_records
 from infra_validator.specs import ServingSpec
 
 _PROGRAM = "tensorflow_model_server"
@@ -78,6 +78,9 @@ class _TensorFlowServing(BaseServingBinary):
             given = " ".join(argument.replace("$$", "$") for argument in self.extra_args)
             return cause[0], f"{cause[1].rstrip('.')}. The arguments that the serving spec's extra_args add: {given}"
         return cause
+
+    def WarmUpRecords(self, log: str) -> int | None:
+        return warmup_records(log)
 
     def _mount(self, model_path: str) -> ModelMount:
         return ModelMount(model_path, _IMAGE_BASE_PATH, self.model_name, version_of(model_path))

@@ -54,6 +54,7 @@ _WRONG_FLAG = r"Couldn't interpret value .* for flag .*"
 _USAGE_LINE = r"^\t--\w+=\S*\s+(?:bool|string|int32|int64|float)\t"
 _WRONG_OPTIONS = r"Failed to start server\. Error: (?P<text>.*)"
 _WARMUP_BEGINS = "Starting to read warmup data for model at"
+_WARMUP_TOLD = re.compile(r"Number of warmup records read: (\d+)\.|No warmup data file found at ")
 _WARMUP_ENDS = "Finished reading warmup data for model at"
 
 
@@ -69,6 +70,12 @@ def explain(log: str) -> tuple[ReasonCode, str] | None:
             reason, text = found
             return reason, text if len(text) <= _LONGEST_DETAIL else f"{text[:_LONGEST_DETAIL]} ..."
     return None
+
+
+def warmup_records(log: str) -> int | None:
+    """How many warm-up records a server says that it replayed, the last time; None where its log does not tell."""
+    told = _WARMUP_TOLD.findall(log)
+    return int(told[-1] or 0) if told else None
 
 
 def _failed_load(log: str) -> tuple[ReasonCode, str] | None:

@@ -297,13 +297,12 @@ def test_a_crashing_server_is_reported_with_its_log(task: Task, tmp_path: pathli
     assert sum(name.startswith("logs/") for name in task.files) == 2
 
 
-def test_a_model_in_a_remote_store_is_copied_to_a_local_disk(task: Task, saved_models: SavedModels) -> None:
+def remote_model(source: pathlib.Path) -> Any:
+    """A Model artifact in TensorFlow's file system in memory, which stands for a remote store."""
     import tensorflow as tf
     from tfx.dsl.io import filesystem_registry
     from tfx.dsl.io.plugins.tensorflow_gfile import TensorflowFilesystem
     from tfx.types import standard_artifacts
-
-    from infra_validator.executor import Executor
 
     class Ram(TensorflowFilesystem):  # type: ignore[misc]
         """TensorFlow's file system in memory, as a remote store."""
@@ -311,14 +310,50 @@ def test_a_model_in_a_remote_store_is_copied_to_a_local_disk(task: Task, saved_m
         SUPPORTED_SCHEMES = ["ram://"]
 
     filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY.register(Ram, priority=20)
-    source = saved_models.path("half_plus_two")
     for path in source.rglob("*"):
         if path.is_file():
             target = f"ram://model/Format-Serving/{path.relative_to(source)}"
             tf.io.gfile.makedirs(target.rpartition("/")[0])
-            tf.io.gfile.copy(str(path), target)
+            tf.io.gfile.copy(str(path), target, overwrite=True)
     model = standard_artifacts.Model()
     model.uri = "ram://model"
+    return model
+
+
+def test_a_model_in_a_remote_store_is_copied_to_a_local_disk(task: Task, saved_models: SavedModels) -> None:
+    from infra_validator.executor import Executor
+
+    model = remote_model(saved_models.path("half_plus_two"))
     Executor().Do({"model": [model]}, {"blessing": [task.blessing]}, {"serving_spec": json.dumps(EMBEDDED)})
     assert task.verdict["verdict"] == "BLESSED"
     assert task.verdict["model"] == "ram://model/Format-Serving"
+
+
+def test_a_warmed_model_in_a_remote_store(task: Task, saved_models: SavedModels) -> None:
+    """What is tried on a local disk is copied to the artifact; what servers read from the store is copied there, and taken back."""
+    import tensorflow as tf
+
+    from infra_validator import blessing
+    from infra_validator.executor import Executor
+
+    model = remote_model(saved_models.path("half_plus_two"))
+    task.blessing.uri = "ram://blessing"
+    request_spec = {"generate": {}, "make_warmup": True}
+    properties = {"serving_spec": json.dumps(EMBEDDED), "request_spec": json.dumps(request_spec)}
+    Executor().Do({"model": [model]}, {"blessing": [task.blessing]}, properties)
+    warmup_file = "stamped_model/assets.extra/tf_serving_warmup_requests"
+    assert tf.io.gfile.exists("ram://blessing/INFRA_BLESSED")
+    assert tf.io.gfile.exists(f"ram://blessing/{warmup_file}")
+    verdict = json.loads(tf.io.gfile.GFile("ram://blessing/verdict.json").read())
+    assert verdict["warmed_model"] == "ram://blessing/stamped_model"
+
+    def write_requests(path: str) -> None:
+        pathlib.Path(path).write_bytes(b"x")
+
+    task.blessing.uri = "ram://another"
+    with blessing.warmed_copy(task.blessing, "ram://model/Format-Serving", str(task.directory)) as copy:
+        copy.write("ram://model/Format-Serving", write_requests, lambda: None)
+        assert copy.path == "ram://another/stamped_model"
+        assert tf.io.gfile.GFile(f"ram://another/{warmup_file}", "rb").read() == b"x"
+        assert tf.io.gfile.exists("ram://another/stamped_model/saved_model.pb")
+    assert not tf.io.gfile.exists("ram://another/stamped_model/saved_model.pb")

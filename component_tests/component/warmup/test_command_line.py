@@ -79,6 +79,7 @@ def test_every_batch_size_is_in_the_file_and_the_server_reads_it(
     assert kinds(warmed) == [("predict_log", "serving_default", 1)] * 6 + [("predict_log", "serving_default", 3)] * 2
     proof = told["serving_binaries"][0]["attempts"][-1]["measurements"]["warm_up"]
     assert (proof["records"], proof["batch_sizes"], proof["signatures"]) == (8, [1, 3], ["serving_default"])
+    assert proof["replayed"] == 8
     assert proof["octets"] == (warmed / FILE).stat().st_size
     assert min(proof[name] for name in ("first_answer_ms", "without_ms", "load_seconds", "without_seconds")) > 0
     assert (told["model_digest"], told["warmed_model_digest"]) == (model_digest(str(model)), model_digest(str(warmed)))

@@ -223,3 +223,16 @@ def test_a_model_that_only_looks_like_one(image: str, tmp_path: pathlib.Path) ->
     report = api.run_validation(make_model(tmp_path / "1"), spec("2.19.0"))
     assert report.verdict is Verdict.NOT_BLESSED
     assert report.finding.reason in (ReasonCode.MODEL_NOT_A_SAVED_MODEL, ReasonCode.MODEL_FILES_INCOMPLETE)
+
+
+def test_a_warmed_model_is_loaded_again_in_a_container_of_each_image(
+    image: str, saved_models: SavedModels, tmp_path: pathlib.Path
+) -> None:
+    warmed = tmp_path / "warmed"
+    asked = ["--generate", "--request-spec", '{"batch_sizes": [1, 4]}', "--make-warmup", str(warmed)]
+    code, report = verdict_of(saved_models.path("half_plus_two"), spec("2.18.0", "2.19.0"), *asked)
+    assert (code, report["verdict"]) == (0, "BLESSED"), report["reason"]
+    proofs = [binary["attempts"][-1]["measurements"]["warm_up"] for binary in report["serving_binaries"]]
+    assert [(proof["records"], proof["replayed"]) for proof in proofs] == [(2, 2), (2, 2)]
+    assert report["warmed_model_digest"].startswith("sha256:")
+    assert (warmed / "assets.extra" / "tf_serving_warmup_requests").exists()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.serving_binaries.tensorflow_serving_log import explain
+from infra_validator.serving_binaries.tensorflow_serving_log import explain, warmup_records
 
 NEW = "E0000 00:00:1764000000.123456  4242 basic_manager.cc:705] "
 OLD = "2020-11-30 19:49:33.654321: E tensorflow_serving/util/retrier.cc:37] "
@@ -109,3 +109,20 @@ def test_endless_texts_are_cut() -> None:
     found = explain(f"Loading servable: {SERVABLE} failed: INTERNAL: {'x' * 10000}")
     assert found is not None
     assert len(found[1]) < 1000
+
+
+@pytest.mark.parametrize(
+    ("log", "records"),
+    [
+        ("", None),
+        ("Starting to read warmup data for model at /m/1/assets.extra/tf_serving_warmup_requests", None),
+        ("I] No warmup data file found at /m/1/assets.extra/tf_serving_warmup_requests", 0),
+        (
+            "x\nI] Finished reading warmup data for model at /m. Number of warmup records read: 17. Elapsed time (micro",
+            17,
+        ),
+        ("Number of warmup records read: 1.\nNo warmup data file found at /m\nNumber of warmup records read: 2.", 2),
+    ],
+)
+def test_how_many_warmup_records_were_replayed(log: str, records: int | None) -> None:
+    assert warmup_records(log) == records

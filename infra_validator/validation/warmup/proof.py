@@ -16,6 +16,7 @@ from infra_validator.core.sample_request import RequestSource
 from infra_validator.report.measurements import Measurements, WarmUpProof
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict, verdict_of
 from infra_validator.sample_requests.files.prediction_log import WARMUP_FILE, write_warmup_file
+from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.specs import AnswersSpec, LimitsSpec, ValidationSpec
 from infra_validator.validation.answers.standards import AnswerStandards
 from infra_validator.validation.attempt import Candidate
@@ -62,14 +63,14 @@ class WarmUp:
             return report
         try:
             written = self._write(deadline)
-            proof = self._prove(report, deadline)
-            if self.copy.digest(self.interruption.check) != written.digest:
+            tried, proof = self._prove(report, deadline)
+            if self.copy.digest(self._going_on(deadline)) != written.digest:
                 raise InfrastructureError(ReasonCode.MODEL_CHANGED, f"{self.copy.path} changed while it was tried.")
         except (InfrastructureError, AttemptFailed, UsageError) as error:
             return dataclasses.replace(report, verdict=verdict_of(error), finding=Finding.of(error))
-        proofs = iter(proof.serving_binaries)
+        proofs = zip(tried, proof.serving_binaries, strict=True)
         binaries = tuple(
-            _told(binary, next(proofs), written) if binary.verdict is Verdict.BLESSED else binary
+            _told(binary, *next(proofs), written) if binary.verdict is Verdict.BLESSED else binary
             for binary in report.serving_binaries
         )
         for binary in binaries:
@@ -116,17 +117,25 @@ class WarmUp:
                 )
             octets = os.path.getsize(path)
 
-        digest = self.copy.write(self.model, write_requests, self.interruption.check)
+        digest = self.copy.write(self.model, write_requests, self._going_on(deadline))
         self.say(f"{self.copy.path}: the model with {sum(taken.values())} warm-up requests; it is loaded again")
         return _Written(taken, octets, digest)
 
-    def _prove(self, report: ValidationReport, deadline: Deadline) -> ValidationReport:
+    def _going_on(self, deadline: Deadline) -> Callable[[], None]:
+        """What is called now and then by what takes long."""
+
+        def go_on() -> None:
+            self.interruption.check()
+            if deadline.expired():
+                raise InfrastructureError(ReasonCode.TOTAL_TIMEOUT, "The model was being warmed up.")
+
+        return go_on
+
+    def _prove(self, report: ValidationReport, deadline: Deadline) -> tuple[list[BaseServingBinary], ValidationReport]:
         """Load the copy on every serving binary that blessed the model, and ask it the first request."""
-        if deadline.expired():
-            raise InfrastructureError(
-                ReasonCode.TOTAL_TIMEOUT, "The model with its warm-up file was still to be loaded."
-            )
-        candidates = zip(self.candidates_for(self.copy.path), report.serving_binaries, strict=True)
+        self._going_on(deadline)()
+        both = zip(self.candidates_for(self.copy.path), report.serving_binaries, strict=True)
+        candidates = [candidate for candidate, binary in both if binary.verdict is Verdict.BLESSED]
         answers = AnswersSpec(infinite=self.spec.answers.infinite)
         spec = dataclasses.replace(
             self.spec,
@@ -136,7 +145,7 @@ class WarmUp:
             load=None,
         )
         proof = Validation(
-            [candidate for candidate, binary in candidates if binary.verdict is Verdict.BLESSED],
+            candidates,
             spec,
             requests=RequestSource(lambda: itertools.islice(self.requests.fit(), 1), self.requests.origin),
             standards=AnswerStandards(answers, self.standards.signatures),
@@ -145,7 +154,7 @@ class WarmUp:
             tell=self.tell,
             interruption=self.interruption,
         )
-        return proof.run(self.copy.path, report.model_name)
+        return [candidate.binary for candidate in candidates], proof.run(self.copy.path, report.model_name)
 
     def _say_times(self, binary: BinaryReport) -> None:
         found = binary.measurements.warm_up if binary.measurements else None
@@ -164,6 +173,8 @@ class WarmUp:
             )
         for binary in binaries:
             found = binary.measurements.warm_up if binary.measurements else None
+            if found and found.replayed is not None and found.replayed != found.records:
+                yield f"{binary.label}: its log says that it replayed {found.replayed} of {found.records} warm-up records."
             if found and found.first_answer_ms and found.without_ms and found.first_answer_ms >= found.without_ms:
                 yield (
                     f"{binary.label}: the warm-up file did not help: the first answer took {found.first_answer_ms:.1f} ms with it,"
@@ -187,7 +198,7 @@ class _Written:
     digest: str
 
 
-def _told(binary: BinaryReport, proof: BinaryReport, written: _Written) -> BinaryReport:
+def _told(binary: BinaryReport, tried: BaseServingBinary, proof: BinaryReport, written: _Written) -> BinaryReport:
     """A serving binary's report with what came of the warm-up there."""
     last = binary.attempts[-1]
     measured = last.measurements or Measurements()
@@ -200,6 +211,7 @@ def _told(binary: BinaryReport, proof: BinaryReport, written: _Written) -> Binar
         without_ms=measured.first_answer_ms,
         load_seconds=_load_seconds(proof),
         without_seconds=_load_seconds(binary),
+        replayed=tried.WarmUpRecords(proof.server_log),
     )
     measured = dataclasses.replace(measured, warm_up=warm_up)
     left_behind = tuple(problem for attempt in proof.attempts for problem in attempt.left_behind)
