@@ -19,6 +19,7 @@ from infra_validator.core.deadline import Deadline, News, wait_until
 from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError, JobAborted
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.launch_plan import LaunchPlanner
+from infra_validator.core.memory_reading import MemoryReading
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.states import JobState, Life, Observation, Verb, check_move
 from infra_validator.specs import ServingSpec
@@ -46,10 +47,12 @@ class BaseModelServerRunner(abc.ABC):
       interruption: checked in every wait of the runner; set by the validation. A platform's own long work (a pull, an upload)
         calls ``interruption.check()`` between its steps.
       stop_grace_seconds: how long the server may take to stop by itself before Stop kills it.
+      memory_every_seconds: how often ReadMemory can be called at most without being a burden to somebody.
       stop_problems: what could not be cleaned up, one sentence each; filled by Stop, which never raises for them.
     """
 
     platform: str
+    memory_every_seconds: float = 0.05
 
     def __init__(self, model_path: str, serving_binary: LaunchPlanner, serving_spec: ServingSpec) -> None:
         self.model_path = model_path
@@ -189,6 +192,30 @@ class BaseModelServerRunner(abc.ABC):
 
     def _find_rest_endpoint(self) -> str:
         return ""
+
+    @property
+    def detour(self) -> str:
+        """What lies between here and the server and makes answers slower, for people, e.g. ``a port-forward``; else empty."""
+        return ""
+
+    def ReadMemory(self, deadline: Deadline | float) -> MemoryReading:
+        """How much memory the server holds now. Called again and again while it runs, from a thread beside; never raises.
+
+        Args:
+          deadline: when an answer is of no use any more.
+        """
+        if self._state is not JobState.RUNNING:
+            return MemoryReading.none(self.platform, "The server does not run.")
+        try:
+            return self._read_memory(Deadline.of(deadline))
+        except Exception as error:
+            return MemoryReading.none(self.platform, f"The server's memory could not be read: {error}")
+
+    def _read_memory(self, deadline: Deadline) -> MemoryReading:
+        """Called by ReadMemory. Platforms that know override it."""
+        return MemoryReading.none(
+            self.platform, f"The platform {self.platform} does not tell how much memory it takes."
+        )
 
     def GetLogs(self) -> str:
         """The last lines that the server wrote, as far as they can be had; after Stop, those read just before. Never raises."""

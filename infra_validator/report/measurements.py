@@ -157,6 +157,7 @@ class MemoryUse:
       after_load_bytes: once the model was loaded.
       peak_bytes: the most from the start on; under_load_peak_bytes: the most while it was asked. None where nothing was read.
       curve: (seconds since the attempt began, bytes), 20 each second at most.
+      reading_share: what the reading itself took, as a share of one processor's time.
     """
 
     source: str
@@ -164,6 +165,7 @@ class MemoryUse:
     peak_bytes: int | None = None
     under_load_peak_bytes: int | None = None
     curve: tuple[tuple[float, int], ...] = ()
+    reading_share: float = 0.0
 
     def to_dict(self) -> dict[str, object]:
         return {
@@ -172,6 +174,7 @@ class MemoryUse:
             "peak_bytes": self.peak_bytes,
             "under_load_peak_bytes": self.under_load_peak_bytes,
             "curve": [[round(seconds, 3), octets] for seconds, octets in self.curve],
+            "reading_share": round(self.reading_share, 5),
         }
 
 

@@ -150,6 +150,7 @@ class Attempt:
                 self.server_started = True  # it ran, even if nobody saw it running
                 raise
         self.server_started = True
+        self.measuring.started(runner)
 
     def _talk(self, runner: BaseModelServerRunner, requests: RequestSource | None, concurrency: int) -> None:
         with contextlib.ExitStack() as closing:
@@ -157,6 +158,7 @@ class Attempt:
                 client = closing.enter_context(self._candidate.make_client(runner.GetEndpoint()))
                 client.WaitUntilModelLoaded(self._loading, runner.Observe, runner.news)
                 self._loaded = True
+                self.measuring.loaded()
                 self.notes = tuple(client.notes)
                 self._compare_signatures(client, runner)
             if requests is not None:
@@ -313,6 +315,7 @@ class Attempt:
         self._alive = CheckResult(_ALIVE, CheckOutcome.PASSED)
 
     def _stop(self, runner: BaseModelServerRunner) -> None:
+        self.measuring.ended()
         with self._watch.phase("stop", lambda: "left something behind" if runner.stop_problems else "ok"):
             runner.Stop(Deadline.after(self._spec.stop_grace_seconds + _STOP_SECONDS))
         self._interruption.forget(runner.news)

@@ -65,6 +65,23 @@ def private_bytes(pids: list[int]) -> int:
     return total
 
 
+def proportional_bytes(pids: list[int]) -> int | None:
+    """The proportional set size of processes together, in bytes: pages shared by several count in parts, mapped files included.
+
+    None if it can be read of none of them.
+    """
+    total = None
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/smaps_rollup") as file:
+                sizes = [int(line.split()[1]) for line in file if line.startswith("Pss:")]
+        except (OSError, ValueError, IndexError):
+            continue  # it ended meanwhile, or is not ours
+        if sizes:
+            total = (total or 0) + sizes[0] * 1024
+    return total
+
+
 def socket_inodes(pids: list[int]) -> set[int] | None:
     """The inode numbers of all sockets that processes hold open; None if we may look into none of them."""
     found = set()

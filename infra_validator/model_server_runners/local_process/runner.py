@@ -21,6 +21,7 @@ import shutil
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.launch_plan import LaunchPlanner, says_port_taken
+from infra_validator.core.memory_reading import MemoryReading
 from infra_validator.core.network.held_port import HeldPort
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import Observation
@@ -31,6 +32,7 @@ from infra_validator.model_server_runners.cleanup.stop_method import StopMethod
 from infra_validator.model_server_runners.cleanup.temporary_directory import make, not_made, path_for
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog, kill_marked
 from infra_validator.model_server_runners.local_process.memory_limit import MemoryLimit
+from infra_validator.model_server_runners.local_process.process_memory import ProcessMemory
 from infra_validator.model_server_runners.local_process.server_environment import server_environment
 from infra_validator.model_server_runners.local_process.server_log import ServerLog
 from infra_validator.model_server_runners.local_process.server_process import ServerProcess
@@ -67,6 +69,7 @@ class LocalProcessRunner(BaseModelServerRunner):
         self._rest_port = 0
         self._port_file_problem = ""
         self._port_is_ours = False
+        self._memory = ProcessMemory()
 
     @property
     def pid(self) -> int:
@@ -109,6 +112,9 @@ class LocalProcessRunner(BaseModelServerRunner):
     def _find_rest_endpoint(self) -> str:
         port = self._rest_port or self._told("rest")
         return f"{_ADDRESS}:{port}" if port else ""
+
+    def _read_memory(self, deadline: Deadline) -> MemoryReading:
+        return self._memory.read(self._process.family if self._process else list)
 
     def _tail_logs(self) -> str:
         return self._log.tail(self._config.log_tail_lines) if self._log else ""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock
 from infra_validator.core.sample_request import SampleRequest
+from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.report.measurements import LimitResult, Measurements
 from infra_validator.report.verdict import Phase
 from infra_validator.specs import ValidationSpec
 from infra_validator.validation.limits.alone import alone
-from infra_validator.validation.limits.deciding import judged, raise_for
+from infra_validator.validation.limits.deciding import raise_for, raise_for_errors, warnings
+from infra_validator.validation.limits.judging import judged
+from infra_validator.validation.limits.memory_watch import MemoryWatch
 from infra_validator.validation.limits.under_load import LoadJob, LoadOutcome, UnderLoad
 
 
@@ -35,8 +39,7 @@ class Measuring:
         under_load: UnderLoad = alone,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._limits = spec.limits
-        self._loads = spec.loads
+        self._spec = spec
         self._model_size_bytes = model_size_bytes
         self._under_load = under_load
         self._clock = clock
@@ -44,12 +47,14 @@ class Measuring:
         self._first_answer_ms: float | None = None
         self._outcome = LoadOutcome()
         self._results: tuple[LimitResult, ...] = ()
+        self._began = clock.monotonic()
+        self._memory: MemoryWatch | None = None
         self.notes: tuple[str, ...] = ()
 
     @property
     def loads(self) -> bool:
         """Whether the server is put under load."""
-        return self._loads
+        return self._spec.loads
 
     @property
     def measurements(self) -> Measurements:
@@ -57,16 +62,39 @@ class Measuring:
         return Measurements(
             model_size_bytes=self._model_size_bytes,
             first_answer_ms=self._first_answer_ms,
+            memory=self._memory.use if self._memory is not None else None,
             load=self._outcome.runs,
             limits=self._results,
             baseline=self._outcome.baseline,
         )
 
+    def started(self, runner: BaseModelServerRunner) -> None:
+        """Called when the server's process runs."""
+        if self._spec.measures:
+            self._memory = MemoryWatch(runner.ReadMemory, runner.memory_every_seconds, self._began, self._clock)
+
+    def loaded(self) -> None:
+        """Called when the model is loaded."""
+        if self._memory is not None:
+            self._memory.loaded()
+
+    def ended(self) -> None:
+        """Called before the server is stopped, whatever happened."""
+        if self._memory is not None:
+            self._memory.close()
+
     def asking(self, requests: Iterable[SampleRequest]) -> Iterator[SampleRequest]:
-        """``requests``; notes when the first of them is taken to be sent."""
-        for request in requests:
-            if self._first_taken is None:
+        """``requests``; notes when the first of them is taken to be sent. Where more is measured than that, the first is alone."""
+        if self._memory is not None:
+            self._memory.asked()
+        return self._timed(requests)
+
+    def _timed(self, requests: Iterable[SampleRequest]) -> Iterator[SampleRequest]:
+        for number, request in enumerate(requests):
+            if number == 0:
                 self._first_taken = self._clock.monotonic()
+            elif number == 1 and self._spec.measures:
+                request = dataclasses.replace(request, after_all_before=True)
             yield request
 
     def answered(self, look: Callable[[SampleRequest, bytes], None]) -> Callable[[SampleRequest, bytes], None]:
@@ -85,12 +113,12 @@ class Measuring:
         Raises:
           AttemptFailed, InfrastructureError, JobGone: as UnderLoad.
         """
-        on_answer, job.client.on_answer = job.client.on_answer, None
-        try:
-            self._outcome = self._under_load(job)
-        finally:
-            job.client.on_answer = on_answer
+        self._outcome = self._under_load(job)
         self.notes += self._outcome.notes
+        if job.runner.detour:
+            self.notes += (
+                f"The latency was measured through {job.runner.detour}: callers beside the server see less of it.",
+            )
 
     def decide(self, phases: Sequence[Phase]) -> None:
         """Hold all that was measured against the limits. Called last.
@@ -99,12 +127,16 @@ class Measuring:
           phases: of the attempt so far.
 
         Raises:
-          AttemptFailed: a limit that decides is exceeded (LIMIT_EXCEEDED).
+          AttemptFailed: a request failed under load (REQUEST_FAILED), or a limit that decides is exceeded (LIMIT_EXCEEDED).
           InfrastructureError: a limit that decides could not be measured (LIMIT_NOT_MEASURED).
         """
-        baseline = self._outcome.baseline
+        if self._memory is not None:
+            self._memory.answered()
+        limits, outcome, problem = self._spec.limits, self._outcome, self._memory.problem if self._memory else ""
         self._results = (
-            *judged(self._limits, self.measurements, phases),
-            *(baseline.ratios if baseline is not None else ()),
+            *judged(limits, self.measurements, phases, problem),
+            *(outcome.baseline.ratios if outcome.baseline is not None else ()),
         )
-        raise_for(self._results)
+        self.notes += warnings(self._results)
+        raise_for_errors(limits, outcome.runs)
+        raise_for(self._results, outcome.problem)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from infra_validator.core.deadline import Deadline
+from infra_validator.core.errors import AttemptFailed, InfrastructureError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.sample_request import RequestSource
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
@@ -25,7 +26,7 @@ class LoadJob:
 
     Attributes:
       label: the serving binary's, for messages.
-      client: talks to the server; its ``on_answer`` is nobody's while the load runs.
+      client: talks to the server.
       runner: runs the server: ``runner.Observe`` tells whether it lives, ``runner.news`` when to look.
       requests: what is asked.
       spec: how much is asked, and how fast.
@@ -52,11 +53,13 @@ class LoadOutcome:
       runs: this server's, one for each signature and batch size that was asked.
       baseline: the comparison with the baseline; its ``ratios`` are the relative limits, and decide like all others.
       notes: what people should know, one sentence each; they become warnings of the verdict.
+      problem: why the comparison could not decide (TOO_NOISY); raised unless a limit is exceeded, which weighs more.
     """
 
     runs: tuple[LoadRun, ...] = ()
     baseline: BaselineComparison | None = None
     notes: tuple[str, ...] = ()
+    problem: AttemptFailed | InfrastructureError | None = None
 
 
 class UnderLoad(Protocol):
