@@ -178,7 +178,7 @@ _STEPS = (
     ("imports of the command", "import infra_validator.cli.validate"),
     ("imports of the platform and the client", "w.runner_class('local_process'); w.client_class('tensorflow_serving')"),
     ("imports of the serving binary", "w.serving_binaries_function('tensorflow_serving')"),
-    ("checks of specs and model, digest begun", "api.make_plan(model, spec); Unchanged(model, {}).close()"),
+    ("checks of specs and model, digest begun", "plan.make_plan(model, spec); Unchanged(model, {}).close()"),
 )
 
 
@@ -189,7 +189,7 @@ def figure_5(rounds: int, model: pathlib.Path, folder: pathlib.Path) -> None:
     head = f"import sys\nmodel, spec = {str(model)!r}, {SPEC!r}\n"
     heads = {
         2: "from infra_validator import wiring as w\n",
-        4: "from infra_validator import api\nfrom infra_validator.saved_model.unchanged import Unchanged\n",
+        4: "from infra_validator import plan\nfrom infra_validator.saved_model.unchanged import Unchanged\n",
     }
     rows: list[tuple[str, list[float], str]] = []
     code, before = head, [0.0] * rounds

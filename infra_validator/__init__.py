@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from infra_validator._version import __version__
 
 if TYPE_CHECKING:
-    from infra_validator.api import make_plan, run_validation, validate
+    from infra_validator.api import run_validation, validate
     from infra_validator.core.errors import (
         InfrastructureError,
         InfraValidatorError,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from infra_validator.core.interruption import Interruption
     from infra_validator.core.reason_codes import ReasonCode
+    from infra_validator.plan import make_plan
     from infra_validator.report.verdict import ValidationReport, Verdict
     from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
     from infra_validator.testing.running_server import serving
@@ -39,7 +40,7 @@ _PUBLIC = {
     "ValidationReport": "infra_validator.report.verdict",
     "ValidationSpec": "infra_validator.specs",
     "Verdict": "infra_validator.report.verdict",
-    "make_plan": "infra_validator.api",
+    "make_plan": "infra_validator.plan",
     "run_validation": "infra_validator.api",
     "serving": "infra_validator.testing.running_server",
     "validate": "infra_validator.api",

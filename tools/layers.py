@@ -32,6 +32,7 @@ ORDER: dict[str, Steps] = {
         ("report",),
         ("validation",),
         ("wiring",),
+        ("plan",),
         ("api",),
         # Layer 4: the edges.
         ("embedded_server", "probe"),

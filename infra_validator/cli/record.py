@@ -14,6 +14,7 @@ from infra_validator.core.errors import AttemptFailed, InfrastructureError, Usag
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.shutdown_signals import shutdown_signals
+from infra_validator.plan import make_plan
 from infra_validator.report.verdict import ValidationReport, Verdict, report_of_error
 from infra_validator.specs import ValidationSpec
 from infra_validator.validation.answers.compared.golden_file import Recording
@@ -72,7 +73,7 @@ as_program = functools.partial(main, ends_process=True)
 
 def _validate(arguments: argparse.Namespace, interruption: Interruption, recording: Recording) -> ValidationReport:
     spec = ValidationSpec.of(arguments.validation_spec)
-    plan = api.make_plan(arguments.model, arguments.serving_spec, spec, arguments.request_spec)
+    plan = make_plan(arguments.model, arguments.serving_spec, spec, arguments.request_spec)
     if len(plan.launch_plans) != 1:
         raise UsageError(
             f"The serving spec asks for {len(plan.launch_plans)} serving binaries.",

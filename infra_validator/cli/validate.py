@@ -20,6 +20,7 @@ from infra_validator.core.errors import AttemptFailed, InfrastructureError, Usag
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.shutdown_signals import shutdown_signals
+from infra_validator.plan import make_plan
 from infra_validator.report.evidence import EvidenceLevel
 from infra_validator.report.verdict import SCHEMA_VERSION, Finding, ValidationReport, Verdict, report_of_error
 from infra_validator.specs import GenerateSpec, RequestSpec, ServingSpec, ValidationSpec
@@ -256,7 +257,7 @@ def progress_on_stderr(quiet: bool) -> Callable[[str], None]:
 
 def _print_plan(arguments: argparse.Namespace) -> int:
     api.check_source(arguments.requests, _validation_spec(arguments), _request_spec(arguments))
-    plan = api.make_plan(
+    plan = make_plan(
         arguments.model, _serving_spec(arguments), arguments.validation_spec, _request_spec(arguments)
     ).to_dict()
     if arguments.format == "json":

@@ -9,12 +9,12 @@ import os
 from collections.abc import Callable, Iterator
 
 from infra_validator import wiring
-from infra_validator.api import Plan, make_plan
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, ModelRejected, UsageError
 from infra_validator.core.reason_codes import Blames
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, JobGone
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner, failure_of
+from infra_validator.plan import Plan, make_plan
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.specs import ServingSpec
 

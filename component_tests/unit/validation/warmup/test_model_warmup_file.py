@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from component_tests.unit.saved_model.test_saved_model import saved_model, write
-from infra_validator.api import make_plan
 from infra_validator.core.errors import AttemptFailed
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.plan import make_plan
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 from infra_validator.sample_requests.records.tfrecord import write_records
 from infra_validator.validation.warmup.model_warmup_file import check_warmup_file

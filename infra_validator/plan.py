@@ -1,0 +1,169 @@
+"""The plan of a validation: everything is read and checked, nothing is started."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+from infra_validator import wiring
+from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.launch_plan import LaunchPlan
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.report.signatures import Signatures, signatures_of
+from infra_validator.saved_model.find import GRAPH_FILES, TFLITE_FILE, FoundModel, find_saved_model
+from infra_validator.saved_model.graph import SavedModelGraph, read_graph
+from infra_validator.saved_model.model_files import check_model_files, notes_on
+from infra_validator.serving_binaries.model_config_file import read_model_config
+from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs.agreement import check_agreement
+from infra_validator.specs.tag_set import with_one_tag_set
+from infra_validator.validation.answers.standards import AnswerStandards
+from infra_validator.validation.baseline.signature_contract import SignatureContract, contract_of
+from infra_validator.validation.warmup.model_warmup_file import check_warmup_file
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a validation would do: everything is read and checked, nothing is started.
+
+    Attributes:
+      model: the SavedModel directory that will be served.
+      note: how it was found, when it is not the path given.
+      serving_spec, validation_spec, request_spec: as read.
+      launch_plans: what would be started, one for each serving binary.
+      standards: what the answers will be held against: the model's signatures, as far as its files can be read here, and more.
+      model_warnings: what to know of the model's files, one sentence each.
+      signatures: the model's, as far as its files can be read here.
+      contract: what the signatures are held against, and what differs.
+    """
+
+    model: str
+    note: str
+    serving_spec: ServingSpec
+    validation_spec: ValidationSpec
+    request_spec: RequestSpec
+    launch_plans: tuple[LaunchPlan, ...]
+    standards: AnswerStandards = AnswerStandards()
+    model_warnings: tuple[str, ...] = ()
+    signatures: Signatures = dataclasses.field(default_factory=dict)
+    contract: SignatureContract = SignatureContract()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the model's files are on this machine."""
+        return "://" not in self.model
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of the model, and what cannot be as the specs have it: one sentence each."""
+        notes = [note for launch_plan in self.launch_plans for note in launch_plan.notes]
+        return tuple(dict.fromkeys([*self.model_warnings, *self.contract.warnings, *notes]))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "note": self.note,
+            "model_name": self.serving_spec.model_name,
+            "platform": self.serving_spec.platform,
+            "serving_spec": self.serving_spec.to_dict(),
+            "validation_spec": self.validation_spec.every_field(),
+            "request_spec": self.request_spec.to_dict(),
+            "serving_binaries": [
+                {
+                    "binary": plan.binary,
+                    "label": plan.label,
+                    "image": plan.image,
+                    "command": list(plan.command),
+                    "args": list(plan.args),
+                    "env": sorted(plan.env),
+                    "model_target": plan.model.target,
+                }
+                for plan in self.launch_plans
+            ],
+        }
+
+
+def make_plan(
+    model: str | os.PathLike[str],
+    serving_spec: object,
+    validation_spec: object = None,
+    request_spec: object = None,
+    *,
+    graph_path: str = "",
+    served: SavedModelGraph | None = None,
+) -> Plan:
+    """Read and check everything, start nothing. What the signature contract says is in the plan; ``contract.check`` raises for it.
+
+    Args:
+      graph_path: a local copy of a remote model's graph.
+      served: what a running server tells of a model that is named by its address only.
+
+    Raises:
+      SpecError: a spec is wrong.
+      AttemptFailed: the model is no model that could be served (blames the model).
+      InfrastructureError: something that is needed is missing.
+    """
+    spec = ServingSpec.of(serving_spec)
+    limits = ValidationSpec.of(validation_spec)
+    spec, asked = with_one_tag_set(spec, RequestSpec.of(request_spec))
+    check_agreement(spec, limits, asked)
+    at_address = spec.address is not None and not os.fspath(model)
+    found, graph = (
+        (FoundModel(name_of(model, spec)), served) if at_address else _check_model(os.fspath(model), spec, asked)
+    )
+    binaries = wiring.serving_binaries_function(spec.binary)(spec)
+    wiring.runner_class(spec.platform)
+    plans = tuple(binary.MakeLaunchPlan(found.path, spec.platform) for binary in binaries)
+    known = graph.signatures if graph is not None else {}
+    signatures = {name: known[name] for name in sorted(known) if not name.startswith("__")}
+    standards = AnswerStandards.of(limits.answers, signatures, spec.model_name, len(plans))
+    warnings = [*filter(None, [found.warning]), *(notes_on(graph) if graph is not None and not at_address else ())]
+    if graph is None and graph_path and spec.tensorflow_serving is not None and not spec.prefers_tflite:
+        known = graph_of(graph_path, asked).signatures
+    read = signatures_of(known)
+    contract = contract_of(read, limits, asked)
+    return Plan(found.path, found.note, spec, limits, asked, plans, standards, tuple(warnings), read, contract)
+
+
+_TFLITE = f"The server is told to load {TFLITE_FILE}, which cannot be looked into here: it is passed on unchecked."
+
+
+def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> tuple[FoundModel, SavedModelGraph | None]:
+    """The SavedModel that is meant, and its graph where it is one and can be read here."""
+    if "://" in model:
+        if spec.platform != "kubernetes":
+            raise InfrastructureError(
+                ReasonCode.MODEL_NOT_FOUND,
+                f"{model} is not a local path.",
+                next_step="Copy the model to a local directory first; only the kubernetes platform reads remote stores.",
+            )
+        return FoundModel(model), None
+    if spec.prefers_tflite:
+        found = find_saved_model(model, _asked_versions(spec), (TFLITE_FILE, *GRAPH_FILES))
+        if os.path.exists(os.path.join(found.path, TFLITE_FILE)):
+            return dataclasses.replace(found, warning=_TFLITE), None
+    found = find_saved_model(model, _asked_versions(spec))
+    if spec.tensorflow_serving is None:
+        return found, None
+    graph = check_model_files(found.path, asked.tag_set)
+    if not spec.turns_warmup_off:
+        check_warmup_file(found.path)
+    return found, graph
+
+
+def _asked_versions(spec: ServingSpec) -> tuple[int, ...]:
+    """The only versions of a base path that production's configuration serves, where it names them."""
+    file = spec.tensorflow_serving.model_config_file if spec.tensorflow_serving is not None else ""
+    return read_model_config(file, spec.model_name).asked_versions if file else ()
+
+
+def graph_of(path: str, asked: RequestSpec, served: SavedModelGraph | None = None) -> SavedModelGraph:
+    return served or read_graph(path, asked.tag_set)
+
+
+def name_of(model: str | os.PathLike[str], spec: ServingSpec) -> str:
+    """The model's path as it was given; where only a running server has it, that server's address and the model's name."""
+    if os.fspath(model) or spec.address is None:
+        return os.fspath(model)
+    return f"grpc://{spec.address.grpc}/{spec.model_name}"
