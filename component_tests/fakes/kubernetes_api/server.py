@@ -388,8 +388,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         next_bookmark = time.monotonic() + self.cluster.bookmark_seconds
         sent = 0
         while time.monotonic() < end and not self.cluster.closing.is_set():
-            for change in store.since(resource, version):
-                version = change.version
+            changes, version = store.since(resource, version)
+            for change in changes:
                 if namespace not in ("", change.object["metadata"].get("namespace")) or not selector.matches(
                     change.object
                 ):
@@ -407,8 +407,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     "metadata": {"resourceVersion": str(store.version)},
                 }
                 chunks.send({"type": "BOOKMARK", "object": mark})
-            if store.oldest > version:
-                version = store.oldest
             store.wait(version, 0.05)
         chunks.end()
 

@@ -80,10 +80,11 @@ class Store:
             self.oldest = self.version
             self._changes.clear()
 
-    def since(self, resource: str, version: int) -> list[Change]:
-        """The changes of a resource after ``version``."""
+    def since(self, resource: str, version: int) -> tuple[list[Change], int]:
+        """The changes of a resource after ``version``, and the version up to which these are all."""
         with self.changed:
-            return [change for change in self._changes if change.kind == resource and change.version > version]
+            changes = [change for change in self._changes if change.kind == resource and change.version > version]
+            return changes, self.version
 
     def wait(self, version: int, seconds: float) -> None:
         """Return when there is a change after ``version``, or after ``seconds``."""
