@@ -8,11 +8,16 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import warnings
 
 import pytest
 
 from component_tests.fakes.saved_models import ROOT, SavedModels, made_once
+
+# The tests start hundreds of processes; where Python may not keep what it has compiled, each compiles its libraries anew (seconds).
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Whoever starts the tests in a shell's background has SIGINT ignored, which every server and command of a test would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
