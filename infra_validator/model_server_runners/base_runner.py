@@ -19,9 +19,8 @@ from infra_validator.core.deadline import Deadline, News, wait_until
 from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError, JobAborted
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.launch_plan import LaunchPlanner
-from infra_validator.core.memory_reading import MemoryReading
 from infra_validator.core.reason_codes import Blames, ReasonCode
-from infra_validator.core.states import JobState, Life, Observation, Verb, check_move
+from infra_validator.core.states import JobState, Life, MemoryReading, Observation, Verb, check_move
 from infra_validator.specs import ServingSpec
 
 _LOG = logging.getLogger(__name__)
@@ -47,12 +46,10 @@ class BaseModelServerRunner(abc.ABC):
       interruption: checked in every wait of the runner; set by the validation. A platform's own long work (a pull, an upload)
         calls ``interruption.check()`` between its steps.
       stop_grace_seconds: how long the server may take to stop by itself before Stop kills it.
-      memory_every_seconds: how often ReadMemory can be called at most without being a burden to somebody.
       stop_problems: what could not be cleaned up, one sentence each; filled by Stop, which never raises for them.
     """
 
     platform: str
-    memory_every_seconds: float = 0.05
 
     def __init__(self, model_path: str, serving_binary: LaunchPlanner, serving_spec: ServingSpec) -> None:
         self.model_path = model_path

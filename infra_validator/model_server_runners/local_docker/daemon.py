@@ -191,6 +191,14 @@ class DockerDaemon:
         with self._call(f"read the log of {name}", deadline) as api:
             return bytes(api.logs(name, tail=lines)).decode(errors="replace")
 
+    def memory_stats(self, name: str, deadline: Deadline) -> dict[str, Any]:
+        """What the daemon tells of a container's memory; empty where the container does not run."""
+        with self._call(f"ask how much memory {name} takes", deadline) as api:
+            at_once = (
+                None if docker.utils.version_lt(self._version, "1.41") else True
+            )  # else it waits for a second sample
+            return dict(api.stats(name, stream=False, one_shot=at_once).get("memory_stats") or {})
+
     def signal_container(self, name: str, signal: str, deadline: Deadline) -> bool:
         """Send a signal; False if the container does not run any more."""
         with self._call(f"send {signal} to {name}", deadline) as api:

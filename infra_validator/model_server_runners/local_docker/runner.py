@@ -20,11 +20,12 @@ from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import DeadlineExceeded, IllegalStateError, InfrastructureError
 from infra_validator.core.launch_plan import LaunchPlanner
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.core.states import Life, Observation
+from infra_validator.core.states import Life, MemoryReading, Observation
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner, failure_of
 from infra_validator.model_server_runners.cleanup.stop_method import StopMethod
 from infra_validator.model_server_runners.cleanup.temporary_directory import make, not_made, path_for
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog
+from infra_validator.model_server_runners.control_group import ContainerMemory
 from infra_validator.model_server_runners.local_docker import container_spec, leftovers
 from infra_validator.model_server_runners.local_docker.address import (
     Address,
@@ -88,6 +89,7 @@ class LocalDockerRunner(BaseModelServerRunner):
         self._endpoint = ""
         self._door: Door | None = None
         self._reached = False
+        self._memory: ContainerMemory | None = None
         self.name = f"infra-validator-{self._run_id}"
         self.image: Image | None = None
         self.address: Address | None = None
@@ -188,11 +190,15 @@ class LocalDockerRunner(BaseModelServerRunner):
         found = self._daemon.container(self.name, Deadline.after(self._config.client_timeout_seconds))
         return endpoint(self.address, found or {}, port)
 
+    def _read_memory(self, deadline: Deadline) -> MemoryReading:
+        if self._memory is None:
+            seen = self._daemon.container(self.name, deadline) or {}
+            self._memory = ContainerMemory(seen, lambda limit: self._daemon.memory_stats(self.name, limit))
+        return self._memory.read(deadline)
+
     def _tail_logs(self) -> str:
-        if self._watcher is not None and self._watcher.log is not None:
-            return self._watcher.log
-        if self._watcher is None:
-            return ""
+        if self._watcher is None or self._watcher.log is not None:
+            return (self._watcher and self._watcher.log) or ""
         deadline = Deadline.after(self._config.client_timeout_seconds)
         return self._daemon.logs(self.name, self._config.log_tail_lines, deadline)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from infra_validator.core.memory_reading import MemoryReading
+from infra_validator.core.states import MemoryReading
 from infra_validator.model_server_runners.cleanup.processes import proportional_bytes
 
 _SOURCE = "proportional set size of the process tree"

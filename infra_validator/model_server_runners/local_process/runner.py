@@ -21,10 +21,9 @@ import shutil
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.launch_plan import LaunchPlanner, says_port_taken
-from infra_validator.core.memory_reading import MemoryReading
 from infra_validator.core.network.held_port import HeldPort
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.core.states import Observation
+from infra_validator.core.states import MemoryReading, Observation
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.model_server_runners.cleanup.labels import mark_of
 from infra_validator.model_server_runners.cleanup.listeners import Listener, who_listens, who_listens_on_socket

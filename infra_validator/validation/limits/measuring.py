@@ -71,7 +71,7 @@ class Measuring:
     def started(self, runner: BaseModelServerRunner) -> None:
         """Called when the server's process runs."""
         if self._spec.measures:
-            self._memory = MemoryWatch(runner.ReadMemory, runner.memory_every_seconds, self._began, self._clock)
+            self._memory = MemoryWatch(runner.ReadMemory, self._began, self._clock)
 
     def loaded(self) -> None:
         """Called when the model is loaded."""

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline, News
-from infra_validator.core.memory_reading import MemoryReading
+from infra_validator.core.states import MemoryReading
 from infra_validator.report.measurements import MemoryUse
 
+_EVERY_SECONDS = 0.05
 _READ_SECONDS = 5.0  # how long one reading may take
 _SHARE = (
     0.02  # of one processor's time that reading may take: a large process takes milliseconds, and is read less often
@@ -21,17 +22,17 @@ class MemoryWatch:
 
     Args:
       read: the runner's ``ReadMemory``.
-      every_seconds: the shortest pause between two readings.
-      clock: where time is read.
       began: the moment that the curve counts from, on the clock.
+      clock: where time is read.
+      every_seconds: the shortest pause between two readings.
     """
 
     def __init__(
         self,
         read: Callable[[Deadline], MemoryReading],
-        every_seconds: float,
         began: float,
         clock: Clock = SYSTEM_CLOCK,
+        every_seconds: float = _EVERY_SECONDS,
     ) -> None:
         self._read = read
         self._every = every_seconds

@@ -6,7 +6,7 @@ import threading
 import time
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Deadline
-from infra_validator.core.memory_reading import MemoryReading
+from infra_validator.core.states import MemoryReading
 from infra_validator.validation.limits.memory_watch import MemoryWatch
 
 _NEVER_AGAIN = 3600.0  # seconds between two readings of the thread: one, and then none
@@ -27,7 +27,7 @@ class Server:
 
 
 def _watch(server: Server, every: float = _NEVER_AGAIN) -> MemoryWatch:
-    watch = MemoryWatch(server, every, SYSTEM_CLOCK.monotonic())
+    watch = MemoryWatch(server, SYSTEM_CLOCK.monotonic(), every_seconds=every)
     assert server.read.wait(10)
     return watch
 
@@ -101,7 +101,7 @@ def test_a_reading_that_takes_long_is_made_rarely() -> None:
         readings.release()
         return MemoryReading(1, "a test")
 
-    watch = MemoryWatch(slow, 0.001, SYSTEM_CLOCK.monotonic())
+    watch = MemoryWatch(slow, SYSTEM_CLOCK.monotonic(), every_seconds=0.001)
     for _ in range(3):
         assert readings.acquire(timeout=60)
     watch.close()
