@@ -37,6 +37,7 @@ from infra_validator.specs.named_files import named_files
 from infra_validator.specs.tag_set import with_one_tag_set
 from infra_validator.validation.answers.compared.golden_file import Recording
 from infra_validator.validation.attempt import Candidate
+from infra_validator.validation.limits.asked import check_asked
 from infra_validator.validation.read_within import read_within
 from infra_validator.validation.retry import Retries, until_it_heals
 from infra_validator.validation.seal import sealed
@@ -97,7 +98,7 @@ def run_validation(
         plan = make_plan(
             model, spec, limits, asked, graph_path=graph_path if "://" not in graph_path else "", served=served
         )
-        plan.contract.check()
+        plan.check()
         for note in (*filter(None, (plan.note,)), *plan.warnings):
             on_progress(note)
         graph = functools.partial(graph_of, graph_path or plan.model, asked, served)
@@ -105,7 +106,9 @@ def run_validation(
         source = chosen_source(requests, examples, asked, graph, spec.model_name, has_graph)
         source = plan.standards.with_golden_requests(source)
         if source is not None:
-            _check_first_request(source, Deadline.after(limits.max_query_time_seconds), interruption)
+            deadline = Deadline.after(limits.max_query_time_seconds)
+            _check_first_request(source, deadline, interruption)
+            check_asked(limits.limits, source, deadline, interruption)
         # All attempts run one image, even if its tag moves meanwhile.
         spec = _pinned(spec, limits, interruption, on_progress)
         files = named_files(serving_spec=spec, validation_spec=limits, request_spec=asked)
@@ -114,7 +117,7 @@ def run_validation(
         raise
     except (AttemptFailed, InfrastructureError, UsageError) as error:
         report = _report_without_a_server(name_of(model, spec), spec, error)
-        return _with_signatures(report, plan) if plan is not None else report
+        return _with_plan(report, plan) if plan is not None else report
     counted = CountedRequests(source) if warmed is not None and source is not None else None
     with unchanged:
         validation = Validation(
@@ -123,11 +126,12 @@ def run_validation(
             requests=counted.source if counted is not None else source,
             standards=dataclasses.replace(plan.standards, recording=recording, over_rest=asked.over_rest),
             concurrency=asked.concurrency,
+            model_size_bytes=plan.model_size_bytes,
             on_progress=on_progress,
             tell=tell,
             interruption=interruption,
         )
-        report = _with_signatures(validation.run(name_of(model, spec), spec.model_name), plan)
+        report = _with_plan(validation.run(name_of(model, spec), spec.model_name), plan)
         if counted is not None and warmed is not None:
             warm_up = WarmUp(
                 plan.model,
@@ -151,8 +155,14 @@ def run_validation(
         )
 
 
-def _with_signatures(report: ValidationReport, plan: Plan) -> ValidationReport:
-    return dataclasses.replace(report, signatures=plan.signatures, signature_changes=plan.contract.changes)
+def _with_plan(report: ValidationReport, plan: Plan) -> ValidationReport:
+    """The report with what was told of the model's files."""
+    return dataclasses.replace(
+        report,
+        signatures=plan.signatures,
+        signature_changes=plan.contract.changes,
+        model_limits=plan.model_limits,
+    )
 
 
 def _pinned(

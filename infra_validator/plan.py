@@ -10,7 +10,9 @@ from infra_validator import wiring
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.launch_plan import LaunchPlan
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.report.measurements import LimitResult
 from infra_validator.report.signatures import Signatures, signatures_of
+from infra_validator.saved_model.digest import model_size
 from infra_validator.saved_model.find import GRAPH_FILES, TFLITE_FILE, FoundModel, find_saved_model
 from infra_validator.saved_model.graph import SavedModelGraph, read_graph
 from infra_validator.saved_model.model_files import check_model_files, notes_on
@@ -20,6 +22,10 @@ from infra_validator.specs.agreement import check_agreement
 from infra_validator.specs.tag_set import with_one_tag_set
 from infra_validator.validation.answers.standards import AnswerStandards
 from infra_validator.validation.baseline.signature_contract import SignatureContract, contract_of
+from infra_validator.validation.limits.asked import check_signatures
+from infra_validator.validation.limits.deciding import raise_for
+from infra_validator.validation.limits.deciding import warnings as limits_warned_of
+from infra_validator.validation.limits.judging import model_size_judged
 from infra_validator.validation.warmup.model_warmup_file import check_warmup_file
 
 
@@ -36,6 +42,7 @@ class Plan:
       model_warnings: what to know of the model's files, one sentence each.
       signatures: the model's, as far as its files can be read here.
       contract: what the signatures are held against, and what differs.
+      model_size_bytes: of the model's files together; None where they are not on this machine.
     """
 
     model: str
@@ -48,6 +55,7 @@ class Plan:
     model_warnings: tuple[str, ...] = ()
     signatures: Signatures = dataclasses.field(default_factory=dict)
     contract: SignatureContract = SignatureContract()
+    model_size_bytes: int | None = None
 
     @property
     def is_local(self) -> bool:
@@ -55,10 +63,27 @@ class Plan:
         return "://" not in self.model
 
     @property
+    def model_limits(self) -> tuple[LimitResult, ...]:
+        """The limits of the model's files, held against them."""
+        return model_size_judged(self.validation_spec.limits, self.model_size_bytes)
+
+    def check(self) -> None:
+        """Raise for what can be told of the model's files without a server.
+
+        Raises:
+          AttemptFailed: its callers would break (SIGNATURE_BROKE), or it is too large (LIMIT_EXCEEDED).
+          InfrastructureError: its size cannot be told here (LIMIT_NOT_MEASURED).
+        """
+        self.contract.check()
+        raise_for(self.model_limits)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What to know of the model, and what cannot be as the specs have it: one sentence each."""
         notes = [note for launch_plan in self.launch_plans for note in launch_plan.notes]
-        return tuple(dict.fromkeys([*self.model_warnings, *self.contract.warnings, *notes]))
+        return tuple(
+            dict.fromkeys([*self.model_warnings, *self.contract.warnings, *limits_warned_of(self.model_limits), *notes])
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -93,7 +118,7 @@ def make_plan(
     graph_path: str = "",
     served: SavedModelGraph | None = None,
 ) -> Plan:
-    """Read and check everything, start nothing. What the signature contract says is in the plan; ``contract.check`` raises for it.
+    """Read and check everything, start nothing. What is told of the model's files is in the plan; ``plan.check`` raises for it.
 
     Args:
       graph_path: a local copy of a remote model's graph.
@@ -121,9 +146,11 @@ def make_plan(
     warnings = [*filter(None, [found.warning]), *(notes_on(graph) if graph is not None and not at_address else ())]
     if graph is None and graph_path and spec.tensorflow_serving is not None and not spec.prefers_tflite:
         known = graph_of(graph_path, asked).signatures
+    check_signatures(limits.limits, known)
     read = signatures_of(known)
     contract = contract_of(read, limits, asked)
-    return Plan(found.path, found.note, spec, limits, asked, plans, standards, tuple(warnings), read, contract)
+    size = model_size(found.path) if not at_address and "://" not in found.path else None
+    return Plan(found.path, found.note, spec, limits, asked, plans, standards, tuple(warnings), read, contract, size)
 
 
 _TFLITE = f"The server is told to load {TFLITE_FILE}, which cannot be looked into here: it is passed on unchecked."

@@ -69,7 +69,7 @@ ORDER: dict[str, Steps] = {
         ("redaction",),
         ("attempt_report",),
     ),
-    "validation": (("answers", "load", "redaction"), ("limits",), ("baseline",), ("*",), ("warmup",)),
+    "validation": (("answers", "load", "redaction", "read_within"), ("limits",), ("baseline",), ("*",), ("warmup",)),
     "validation/answers": (("elements", "expected_outputs", "served_signatures"), ("check",), ("compared",), ("*",)),
     "embedded_server": (
         ("status",),

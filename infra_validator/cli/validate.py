@@ -25,6 +25,7 @@ from infra_validator.report.evidence import EvidenceLevel
 from infra_validator.report.verdict import SCHEMA_VERSION, Finding, ValidationReport, Verdict, report_of_error
 from infra_validator.specs import GenerateSpec, RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.agreement import with_warm_up
+from infra_validator.validation.limits.lines import lines_of_measurements
 from infra_validator.validation.warmup.warmed_copy import WarmedCopy
 
 _EXIT_CODES = {Verdict.BLESSED: 0, Verdict.NOT_BLESSED: 1, Verdict.INCONCLUSIVE: 3}
@@ -257,9 +258,9 @@ def progress_on_stderr(quiet: bool) -> Callable[[str], None]:
 
 def _print_plan(arguments: argparse.Namespace) -> int:
     api.check_source(arguments.requests, _validation_spec(arguments), _request_spec(arguments))
-    plan = make_plan(
-        arguments.model, _serving_spec(arguments), arguments.validation_spec, _request_spec(arguments)
-    ).to_dict()
+    made = make_plan(arguments.model, _serving_spec(arguments), arguments.validation_spec, _request_spec(arguments))
+    made.check()
+    plan = made.to_dict()
     if arguments.format == "json":
         print(json.dumps({"schema_version": SCHEMA_VERSION, "dry_run": True, **plan}, indent=2))
         return 0
@@ -284,6 +285,8 @@ def print_report(report: ValidationReport, form: str) -> None:
         for binary in report.serving_binaries:
             note = " (advisory)" if binary.advisory else ""
             print(f"  {binary.label}{note}: {binary.verdict.value} {binary.finding.reason.name}")
+    for line in lines_of_measurements(report):
+        print(f"  {line}")
     for warning in report.warnings:
         print(f"warning: {warning}")
     if report.blessed and report.evidence.level is EvidenceLevel.LOADED:

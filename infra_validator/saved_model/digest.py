@@ -40,6 +40,15 @@ def model_files(path: str) -> dict[str, str]:
     return dict(_files(path, "", ()))
 
 
+def model_size(path: str) -> int:
+    """Bytes of every file under ``path`` together; links count as what they point at.
+
+    Raises:
+      InfrastructureError: as for model_digest.
+    """
+    return _size(model_files(path).values())
+
+
 def contents(files: Mapping[str, str], read: Callable[[str], bytes] | None = None) -> dict[str, bytes]:
     """Name -> sha256 of each file's content, as bytes.
 
