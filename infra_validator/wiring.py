@@ -44,6 +44,7 @@ SERVING_BINARIES: dict[str, tuple[str, str]] = {
 CLIENTS: dict[str, tuple[str, str]] = {
     "tensorflow_serving": ("infra_validator.model_server_clients.tensorflow_serving:TensorFlowServingClient", ""),
     "model_runtime": ("infra_validator.model_server_clients.model_runtime.client:ModelRuntimeClient", ""),
+    "open_inference": ("infra_validator.model_server_clients.open_inference.client:OpenInferenceClient", ""),
 }
 
 #: serving platform -> function that finds, and removes, what expired runs left there

@@ -53,7 +53,7 @@ ORDER: dict[str, Steps] = {
         ("local_docker_runner", "kubernetes_runner"),
     ),
     "model_server_runners/kubernetes": (("identity", "causes"), ("api",), ("pod", "connection"), ("*",)),
-    "model_server_clients": (("*",), ("model_runtime",)),
+    "model_server_clients": (("*",), ("model_runtime", "open_inference")),
     "sample_requests": (
         ("records",),
         ("questions",),

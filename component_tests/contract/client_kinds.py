@@ -12,8 +12,10 @@ from component_tests.fakes.servers.scripted_server import Handler, Script
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
 from infra_validator.model_server_clients.model_runtime.client import ModelRuntimeClient
+from infra_validator.model_server_clients.open_inference.client import OpenInferenceClient
+from infra_validator.model_server_clients.open_inference.infer_request import MODEL_INFER
 from infra_validator.model_server_clients.tensorflow_serving import GET_MODEL_STATUS, TensorFlowServingClient
-from infra_validator.protos import model_runtime_pb2, tensorflow_pb2
+from infra_validator.protos import model_runtime_pb2, open_inference_pb2, tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 from infra_validator.sample_requests.questions import methods
 
@@ -87,6 +89,26 @@ def _model_runtime(script: Script) -> Mapping[str, Handler]:
     }
 
 
+def _open_inference(script: Script) -> Mapping[str, Handler]:
+    def ready(request: bytes, context: grpc.ServicerContext) -> bytes:
+        assert open_inference_pb2.ModelReadyRequest.FromString(request).name == "m"
+        return open_inference_pb2.ModelReadyResponse(ready=script.model == "ready").SerializeToString()
+
+    def index(request: bytes, context: grpc.ServicerContext) -> bytes:
+        answer = open_inference_pb2.RepositoryIndexResponse()
+        answer.models.add(name="another", state="UNAVAILABLE", reason="not this one")
+        answer.models.add(
+            name="m",
+            version="1",
+            state={"loading": "LOADING", "ready": "READY", "failed": "UNAVAILABLE"}[script.model],
+            reason=script.message if script.model == "failed" else "",
+        )
+        return answer.SerializeToString()
+
+    service = "/inference.GRPCInferenceService/"
+    return {f"{service}ModelReady": ready, f"{service}RepositoryIndex": index, MODEL_INFER: script.infer}
+
+
 CLIENT_KINDS = [
     ClientKind(
         name="tensorflow_serving",
@@ -105,5 +127,14 @@ CLIENT_KINDS = [
         refused_model=ReasonCode.MODEL_LOAD_FAILED,
         other_service=ReasonCode.RUNTIME_BROKE_CONTRACT,  # model-mesh ends at UNIMPLEMENTED
         other_message=ReasonCode.LOAD_TIMEOUT,  # model-mesh polls on
+    ),
+    ClientKind(
+        name="open_inference",
+        make=lambda endpoint: OpenInferenceClient(endpoint, "m", 1),
+        handlers=_open_inference,
+        inference=MODEL_INFER,
+        refused_model=ReasonCode.MODEL_UNAVAILABLE,
+        other_service=ReasonCode.SERVER_UNHEALTHY,
+        other_message=ReasonCode.SERVER_UNHEALTHY,
     ),
 ]

@@ -1,0 +1,199 @@
+"""The client for servers that speak the Open Inference Protocol (KServe v2) over gRPC: KServe, MLServer, Triton and others.
+
+Ready is what the server says of the *model*, by its name and its version where one is named; that the server itself is ready says
+nothing of it. Where a server has the model repository extension, its index tells why a model is not there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import grpc
+
+from infra_validator.core.answer import Answer
+from infra_validator.core.deadline import Deadline
+from infra_validator.core.errors import shorten
+from infra_validator.core.sample_request import SampleRequest
+from infra_validator.core.states import ModelStatus, ModelStatusReport
+from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, unwatched
+from infra_validator.model_server_clients.grpc_channel import is_other_protocol, open_channel
+from infra_validator.model_server_clients.open_inference.datatypes import BY_NAME
+from infra_validator.model_server_clients.open_inference.infer_answer import read_infer_response
+from infra_validator.model_server_clients.open_inference.infer_request import Translated, infer_request
+from infra_validator.model_server_clients.request_stream import RequestStream
+from infra_validator.model_server_clients.tensorflow_serving import why_not_open
+from infra_validator.protos import open_inference_pb2 as pb
+from infra_validator.protos import tensorflow_pb2
+
+_SERVICE = "/inference.GRPCInferenceService/"
+_LONGEST_TEXT = 1000
+
+#: The one signature that a model has in this protocol, by the name that every source of requests asks where none is named.
+SIGNATURE = "serving_default"
+_PREDICT_METHOD_NAME = "tensorflow/serving/predict"
+
+#: What a server answers for a model that it does not know, or not yet: MLServer says UNKNOWN while it loads.
+_NOT_KNOWN = (
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+)
+
+T = TypeVar("T", pb.ModelReadyResponse, pb.ModelMetadataResponse, pb.RepositoryIndexResponse)
+
+
+class OpenInferenceClient(BaseModelServerClient):
+    """Talks to one model of a server. Used by one thread; see the base class for the first two arguments.
+
+    Args:
+      version: of the launch plan; the server is asked for ``model_version``, since not every server has numbers for versions.
+      model_version: the version to ask for; empty leaves the choice to the server.
+      typed_contents: whether values are sent one by one in the field of their type, rather than as raw content.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        model_name: str,
+        version: int | None = None,
+        *,
+        model_version: str = "",
+        typed_contents: bool = False,
+    ) -> None:
+        number = int(model_version) if re.fullmatch(r"[0-9]{1,18}", model_version) else None
+        super().__init__(endpoint, model_name, number)
+        self._asked_version = model_version
+        self._typed = typed_contents
+        self._seen_open = False  # whether anybody ever accepted a connection at the endpoint
+        self._has_index = True  # until the server says otherwise
+        self._channel = open_channel(endpoint)
+
+    def GetModelStatus(self, deadline: Deadline) -> ModelStatusReport:
+        """Ask once whether the model is ready; where it is not, ask the repository's index why."""
+        if not self._seen_open:
+            refused = why_not_open(self.endpoint, deadline)
+            if refused:
+                return ModelStatusReport(ModelStatus.NOT_READY, refused, answered=False)
+            self._seen_open = True
+        asked = pb.ModelReadyRequest(name=self.model_name, version=self._asked_version)
+        try:
+            answer = self._call("ModelReady", asked, pb.ModelReadyResponse.FromString, deadline)
+        except grpc.RpcError as error:
+            told = report_of_error(error.code(), error.details() or "")
+            return self._from_index(deadline) or told if error.code() in _NOT_KNOWN else told
+        if answer.ready:
+            return ModelStatusReport(ModelStatus.READY, f"the model {self._called} is ready")
+        told = ModelStatusReport(ModelStatus.NOT_READY, f"the model {self._called} is not ready")
+        return self._from_index(deadline) or told
+
+    @property
+    def _called(self) -> str:
+        return self.model_name + (f" version {self._asked_version}" if self._asked_version else "")
+
+    def _from_index(self, deadline: Deadline) -> ModelStatusReport | None:
+        """What the repository's index says of the model; None where it says nothing, or the server has none."""
+        if not self._has_index:
+            return None
+        try:
+            index = self._call(
+                "RepositoryIndex", pb.RepositoryIndexRequest(), pb.RepositoryIndexResponse.FromString, deadline
+            )
+        except grpc.RpcError as error:
+            self._has_index = error.code() is not grpc.StatusCode.UNIMPLEMENTED
+            return None
+        return report_of_index(index, self.model_name, self._asked_version)
+
+    def SendRequests(
+        self, requests: Iterable[SampleRequest], deadline: Deadline, job: Job = unwatched, concurrency: int = 8
+    ) -> int:
+        on_answer = self.on_answer
+
+        def answered(request: SampleRequest, payload: bytes) -> None:
+            if on_answer is not None:
+                original = request.original if isinstance(request, Translated) else None
+                on_answer(original or request, payload)
+
+        translated = (
+            infer_request(request, self.model_name, self._asked_version, typed=self._typed) for request in requests
+        )
+        stream = RequestStream(self._channel, deadline, job, concurrency, on_answer=answered)
+        return stream.send(translated)
+
+    def ReadAnswer(self, request: SampleRequest, payload: bytes) -> Sequence[Answer] | None:
+        return [read_infer_response(payload)]
+
+    def GetSignatures(self, deadline: Deadline) -> Mapping[str, tensorflow_pb2.SignatureDef] | None:
+        """The model's metadata as the one signature that it has; None where the server tells nothing of inputs and outputs."""
+        asked = pb.ModelMetadataRequest(name=self.model_name, version=self._asked_version)
+        try:
+            return signatures_in(self._call("ModelMetadata", asked, pb.ModelMetadataResponse.FromString, deadline))
+        except grpc.RpcError:
+            return None
+
+    def Close(self) -> None:
+        self._channel.close()
+
+    def _call(
+        self,
+        method: str,
+        request: pb.ModelReadyRequest | pb.ModelMetadataRequest | pb.RepositoryIndexRequest,
+        read: Callable[[bytes], T],
+        deadline: Deadline,
+    ) -> T:
+        ask = self._channel.unary_unary(_SERVICE + method, None, read)
+        answer: T = ask(request.SerializeToString(), timeout=deadline.remaining())
+        return answer
+
+
+def report_of_error(code: grpc.StatusCode, details: str) -> ModelStatusReport:
+    """What a failed ModelReady says: never more than NOT_READY, since a server may still be starting."""
+    told = shorten(f"{code.name}: {details}" if details else code.name, _LONGEST_TEXT)
+    if code is grpc.StatusCode.UNAVAILABLE and not is_other_protocol(details):
+        return ModelStatusReport(ModelStatus.NOT_READY, told, answered=False)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return ModelStatusReport(ModelStatus.NOT_READY, "a connection was made, but no answer came", answered=False)
+    if code in _NOT_KNOWN:
+        return ModelStatusReport(ModelStatus.NOT_READY, told)
+    return ModelStatusReport(ModelStatus.NOT_READY, f"it answers as no inference server does: {told}", foreign=True)
+
+
+def report_of_index(index: pb.RepositoryIndexResponse, name: str, version: str) -> ModelStatusReport | None:
+    """What a repository's index says of a model that is not ready.
+
+    UNAVAILABLE with a reason is final: a load that failed, or an unload. Everything else may become ready.
+
+    Args:
+      name, version: of the model; an empty version means any.
+    """
+    entries = [
+        entry for entry in index.models if entry.name == name and (not version or entry.version in ("", version))
+    ]
+    if not entries:
+        return None
+    said = "; ".join(
+        f"version {entry.version or '(none)'} is {entry.state or 'in no state'}"
+        + (f" ({shorten(entry.reason, _LONGEST_TEXT)})" if entry.reason else "")
+        for entry in entries
+    )
+    final = all(entry.state == "UNAVAILABLE" and entry.reason for entry in entries)
+    return ModelStatusReport(ModelStatus.UNAVAILABLE if final else ModelStatus.NOT_READY, said)
+
+
+def signatures_in(metadata: pb.ModelMetadataResponse) -> Mapping[str, tensorflow_pb2.SignatureDef] | None:
+    """The signature that a model's metadata describes; None where it describes neither inputs nor outputs."""
+    if not metadata.inputs and not metadata.outputs:
+        return None
+    signature = tensorflow_pb2.SignatureDef(method_name=_PREDICT_METHOD_NAME)
+    for tensors, told in ((signature.inputs, metadata.inputs), (signature.outputs, metadata.outputs)):
+        for tensor in told:
+            info = tensors[tensor.name]
+            info.name = tensor.name
+            datatype = BY_NAME.get(tensor.datatype)
+            info.dtype = datatype.number if datatype else tensorflow_pb2.DT_INVALID  # type: ignore[assignment]
+            for size in tensor.shape:
+                info.tensor_shape.dim.add(size=size)
+    return {SIGNATURE: signature}
