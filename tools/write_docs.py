@@ -57,7 +57,9 @@ def spec_section(kind: type, path: str, level: int) -> list[str]:
     inside = []
     for field in dataclasses.fields(kind):
         meaning = field.metadata["doc"].replace("|", "\\|")
-        lines.append(f"| `{field.name}` | {default_of(field)} | {field.metadata['unit']} | {meaning} |")
+        also = field.metadata.get("alias")
+        also = f" (also `{also}`)" if also else ""
+        lines.append(f"| `{field.name}`{also} | {default_of(field)} | {field.metadata['unit']} | {meaning} |")
         below = nested(hints[field.name])
         if below is not None:
             inside.append((below, f"{path}.{field.name}"))

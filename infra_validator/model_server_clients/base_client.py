@@ -16,6 +16,7 @@ from infra_validator.core.errors import AttemptFailed, DeadlineExceeded
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.core.states import Life, ModelStatus, ModelStatusReport, Observation
+from infra_validator.model_server_clients.load_connection import LoadConnection
 from infra_validator.protos import tensorflow_pb2
 
 #: How a client sees the job that runs its server; ``runner.Observe`` is one.
@@ -140,6 +141,16 @@ class BaseModelServerClient(abc.ABC):
 
         Raises:
           UnreadableAnswer: the bytes are no such response.
+        """
+        return None
+
+    def OpenLoad(self, requests: Sequence[SampleRequest]) -> LoadConnection | None:
+        """A connection that asks these requests again and again from many threads; None where the client has none. Close it.
+
+        Called by the validation once for each kind of request that a server is loaded with.
+
+        Raises:
+          AttemptFailed, UsageError: the requests cannot be asked over this protocol.
         """
         return None
 

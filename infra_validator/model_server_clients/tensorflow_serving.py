@@ -17,6 +17,7 @@ from infra_validator.core.sample_request import SampleRequest
 from infra_validator.core.states import ModelStatus, ModelStatusReport
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, unwatched
 from infra_validator.model_server_clients.grpc_channel import is_other_protocol, open_channel
+from infra_validator.model_server_clients.grpc_load import GrpcLoad
 from infra_validator.model_server_clients.request_stream import RequestStream
 from infra_validator.model_server_clients.tensorflow_serving_answers import read_answers
 from infra_validator.model_server_clients.tensorflow_serving_rest import RestClient, read_rest_answer
@@ -70,6 +71,9 @@ class TensorFlowServingClient(BaseModelServerClient):
     ) -> int:
         stream = RequestStream(self._channel, deadline, job, concurrency, on_answer=self.on_answer)
         return stream.send(requests)
+
+    def OpenLoad(self, requests: Sequence[SampleRequest]) -> GrpcLoad:
+        return GrpcLoad(self.endpoint, requests)
 
     def ReadAnswer(self, request: SampleRequest, payload: bytes) -> Sequence[Answer] | None:
         return read_answers(request.method, payload)

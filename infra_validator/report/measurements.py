@@ -101,6 +101,7 @@ class LoadRun:
       histogram: all measured latencies in microseconds, in HdrHistogram's own compressed form (V2, base64), so that runs can be merged.
       windows: in order, those of the warm-up first.
       client: what the measuring itself took.
+      lost: how many requests were cut off with their connection while the server lived: neither answers nor errors.
     """
 
     signature: str
@@ -119,6 +120,7 @@ class LoadRun:
     histogram: str
     windows: tuple[LoadWindow, ...]
     client: ClientShare
+    lost: int = 0
 
     @property
     def error_rate(self) -> float:
@@ -145,6 +147,7 @@ class LoadRun:
             "histogram": self.histogram,
             "windows": [window.to_dict() for window in self.windows],
             "client": self.client.to_dict(),
+            "lost": self.lost,
         }
 
 

@@ -25,7 +25,14 @@ Check = Callable[[Any], "str | None"]
 
 
 def spec_field(
-    default: Any, doc: str, *, unit: str = "", check: Check | None = None, file: str = "", unset_at_zero: bool = False
+    default: Any,
+    doc: str,
+    *,
+    unit: str = "",
+    check: Check | None = None,
+    file: str = "",
+    unset_at_zero: bool = False,
+    alias: str = "",
 ) -> Any:
     """A dataclass field of a spec.
 
@@ -37,8 +44,9 @@ def spec_field(
       file: set if it names a file on whose content a verdict depends (specs/named_files.py): ``path``, or ``program`` for one that
         may be looked for on the PATH.
       unset_at_zero: whether 0 or an empty text in JSON means that it is not given, as for every field of a proto of TFX's.
+      alias: another name that it is read by.
     """
-    metadata = {"doc": doc, "unit": unit, "check": check, "file": file, "unset_at_zero": unset_at_zero}
+    metadata = {"doc": doc, "unit": unit, "check": check, "file": file, "unset_at_zero": unset_at_zero, "alias": alias}
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -197,19 +205,24 @@ def _read_dataclass(kind: type, given: object, path: str) -> Any:
         raise SpecError(path, f"must be an object with named fields, not {_describe(given)}")
     hints = typing.get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
+    aliases = {field.metadata["alias"]: name for name, field in fields.items() if field.metadata.get("alias")}
     values: dict[str, Any] = {}
+    called: dict[str, str] = {}
     for key, value in given.items():
         if not isinstance(key, str):
             raise SpecError(path, f"field names are strings, not {_describe(key)}")
         name = key if key in fields else _snake_case(key)
+        name = aliases.get(name, name)
         field = fields.get(name)
         if field is None:
-            hint = did_you_mean(_snake_case(key), fields, at_least=0.5) or f" Known fields: {', '.join(fields)}."
+            hint = did_you_mean(_snake_case(key), [*fields, *aliases], at_least=0.5)
+            hint = hint or f" Known fields: {', '.join(fields)}."
             raise SpecError(f"{path}.{key}", f"there is no such field.{hint}")
         if name in values:
-            raise SpecError(f"{path}.{key}", f"is given twice, as {name!r} and as {key!r}")
+            raise SpecError(f"{path}.{key}", f"is given twice, as {called[name]!r} and as {key!r}")
         if value is None:
             continue
+        called[name] = key
         values[name] = _convert(hints[name], value, f"{path}.{name}")
         check = field.metadata.get("check")
         problem = check(values[name]) if check else None

@@ -21,6 +21,7 @@ from infra_validator.core.sample_request import SampleRequest
 from infra_validator.core.states import ModelStatus, ModelStatusReport
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, raise_if_gone, unwatched
 from infra_validator.model_server_clients.grpc_channel import is_other_protocol, open_channel
+from infra_validator.model_server_clients.grpc_load import GrpcLoad
 from infra_validator.model_server_clients.model_runtime import contract
 from infra_validator.model_server_clients.model_runtime.id_injection import NotInjectable, inject
 from infra_validator.model_server_clients.model_runtime.measurements import Measurements
@@ -79,6 +80,7 @@ class ModelRuntimeClient(BaseModelServerClient):
         super().__init__(address or endpoint, model_name, version)
         self.measured = Measurements()
         self._model = {"modelType": model_type, "modelPath": model_path, "modelKey": model_key}
+        self._inference_address = inference_address
         self._method = method
         self._load_timeout = load_timeout
         self._start_timeout = start_timeout
@@ -274,6 +276,10 @@ class ModelRuntimeClient(BaseModelServerClient):
             concurrency = min(concurrency, self.measured.max_concurrency)
         stream = RequestStream(self._inference, deadline, job, concurrency, headers, self.on_answer)
         return stream.send(self._forwarded(requests))
+
+    def OpenLoad(self, requests: Sequence[SampleRequest]) -> GrpcLoad:
+        address = self._inference_address or self.endpoint
+        return GrpcLoad(address, list(self._forwarded(requests)), contract.headers_of(self.model_name))
 
     def ReadAnswer(self, request: SampleRequest, payload: bytes) -> Sequence[Answer] | None:
         """What TensorFlow Serving's methods answer; the names of models and versions there are the runtime's own affair."""

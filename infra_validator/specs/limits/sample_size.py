@@ -1,4 +1,4 @@
-"""How many requests it takes to say something of a percentile."""
+"""How many requests a percentile needs before anything can be said of it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 
 from infra_validator.specs.limits.limits_spec import PERCENTILES
 
-_SURE = 0.975  # with this probability the slowest of so many is slower than the percentile: the upper end of a 95 % interval exists
+#: The share of cases in which the true percentile lies above, or below, the confidence interval: 95 % lie inside.
+TAIL = 0.025
 
 
 def requests_needed(percentile: str) -> int:
-    """The fewest requests whose slowest bounds the percentile from above, with 97.5 %: the smallest n with 1 - p^n >= 0.975.
+    """The fewest requests for which the percentile's 95 % confidence interval has an upper end.
 
-    With fewer, the upper end of its 95 % confidence interval (order statistics) does not exist. p50: 6, p90: 36, p95: 72, p99: 368;
-    the maximum is one of any sample.
+    Of n requests all lie below the true percentile q with the probability q^n; only when that is at most 2.5 % can the slowest
+    of them be taken for an upper end. 6 for p50, 36 for p90, 72 for p95, 368 for p99; ``max`` is of what was seen, and needs one.
     """
     share = PERCENTILES[percentile] / 100
-    return 1 if share >= 1 else math.ceil(math.log(1 - _SURE) / math.log(share))
+    return 1 if share >= 1 else math.ceil(math.log(TAIL) / math.log(share))
