@@ -46,6 +46,7 @@ class BaseModelServerRunner(abc.ABC):
       interruption: checked in every wait of the runner; set by the validation. A platform's own long work (a pull, an upload)
         calls ``interruption.check()`` between its steps.
       stop_grace_seconds: how long the server may take to stop by itself before Stop kills it.
+      detour: what lies between here and the server and makes answers slower, for people, e.g. ``a port-forward``; empty: nothing.
       stop_problems: what could not be cleaned up, one sentence each; filled by Stop, which never raises for them.
     """
 
@@ -60,6 +61,7 @@ class BaseModelServerRunner(abc.ABC):
         self.on_bytes: Callable[[str, int, int], None] = lambda what, done, total: None
         self.interruption = Interruption()
         self.stop_grace_seconds = 5.0
+        self.detour = ""
         self.stop_problems: list[str] = []
         self._state = JobState.INITIAL
         self._lock = threading.RLock()
@@ -188,11 +190,6 @@ class BaseModelServerRunner(abc.ABC):
         return self._find_rest_endpoint()
 
     def _find_rest_endpoint(self) -> str:
-        return ""
-
-    @property
-    def detour(self) -> str:
-        """What lies between here and the server and makes answers slower, for people, e.g. ``a port-forward``; else empty."""
         return ""
 
     def ReadMemory(self, deadline: Deadline | float) -> MemoryReading:

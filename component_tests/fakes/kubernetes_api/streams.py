@@ -84,7 +84,14 @@ class Channels(Protocol):
 def run_exec(pod: PodProcess, query: dict[str, list[str]], frames: Channels, protocol: str) -> None:
     """Run a command in a container, its standard streams on the channels."""
     container = pod.containers[query["container"][0]]
-    command = container.command(query["command"], pod.ip) or [*query["command"]]
+    program = query["command"][0]
+    command = container.command(query["command"], pod.ip)
+    if command is None:
+        words = f'exec failed: unable to start container process: exec: "{program}": executable file not found in $PATH: unknown'
+        _send_status(frames, "Failure", f"error executing command in container: {words}", 126)
+        with contextlib.suppress(OSError, ValueError):
+            frames.send(b"\x03\xe8", CLOSE)
+        return
     try:
         process = subprocess.Popen(
             [container.moved(part, pod.ip) for part in command],

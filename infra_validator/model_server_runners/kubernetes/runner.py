@@ -17,7 +17,7 @@ from infra_validator.core.deadline import SYSTEM_CLOCK, Deadline, wait_until
 from infra_validator.core.errors import DeadlineExceeded, InfrastructureError, InfraValidatorError
 from infra_validator.core.launch_plan import LaunchPlanner
 from infra_validator.core.reason_codes import Blames, ReasonCode
-from infra_validator.core.states import JobState, Life, Observation
+from infra_validator.core.states import JobState, Life, MemoryReading, Observation
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner, failure_of
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog
 from infra_validator.model_server_runners.kubernetes.api import client as kubernetes_api
@@ -32,6 +32,7 @@ from infra_validator.model_server_runners.kubernetes.api.stream import WebSocket
 from infra_validator.model_server_runners.kubernetes.causes import SERVER_CONTAINER, UPLOAD_CONTAINER, Judge, is_running
 from infra_validator.model_server_runners.kubernetes.connection.backoff import Backoff
 from infra_validator.model_server_runners.kubernetes.connection.endpoint import choose_endpoint, port_of, rest_address
+from infra_validator.model_server_runners.kubernetes.connection.pod_memory import PodMemory
 from infra_validator.model_server_runners.kubernetes.connection.port_forward import (
     PROTOCOLS,
     PortForward,
@@ -118,6 +119,7 @@ class KubernetesRunner(BaseModelServerRunner):
         self._watcher: PodWatcher | None = None
         self._forward: PortForward | None = None
         self._log_follower: LogFollower | None = None
+        self._memory: PodMemory | None = None
         self._endpoint = ""
 
     # ---------------------------------------------------------------- what the base class calls
@@ -148,6 +150,7 @@ class KubernetesRunner(BaseModelServerRunner):
             if chosen.forwards:
                 self._forward = self._open_forward(chosen.port)
                 self._endpoint = self._forward.endpoint
+                self.detour = "a port-forward through the API server"
             else:
                 self._endpoint = chosen.address
             self.on_progress(f"Kubernetes: {chosen.says}")
@@ -161,17 +164,17 @@ class KubernetesRunner(BaseModelServerRunner):
         port = port_of(self._watcher.pod, self.plan, "rest")
         return self._open_forward(port, holds=False).endpoint if port else ""  # it opens with the gRPC port, or never
 
+    def _read_memory(self, deadline: Deadline) -> MemoryReading:
+        assert self.api is not None
+        self._memory = self._memory or PodMemory(self.api, self._pod_path)
+        return self._memory.read(deadline)
+
     def _tail_logs(self) -> str:
         if self.api is None or self._watcher is None:
             return ""
-        runs = self._look().life is Life.RUNNING
-        if (
-            runs
-            and self._log_follower is not None
-            and self._log_follower.follows
-            and self._log_follower.spoke_at is not None
-        ):
-            return self._log_follower.tail
+        runs, follower = self._look().life is Life.RUNNING, self._log_follower
+        if runs and follower is not None and follower.follows and follower.spoke_at is not None:
+            return follower.tail
         events = [] if runs else self._watcher.events
         return read_logs(self.api, self._watcher.pod, events, Deadline.after(_LOG_SECONDS))
 
