@@ -70,6 +70,8 @@ ORDER: dict[str, Steps] = {
         ("attempt_report",),
     ),
     "validation": (("answers", "load", "redaction", "read_within"), ("limits",), ("baseline",), ("*",), ("warmup",)),
+    "report": (("evidence", "measurements", "machine"), ("formats",), ("*",)),
+    "report/formats": (("*",), ("html",), ("every_format",)),
     "validation/answers": (("elements", "expected_outputs", "served_signatures"), ("check",), ("compared",), ("*",)),
     "embedded_server": (
         ("status",),

@@ -13,6 +13,7 @@ from infra_validator.core.deadline import SYSTEM_CLOCK, Clock
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.report.evidence import Evidence, EvidenceLevel, weakest
+from infra_validator.report.machine import Machine
 from infra_validator.report.measurements import LimitResult, Measurements, SignatureChange
 from infra_validator.report.signatures import Signature
 
@@ -159,6 +160,11 @@ class BinaryReport:
         return self.attempts[-1].phases if self.attempts else ()
 
     @property
+    def image_digest(self) -> str:
+        """The digest of the image that ran, ``sha256:...``; empty where there is no image, or nobody could say which."""
+        return self.label.partition("@")[2]
+
+    @property
     def server_log(self) -> str:
         """The server's last lines in the last attempt."""
         return self.attempts[-1].server_log if self.attempts else ""
@@ -174,7 +180,7 @@ class BinaryReport:
             "flaky": self.flaky,
             "evidence": self.evidence.to_dict(),
             "phases": [phase.to_dict() for phase in self.phases],
-            "server_log_tail": self.server_log,
+            "image_digest": self.image_digest,
             "attempts": [attempt.to_dict() for attempt in self.attempts],
         }
 
@@ -198,6 +204,7 @@ class ValidationReport:
       model_limits: the limits of the model's files, which were held against them before anything was started.
       signatures: the model's, by name, as far as its files can be read here.
       signature_changes: how they differ from those that are expected; breaking ones are why a model is SIGNATURE_BROKE.
+      machine: where the validator ran.
     """
 
     verdict: Verdict
@@ -214,6 +221,7 @@ class ValidationReport:
     signature_changes: tuple[SignatureChange, ...] = ()
     warmed_model: str = ""
     warmed_model_digest: str = ""
+    machine: Machine = dataclasses.field(default_factory=Machine.here)
 
     def __post_init__(self) -> None:
         started = any(a.server_started for b in self.serving_binaries if not b.advisory for a in b.attempts)
@@ -271,6 +279,7 @@ class ValidationReport:
             "started_at": self.started_at,
             "seconds": round(self.seconds, 4),
             "tool": f"infra-validator {__version__}",
+            "machine": self.machine.to_dict(),
             "serving_binaries": [binary.to_dict() for binary in self.serving_binaries],
         }
 
