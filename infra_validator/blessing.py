@@ -1,7 +1,8 @@
 """What goes into the InfraBlessing artifact: the marks that the stock Pusher reads, and all that people and tools want to know.
 
 <uri>/INFRA_BLESSED or INFRA_NOT_BLESSED   an empty file, as TFX writes it
-<uri>/verdict.json                         the whole report
+<uri>/verdict.json                         the whole report, as data
+<uri>/report.html, junit.xml, summary.md   the same for people and for CI systems
 <uri>/logs/<serving binary>-attempt-<n>.log  the server's last lines in each attempt
 <uri>/stamped_model/                       the model with its warm-up file, if request_spec.make_warmup
 """
@@ -19,6 +20,7 @@ from tfx.utils import io_utils, path_utils
 
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.report.formats.every_format import FORMATS, files_of
 from infra_validator.report.verdict import ValidationReport
 from infra_validator.validation.warmup.warmed_copy import LocalWarmedCopy, WarmedCopy
 
@@ -26,7 +28,8 @@ _LONGEST_PROPERTY = 1000  # characters; MLMD's MySQL backend refuses very long s
 
 
 #: What an execution writes into the artifact; names under its URI, and custom properties.
-_FILES = ("INFRA_BLESSED", "INFRA_NOT_BLESSED", "verdict.json", "logs", "stamped_model")
+_REPORTS = tuple(form.file for form in FORMATS.values())
+_FILES = ("INFRA_BLESSED", "INFRA_NOT_BLESSED", "verdict.json", *_REPORTS, "logs", "stamped_model")
 _PROPERTIES = ("blessed", "has_model", "reason_code", "reason", "evidence", "serving_binaries")
 
 
@@ -46,8 +49,10 @@ def clear(blessing: types.Artifact) -> None:
 
 
 def write_report(blessing: types.Artifact, report: ValidationReport) -> None:
-    """Write ``verdict.json`` and the servers' logs into the artifact, and name the reason in its properties."""
+    """Write ``verdict.json``, its reports and the servers' logs into the artifact, and name the reason in its properties."""
     io_utils.write_string_file(os.path.join(blessing.uri, "verdict.json"), report.to_json())
+    for name, text in files_of(report.to_dict()).items():
+        io_utils.write_string_file(os.path.join(blessing.uri, name), text)
     for binary in report.serving_binaries:
         for attempt in binary.attempts:
             if attempt.server_log:

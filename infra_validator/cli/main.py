@@ -20,6 +20,7 @@ COMMANDS = {
     "validate": ("infra_validator.cli.validate", "validate a model: start a server, ask it, give a verdict"),
     "record": ("infra_validator.cli.record", "write what a model answers down, to hold the next one against it"),
     "verify": ("infra_validator.cli.verify", "check that a model is the one that was blessed"),
+    "report": ("infra_validator.cli.report", "make a page, JUnit or Markdown of verdict.json, or of several"),
     "serve": ("infra_validator.embedded_server.main", "run the embedded, TensorFlow-Serving-compatible model server"),
     "probe-sidecar": (
         "infra_validator.probe.sidecar.server",

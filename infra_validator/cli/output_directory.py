@@ -1,4 +1,4 @@
-"""``--output``: the verdict and the servers' logs of the last run, and of no earlier one."""
+"""``--output``: the verdict, its reports and the servers' logs of the last run, and of no earlier one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import re
 
 from infra_validator.core.errors import InfrastructureError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.report.formats.every_format import FORMATS, files_of
 from infra_validator.report.verdict import ValidationReport
 
 _VERDICT = "verdict.json"
-_OURS = re.compile(r"verdict\.json|\.verdict\.json|\.trial-\d+|server-\d+-attempt-\d+\.log")
+_REPORTS = "|".join(re.escape(form.file) for form in FORMATS.values())
+_OURS = re.compile(rf"\.?verdict\.json|{_REPORTS}|\.trial-\d+|server-\d+-attempt-\d+\.log")
 
 
 class OutputDirectory:
@@ -50,7 +52,7 @@ class OutputDirectory:
             (self._directory / name).unlink()
 
     def write(self, report: ValidationReport) -> None:
-        """Write the logs, then the verdict, at once: who finds a verdict finds all of it.
+        """Write the logs and the reports, then the verdict, at once: who finds a verdict finds all of it.
 
         Raises:
           InfrastructureError: there is no room any more (OUTPUT_NOT_WRITABLE); says what the verdict was.
@@ -60,6 +62,8 @@ class OutputDirectory:
                 for attempt in binary.attempts:
                     log = self._directory / f"server-{index}-attempt-{attempt.number}.log"
                     log.write_text(attempt.server_log, encoding="utf-8", errors="replace")
+            for name, text in files_of(report.to_dict()).items():
+                (self._directory / name).write_text(text, encoding="utf-8", errors="replace")
             unfinished = self._directory / f".{_VERDICT}"
             unfinished.write_text(report.to_json(), encoding="utf-8", errors="replace")
             unfinished.replace(self._directory / _VERDICT)

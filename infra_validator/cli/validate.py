@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from infra_validator import api
 from infra_validator.cli.output_directory import OutputDirectory
+from infra_validator.cli.step_summary import add_to_step_summary
 from infra_validator.cli.warmup_directory import FLAG, warmed_copy
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.interruption import Interruption
@@ -22,6 +23,7 @@ from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.shutdown_signals import shutdown_signals
 from infra_validator.plan import make_plan
 from infra_validator.report.evidence import EvidenceLevel
+from infra_validator.report.formats.every_format import FORMATS
 from infra_validator.report.verdict import SCHEMA_VERSION, Finding, ValidationReport, Verdict, report_of_error
 from infra_validator.specs import GenerateSpec, RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.agreement import with_warm_up
@@ -78,13 +80,19 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="show what servers say as they say it, with the requests' content in it (validation_spec.show_requests)",
     )
-    parser.add_argument("--output", metavar="DIR", help="write verdict.json and the servers' logs there")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="write verdict.json, report.html, junit.xml, summary.md and the servers' logs there",
+    )
     parser.add_argument(
         "--verdict-file",
         metavar="FILE",
         help="write BLESSED or NOT_BLESSED there, as an output parameter of Kubeflow or Argo; the exit code is then 0 for both",
     )
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="how the result is printed")
+    parser.add_argument(
+        "--format", choices=("text", "json", *FORMATS), default="text", help="how the result is printed on stdout"
+    )
     parser.add_argument("--dry-run", action="store_true", help="check everything and print the plan; start nothing")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     return parser
@@ -154,6 +162,7 @@ def _run(arguments: argparse.Namespace, interruption: Interruption, closing: con
     if warmed is not None and report.blessed:
         warmed.keep()
     print_report(report, arguments.format)
+    add_to_step_summary(report)
     if report.finding.reason.blames is Blames.USAGE:
         return _WRONG_USAGE
     if arguments.verdict_file is not None and report.verdict is not Verdict.INCONCLUSIVE:
@@ -280,6 +289,9 @@ def _print_plan(arguments: argparse.Namespace) -> int:
 def print_report(report: ValidationReport, form: str) -> None:
     if form == "json":
         print(report.to_json(), end="")
+        return
+    if form in FORMATS:
+        print(FORMATS[form].of_one(report.to_dict()), end="")
         return
     if len(report.serving_binaries) > 1:
         for binary in report.serving_binaries:

@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-from infra_validator.report.formats.html.history import html_of_several
-from infra_validator.report.formats.html.page import html
-from infra_validator.report.formats.junit import junit, junit_of_several
-from infra_validator.report.formats.markdown import markdown, markdown_of_several
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """One format.
+    """One format. Its module is imported when it is used: who only validates does not wait for it.
 
     Attributes:
       file: the name of the file beside ``verdict.json``.
-      of_one: makes it of a verdict's data.
-      of_several: makes it of several: (a name for the verdict, its data).
+      one: ``module:function`` (in this folder) that makes it of a verdict's data.
+      several: the same for several verdicts: (a name for each, its data).
     """
 
     file: str
-    of_one: Callable[[Mapping[str, Any]], str]
-    of_several: Callable[[Sequence[tuple[str, Mapping[str, Any]]]], str]
+    one: str
+    several: str
+
+    def of_one(self, verdict: Mapping[str, Any]) -> str:
+        """The report of one verdict."""
+        return str(_function(self.one)(verdict))
+
+    def of_several(self, verdicts: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+        """One report of several verdicts: (a name for it, its data)."""
+        return str(_function(self.several)(verdicts))
 
 
 FORMATS = {
-    "html": Format("report.html", html, html_of_several),
-    "junit": Format("junit.xml", junit, junit_of_several),
-    "markdown": Format("summary.md", markdown, markdown_of_several),
+    "html": Format("report.html", "html.page:html", "html.history:html_of_several"),
+    "junit": Format("junit.xml", "junit:junit", "junit:junit_of_several"),
+    "markdown": Format("summary.md", "markdown:markdown", "markdown:markdown_of_several"),
 }
 
 
@@ -47,3 +51,8 @@ def files_of(verdict: Mapping[str, Any]) -> dict[str, str]:
         except Exception:
             _LOG.exception("The %s report could not be made.", name)
     return texts
+
+
+def _function(named: str) -> Any:
+    module, _, function = named.partition(":")
+    return getattr(importlib.import_module(f"{__package__}.{module}"), function)

@@ -10,6 +10,7 @@ from infra_validator.report.formats.html.markup import Content, Markup, element,
 
 WIDTH, HEIGHT = 420.0, 232.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56.0, 12.0, 12.0, 40.0
+_LETTER = 6.6  # how wide one is, about
 
 Point = tuple[float, float]
 
@@ -179,8 +180,13 @@ class Chart:
             parts.append(element("text", self._y.write(tick), x=left - 6, y=height + 4, text_anchor="end"))
         for tick in self._x.ticks:
             across, bottom = self.at(tick, self._y.low)
-            anchor = "end" if across > WIDTH - _RIGHT - 14 else "middle"
-            parts.append(element("text", self._x.write(tick), x=across, y=bottom + 16, text_anchor=anchor))
+            word = self._x.write(tick)
+            ends = across + len(word) * _LETTER / 2 > WIDTH
+            parts.append(
+                element(
+                    "text", word, x=WIDTH if ends else across, y=bottom + 16, text_anchor="end" if ends else "middle"
+                )
+            )
         left, bottom = self.at(self._x.low, self._y.low)
         right, _ = self.at(self._x.high, self._y.low)
         parts.append(element("line", x1=left, y1=bottom, x2=right, y2=bottom, class_="axis"))

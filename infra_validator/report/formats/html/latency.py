@@ -98,7 +98,7 @@ def _curve(run: Fields, counts: LatencyCounts | None, baseline: Fields | None, b
             chart.whisker(at, low, high)
         chart.dot(at, ms, f"{one.text('name')}: {milliseconds(ms)}")
         if one.text("name") != "p95":
-            chart.word(at, ms, f"{one.text('name')} {milliseconds(ms)}", anchor="end")
+            chart.word(at, ms, one.text("name"), anchor="middle", dx=0, dy=-9)
     lines = legend([("l-own", "this model"), ("l-other", "baseline")]) if others else None
     return figure("Percentiles, in milliseconds", chart.drawn(), lines)
 

@@ -40,11 +40,11 @@ def limits_table(label: str, rows: list[Fields]) -> Markup:
                 [element("b", in_unit(row.number("measured"), unit)), _interval(row, unit)],
                 [element("span", bound, class_="quiet"), " ", in_unit(row.number("limit"), unit)],
                 _bar(row, outcome),
-                element("span", " ".join(filter(None, notes)), class_="note"),
+                " ".join(filter(None, notes)),
             ]
         )
     heads = ("Limit", "Outcome", "Measured", "Allowed", element("span", "Bar", class_="unseen"), "Note")
-    return table(label, heads, cells, "limits")
+    return table(label, heads, cells, "words limits")
 
 
 def _interval(row: Fields, unit: str) -> Markup | None:

@@ -74,17 +74,23 @@ def scrolling(label: str, *content: Content) -> Markup:
     return element("div", *content, class_="scroll", role="region", aria_label=label, tabindex="0")
 
 
-def table(label: str, heads: Iterable[Content], rows: Iterable[Iterable[Content]], class_: str = "") -> Markup:
-    """A table whose first column heads its rows."""
-    head = element("tr", [element("th", cell, scope="col") for cell in heads])
+def table(label: str, heads: Iterable[Content], rows: Iterable[Iterable[Content]], class_: str = "words") -> Markup:
+    """A table whose first column heads its rows. On a phone each row of a table of ``words`` is a block of its own, one of ``numbers``
+    scrolls; the roles are what such blocks would lose otherwise."""
+    heads = list(heads)
+    labels = [head if isinstance(head, str) and not isinstance(head, Markup) else None for head in heads]
+    head = element("tr", [element("th", cell, scope="col", role="columnheader") for cell in heads], role="row")
     body = []
     for row in rows:
         first, *others = row
-        body.append(element("tr", element("th", first, scope="row"), [element("td", cell) for cell in others]))
+        cells = [
+            element("td", cell, role="cell", data_label=name) if cell else element("td", role="cell")
+            for name, cell in zip(labels[1:], others, strict=True)
+        ]
+        body.append(element("tr", element("th", first, scope="row", role="rowheader"), cells, role="row"))
     caption = element("caption", label, class_="unseen")
-    return scrolling(
-        label, element("table", caption, element("thead", head), element("tbody", body), class_=class_ or None)
-    )
+    parts = (element("thead", head, role="rowgroup"), element("tbody", body, role="rowgroup"))
+    return scrolling(label, element("table", caption, *parts, class_=class_, role="table"))
 
 
 def section(name: str, title: str, *content: Content, level: int = 2) -> Markup:

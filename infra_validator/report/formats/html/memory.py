@@ -56,7 +56,7 @@ def _curve(use: Fields, other: Fields, attempt: Fields) -> Markup | None:
     at = 0.0
     for name, taken in phases_of(attempt):
         if name in ("load", "query", "measure") and at < end:
-            chart.upright(at, "phase-begins", name)
+            chart.upright(at, "phase-begins", name if taken > end / 10 else "")
         at += taken
     chart.area(points)
     chart.line([(at, most) for at, most in beside if at <= end], "line other")
