@@ -26,6 +26,7 @@ from infra_validator.validation.limits.asked import check_signatures
 from infra_validator.validation.limits.deciding import raise_for
 from infra_validator.validation.limits.deciding import warnings as limits_warned_of
 from infra_validator.validation.limits.judging import model_size_judged
+from infra_validator.validation.load.histogram import require_package
 from infra_validator.validation.warmup.model_warmup_file import check_warmup_file
 
 
@@ -72,8 +73,10 @@ class Plan:
 
         Raises:
           AttemptFailed: its callers would break (SIGNATURE_BROKE), or it is too large (LIMIT_EXCEEDED).
-          InfrastructureError: its size cannot be told here (LIMIT_NOT_MEASURED).
+          InfrastructureError: its size cannot be told here (LIMIT_NOT_MEASURED); what measures load is not installed.
         """
+        if self.validation_spec.loads:
+            require_package()
         self.contract.check()
         raise_for(self.model_limits)
 

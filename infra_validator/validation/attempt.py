@@ -241,14 +241,14 @@ class Attempt:
         self._inspection.finish()
 
     def _measure(self, client: BaseModelServerClient, runner: BaseModelServerRunner, requests: RequestSource) -> None:
-        label = self._candidate.binary.label
         self.measuring.load(
             LoadJob(
-                label,
+                self._candidate.binary.label,
                 client,
                 runner,
                 requests,
                 self._spec.load or LoadSpec(),
+                self._spec.limits,
                 self._total,
                 self._interruption,
                 self._say,

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from infra_validator.specs import LimitsSpec
+from infra_validator.specs.limits.sample_size import requests_needed
+from infra_validator.validation.limits.lines import told_load
 from infra_validator.validation.limits.under_load import LoadJob, LoadOutcome
+from infra_validator.validation.load.kinds import RequestKind, kinds_of
+from infra_validator.validation.load.load_generator import LoadGenerator
 
 
 def alone(job: LoadJob) -> LoadOutcome:
     """An ``UnderLoad``: every kind of request of the source in turn."""
-    return LoadOutcome()
+    look = job.runner.Observe
+    runs = []
+    for kind in kinds_of(job.requests, job.deadline, look):
+        with LoadGenerator(job.client, look, kind, job.spec, job.deadline) as generator:
+            runs.append(generator.run(requests_for(job.limits, kind)))
+        job.say(f"{job.label}: load of {told_load(runs[-1])}")
+    return LoadOutcome(tuple(runs))
+
+
+def requests_for(limits: LimitsSpec, kind: RequestKind) -> int:
+    """How many requests of a kind the percentiles that are limited need."""
+    matching = [
+        limit.percentile
+        for limit in limits.latency
+        if limit.signature in ("", kind.signature) and limit.batch_size in (None, kind.batch_size)
+    ]
+    return max(map(requests_needed, matching), default=0)

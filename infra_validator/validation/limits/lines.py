@@ -17,7 +17,7 @@ def lines_of_measurements(report: ValidationReport) -> Iterator[str]:
     several = len(report.serving_binaries) > 1
     for binary in report.serving_binaries:
         for run in binary.measurements.load if binary.measurements else ():
-            yield f"load of {_of(binary.label, several)}{_load(run)}"
+            yield f"load of {_of(binary.label, several)}{told_load(run)}"
     rows = [
         (_WORDS[limit.outcome], f"{_of(label, several)}{limit.name}", _measured(limit))
         for label, limit in report.limits
@@ -31,7 +31,8 @@ def _of(label: str, several: bool) -> str:
     return f"{label}: " if several and label else ""
 
 
-def _load(run: LoadRun) -> str:
+def told_load(run: LoadRun) -> str:
+    """A load in one line, for people."""
     percentiles = ", ".join(f"{one.name} {told_as(one.ms, 'ms')}" for one in run.percentiles)
     failed = f", {run.errors} failed" if run.errors else ""
     rate = told_as(run.throughput_rps, "requests per second")

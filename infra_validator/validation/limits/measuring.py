@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock
+from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.report.measurements import LimitResult, Measurements
@@ -16,6 +18,9 @@ from infra_validator.validation.limits.deciding import raise_for, raise_for_erro
 from infra_validator.validation.limits.judging import judged
 from infra_validator.validation.limits.memory_watch import MemoryWatch
 from infra_validator.validation.limits.under_load import LoadJob, LoadOutcome, UnderLoad
+
+#: Why a load may come to nothing, which only matters where something that it measures decides.
+_NOT_MEASURED = frozenset({ReasonCode.LIMIT_NOT_MEASURED, ReasonCode.LOAD_NOT_REACHED, ReasonCode.TOO_NOISY})
 
 
 class Measuring:
@@ -113,12 +118,25 @@ class Measuring:
         Raises:
           AttemptFailed, InfrastructureError, JobGone: as UnderLoad.
         """
-        self._outcome = self._under_load(job)
+        try:
+            self._outcome = self._under_load(job)
+        except InfrastructureError as error:
+            if error.reason not in _NOT_MEASURED or self._load_decides:
+                raise
+            self.notes += (f"The load was not measured: {error.sentence}",)
+            return
+        if job.deadline.expired():
+            raise InfrastructureError(ReasonCode.TOTAL_TIMEOUT, "The server was under load.")
         self.notes += self._outcome.notes
         if job.runner.detour:
             self.notes += (
                 f"The latency was measured through {job.runner.detour}: callers beside the server see less of it.",
             )
+
+    @property
+    def _load_decides(self) -> bool:
+        """Whether anything that is measured under load decides."""
+        return self._spec.limits.needs_load() and not self._spec.limits.advisory
 
     def decide(self, phases: Sequence[Phase]) -> None:
         """Hold all that was measured against the limits. Called last.

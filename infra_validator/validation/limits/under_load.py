@@ -17,7 +17,7 @@ from infra_validator.core.sample_request import RequestSource
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.report.measurements import BaselineComparison, LoadRun
-from infra_validator.specs import LoadSpec
+from infra_validator.specs import LimitsSpec, LoadSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,7 @@ class LoadJob:
       runner: runs the server: ``runner.Observe`` tells whether it lives, ``runner.news`` when to look.
       requests: what is asked.
       spec: how much is asked, and how fast.
+      limits: what is held against it: percentiles need so many requests.
       deadline: when all of it must have ended: the whole validation's.
       interruption: ends it early.
       say: takes one line for people.
@@ -40,6 +41,7 @@ class LoadJob:
     runner: BaseModelServerRunner
     requests: RequestSource
     spec: LoadSpec
+    limits: LimitsSpec
     deadline: Deadline
     interruption: Interruption
     say: Callable[[str], None]

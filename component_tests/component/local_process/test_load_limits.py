@@ -1,0 +1,132 @@
+"""Limits that need load, on the embedded server and on servers whose answers take a known time: far inside the limit, or far outside."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import pytest
+
+from component_tests.fakes.saved_models import SavedModels
+from infra_validator import api
+from infra_validator.core.interruption import Interruption
+from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.report.measurements import LimitOutcome, Measurements
+from infra_validator.report.verdict import ValidationReport, Verdict
+
+SERVING: dict[str, Any] = {"tensorflow_serving": {}, "local_process": {}, "model_name": "m"}
+ASKED = {"generate": {}, "num_examples": 3}
+SHORT = {"requests": 80, "warm_up_seconds": 0}
+
+
+def run(model: pathlib.Path, validation: dict[str, Any], request: Any = ASKED, **more: Any) -> ValidationReport:
+    return api.run_validation(model, SERVING, {"num_tries": 3, **validation}, request, **more)
+
+
+def measured(report: ValidationReport) -> Measurements:
+    found = report.serving_binaries[0].measurements
+    assert found is not None
+    return found
+
+
+def outcomes(report: ValidationReport) -> dict[str, LimitOutcome]:
+    return {limit.name: limit.outcome for _, limit in report.limits}
+
+
+def test_every_kind_of_request_is_loaded_and_held_against_its_limits(saved_models: SavedModels) -> None:
+    validation = {
+        "load": SHORT,
+        "limits": {
+            "latency": [
+                {"percentile": "p50", "at_most_ms": 60000},
+                {"percentile": "p90", "at_most_ms": 60000, "batch_size": 3},
+            ],
+            "throughput_at_least_rps": 0.001,
+            "error_rate_at_most": 0.5,
+            "memory": {"under_load": "50g"},
+        },
+    }
+    request = {**ASKED, "num_examples": 6, "batch_sizes": [2, 3]}
+    report = run(saved_models.path("half_plus_two"), validation, request)
+    assert report.blessed, report.sentence
+    found = measured(report)
+    assert [(one.signature, one.batch_size, one.requests, one.errors) for one in found.load] == [
+        ("serving_default", 2, 80, 0),
+        ("serving_default", 3, 80, 0),
+    ]
+    assert found.memory is not None
+    assert found.memory.under_load_peak_bytes is not None
+    assert found.memory.peak_bytes is not None
+    assert found.memory.peak_bytes >= found.memory.under_load_peak_bytes
+    assert set(outcomes(report).values()) == {LimitOutcome.KEPT}
+    assert [name for name in outcomes(report) if name.startswith("latency")] == [
+        "latency.p50 (serving_default, batch size 2)",
+        "latency.p50 (serving_default, batch size 3)",
+        "latency.p90 (serving_default, batch size 3)",
+    ]
+    phases = [phase.name for phase in report.serving_binaries[0].phases]
+    assert phases == ["prepare", "start", "schedule", "load", "query", "measure", "stop"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "name"),
+    [
+        ({"latency": [{"percentile": "p50", "at_most_ms": 0.000001}]}, "latency.p50 (serving_default, batch size 3)"),
+        ({"throughput_at_least_rps": 1e9}, "throughput (serving_default, batch size 3)"),
+        ({"memory": {"under_load": "1m"}}, "memory.under_load"),
+    ],
+)
+def test_a_limit_that_is_exceeded_under_load_rejects_in_one_try(
+    saved_models: SavedModels, limits: Any, name: str
+) -> None:
+    report = run(saved_models.path("half_plus_two"), {"load": SHORT, "limits": limits}, {**ASKED, "batch_sizes": [3]})
+    assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, ReasonCode.LIMIT_EXCEEDED)
+    assert report.finding.detail.startswith(name)
+    assert outcomes(report)[name] is LimitOutcome.EXCEEDED
+    assert len(report.serving_binaries[0].attempts) == 1
+    assert measured(report).load
+
+
+def test_load_without_limits_is_measured_and_reported(saved_models: SavedModels) -> None:
+    report = run(saved_models.path("half_plus_two"), {"load": SHORT})
+    assert report.blessed
+    [one] = measured(report).load
+    assert one.requests == 80
+    assert {percentile.name for percentile in one.percentiles} >= {"p50", "p99", "max"}
+    assert outcomes(report) == {
+        "error_rate (serving_default)"
+        if one.batch_size is None
+        else f"error_rate (serving_default, batch size {one.batch_size})": LimitOutcome.KEPT
+    }
+
+
+def test_a_percentile_that_too_few_requests_came_for_is_not_measured(saved_models: SavedModels) -> None:
+    """In closed mode only the end tells how many came."""
+    load = {"seconds": 0.001, "warm_up_seconds": 0}
+    limits = {"latency": [{"percentile": "p99", "at_most_ms": 60000}]}
+    report = run(saved_models.path("half_plus_two"), {"load": load, "limits": limits})
+    assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, ReasonCode.LIMIT_NOT_MEASURED)
+    assert "it takes 368" in report.finding.detail
+    assert run(saved_models.path("half_plus_two"), {"load": load, "limits": {**limits, "advisory": True}}).blessed
+
+
+def test_the_total_limit_ends_a_load(saved_models: SavedModels) -> None:
+    validation = {
+        "load": {"seconds": 500, "at_most_seconds": 600},
+        "total_time_seconds": 8,
+        "max_loading_time_seconds": 60,
+    }
+    report = run(saved_models.path("half_plus_two"), validation)
+    assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, ReasonCode.TOTAL_TIMEOUT)
+
+
+def test_an_interruption_ends_a_load(saved_models: SavedModels) -> None:
+    interruption = Interruption()
+
+    def interrupt(line: str) -> None:
+        if "query ok" in line:
+            interruption.set("a test")
+
+    validation = {"load": {"seconds": 500, "at_most_seconds": 600}}
+    report = run(saved_models.path("half_plus_two"), validation, interruption=interruption, on_progress=interrupt)
+    assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, ReasonCode.INTERRUPTED)
