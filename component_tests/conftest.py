@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="tensorflow/serving:2.19.0",
         help="an image of TensorFlow Serving, name:tag, that the cluster's nodes have or can pull",
     )
+
+
+#: Files outside a folder called tfx whose tests import it.
+IMPORT_TFX = ("test_official_client.py",)
 
 
 @functools.cache
@@ -87,6 +92,21 @@ def import_tfx() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that import TFX (15 to 60 s) begin, as the longest."""
     items.sort(key=lambda item: item.get_closest_marker("tfx") is None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests stay on one worker, and the files that import TFX on one and the same: the import is paid once."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class TfxOnOneWorker(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "tfx" if file.endswith(IMPORT_TFX) or "/tfx/" in file else file
+
+    return TfxOnOneWorker(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

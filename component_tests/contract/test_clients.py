@@ -121,7 +121,7 @@ def test_a_model_that_failed_is_told_in_the_servers_words(kind: ClientKind) -> N
 def test_a_model_that_keeps_loading_is_a_load_timeout_with_the_last_answer(kind: ClientKind) -> None:
     with serving(kind.handlers(Script("loading"))) as (endpoint, _), kind.make(endpoint) as client:
         with pytest.raises(AttemptFailed, match="Its last answer: ") as caught:
-            client.WaitUntilModelLoaded(Deadline.after(SHORT))
+            client.WaitUntilModelLoaded(Deadline.after(SHORT, HandClock()))
     assert caught.value.reason is ReasonCode.LOAD_TIMEOUT
 
 
@@ -144,7 +144,7 @@ def test_the_jobs_end_ends_the_wait_for_the_model(kind: ClientKind) -> None:
 def test_a_grpc_server_without_the_service_is_told(kind: ClientKind) -> None:
     with serving({}) as (endpoint, _), kind.make(endpoint) as client:
         with pytest.raises(AttemptFailed, match="UNIMPLEMENTED") as caught:
-            client.WaitUntilModelLoaded(Deadline.after(SHORT))
+            client.WaitUntilModelLoaded(Deadline.after(SHORT, HandClock()))
     assert caught.value.reason is kind.other_service
 
 
@@ -161,7 +161,7 @@ def test_an_answer_that_is_no_message_is_told(kind: ClientKind) -> None:
     handlers = {path: (lambda request, context: b"\xff\xff\xff") for path in kind.handlers(Script())}
     with serving(handlers) as (endpoint, _), kind.make(endpoint) as client:
         with pytest.raises(AttemptFailed, match="INTERNAL") as caught:
-            client.WaitUntilModelLoaded(Deadline.after(SHORT))
+            client.WaitUntilModelLoaded(Deadline.after(SHORT, HandClock()))
     assert caught.value.reason is kind.other_message
 
 
@@ -180,7 +180,7 @@ def test_another_protocol_is_unhealthy(kind: ClientKind, answer: object) -> None
     assert callable(answer)
     with answering_connections(answer) as endpoint, kind.make(endpoint) as client:
         with pytest.raises(AttemptFailed, match="HTTP/2") as caught:
-            client.WaitUntilModelLoaded(Deadline.after(SHORT))
+            client.WaitUntilModelLoaded(Deadline.after(SHORT, HandClock()))
     assert caught.value.reason is ReasonCode.SERVER_UNHEALTHY
 
 

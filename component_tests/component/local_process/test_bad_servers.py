@@ -20,6 +20,7 @@ from infra_validator.report.verdict import ValidationReport, Verdict
 
 ROOT = pathlib.Path(__file__).parents[3]
 BLESSED, NOT_BLESSED, INCONCLUSIVE = Verdict.BLESSED, Verdict.NOT_BLESSED, Verdict.INCONCLUSIVE
+CLOSED = {ReasonCode.SERVER_UNHEALTHY, ReasonCode.QUERY_TIMEOUT, ReasonCode.REQUEST_FAILED}
 
 
 class Validating:
@@ -38,7 +39,7 @@ class Validating:
         return str(path)
 
     def with_server(
-        self, mode: str, *, requests: int = 0, loading: float = 30, tries: int = 5, **config: Any
+        self, mode: str, *, requests: int = 0, loading: float = 30, querying: float = 30, tries: int = 5, **config: Any
     ) -> ValidationReport:
         def make_requests() -> Iterable[SampleRequest]:
             for number in range(requests):
@@ -56,7 +57,7 @@ class Validating:
             },
             {
                 "max_loading_time_seconds": loading,
-                "max_query_time_seconds": 2,
+                "max_query_time_seconds": querying,
                 "num_tries": tries,
                 "stop_grace_seconds": 0.3,
             },
@@ -88,7 +89,7 @@ R = ReasonCode
         ("mute", {"loading": 0.5, "tries": 2}, NOT_BLESSED, {R.LOAD_TIMEOUT}, 2),
         ("deaf", {"loading": 0.7, "tries": 1}, NOT_BLESSED, {R.LOAD_TIMEOUT, R.SERVER_UNHEALTHY}, 1),
         ("slow", {"loading": 1, "tries": 1}, NOT_BLESSED, {R.LOAD_TIMEOUT, R.SERVER_UNHEALTHY}, 1),
-        ("garbage", {"loading": 1, "tries": 1}, NOT_BLESSED, {R.SERVER_UNHEALTHY}, 1),
+        ("garbage", {"loading": 5, "tries": 1}, NOT_BLESSED, {R.SERVER_UNHEALTHY}, 1),
         ("never_available", {"loading": 1.5, "tries": 1}, NOT_BLESSED, {R.LOAD_TIMEOUT}, 1),
         ("ends_with_error", {}, NOT_BLESSED, {R.MODEL_UNAVAILABLE, R.OP_NOT_REGISTERED}, 1),
         ("late", {}, BLESSED, {R.BLESSED}, 1),
@@ -98,7 +99,7 @@ R = ReasonCode
         ("leaves_children", {}, NOT_BLESSED, {R.SERVER_EXITED}, 2),
         ("fails_predict", {"requests": 3}, NOT_BLESSED, {R.REQUEST_FAILED}, 1),
         ("dies_at_predict", {"requests": 3}, NOT_BLESSED, {R.SERVER_EXITED}, 2),
-        ("closes_port", {"requests": 5000, "tries": 1}, NOT_BLESSED, {R.SERVER_UNHEALTHY, R.QUERY_TIMEOUT, R.REQUEST_FAILED}, 1),
+        ("closes_port", {"requests": 5000, "querying": 2, "tries": 1}, NOT_BLESSED, CLOSED, 1),
         ("eats_memory", {"memory_limit": "200m"}, NOT_BLESSED, {R.SERVER_OUT_OF_MEMORY}, 1),
     ],
 )  # fmt: skip

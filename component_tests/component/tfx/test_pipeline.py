@@ -115,6 +115,7 @@ def test_the_driver_refuses_a_broken_spec_that_only_the_run_shows(tmp_path: path
     assert demo.pushed() == []
 
 
+@pytest.mark.timeout(900)  # another process imports TFX
 def test_sigterm_while_it_waits_cleans_up_and_fails_the_execution(
     tmp_path: pathlib.Path, saved_models: SavedModels
 ) -> None:
@@ -136,7 +137,7 @@ def test_sigterm_while_it_waits_cleans_up_and_fails_the_execution(
     with log.open("w") as output:
         process = subprocess.Popen([sys.executable, str(script)], stdout=output, stderr=output, env=environment)
     try:
-        until(lambda: servers(tmp_path) != [], 240, log)
+        until(lambda: servers(tmp_path) != [] or process.poll() is not None, 600, log)
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) != 0

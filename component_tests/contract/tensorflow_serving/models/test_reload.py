@@ -139,7 +139,7 @@ def test_2_6_labels(saved_models: SavedModels, tmp_path: pathlib.Path) -> None:
         with fails(FAILED_PRECONDITION, unavailable.format(1)):  # not loaded before this reload
             reload(server, labelled(stable=1))
         reload(server, labelled())
-        server.wait_until(lambda: status(server, spec("m", version=1))[0][1] == AVAILABLE, "version 1")
+        server.wait_until(lambda: (1, AVAILABLE, 0, "") in status(server, spec("m")), "version 1")  # unknown at first
         reload(server, labelled(stable=1, canary=2))
         for label, version in (("stable", 1), ("canary", 2)):
             answer = server.predict(predict_request(spec("m", label=label), x=X))
