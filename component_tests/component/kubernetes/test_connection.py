@@ -178,7 +178,7 @@ def test_an_api_server_that_hangs(tmp_path: pathlib.Path, scheme: str) -> None:
         config = KubernetesConfig(
             api_server=ApiServer(url=f"{scheme}://127.0.0.1:{deaf.getsockname()[1]}"), call_timeout_seconds=0.3
         )
-        error = refusal(config, nowhere(tmp_path), seconds=1.0)
+        error = refusal(config, nowhere(tmp_path), seconds=2.0)
     assert error.reason is ReasonCode.KUBERNETES_UNREACHABLE
 
 
@@ -332,10 +332,16 @@ def test_an_exec_plugin_is_asked_again_when_its_token_is_refused(cluster: FakeCl
 
 
 class Dripping(threading.Thread):
-    """A server that sends its answer byte by byte, without end: first ``head`` at once, then ``drop`` again and again."""
+    """A server that sends its answer byte by byte, without end: first ``head`` at once, then ``drop`` again and again.
+
+    Attributes:
+      over: ends the dripping.
+      goes_on: what is sent between two drops, once.
+    """
 
     def __init__(self, head: bytes, drop: bytes) -> None:
         super().__init__(daemon=True)
+        self.goes_on = b""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._head = head
@@ -357,6 +363,8 @@ class Dripping(threading.Thread):
             client.sendall(self._head)
             while not self.over.wait(0.02):
                 client.sendall(self._drop)
+                goes_on, self.goes_on = self.goes_on, b""
+                client.sendall(goes_on)
 
     def end(self) -> None:
         self.over.set()
@@ -378,14 +386,30 @@ class Dripping(threading.Thread):
 def test_an_api_server_that_drips_does_not_stretch_a_call(tmp_path: pathlib.Path, head: bytes, drop: bytes) -> None:
     """It would take minutes or for ever: no silence is longer than a fiftieth of a second."""
     server = Dripping(head, drop)
-    config = KubernetesConfig(api_server=ApiServer(url=server.url), call_timeout_seconds=0.3)
+    config = KubernetesConfig(api_server=ApiServer(url=server.url), call_timeout_seconds=0.6)
     try:
-        error = refusal(config, nowhere(tmp_path), seconds=1.0)
+        error = refusal(config, nowhere(tmp_path), seconds=2.0)
         assert error.reason is ReasonCode.KUBERNETES_UNREACHABLE
         assert "did not end its answer within" in error.detail
         api = connect(config, nowhere(tmp_path), Deadline.after(30))
         with pytest.raises((ApiUnreachable, ApiError)):
             api.websocket(f"{PODS}/p/portforward", "ports=1", ("v4.channel.k8s.io",), Deadline.after(0.3), "forward")
+        api.close()
+    finally:
+        server.end()
+
+
+def test_an_answer_that_begins_when_nobody_waits_any_more_is_not_read(tmp_path: pathlib.Path) -> None:
+    server = Dripping(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x")
+    try:
+        api = connect(KubernetesConfig(api_server=ApiServer(url=server.url)), nowhere(tmp_path), Deadline.after(30))
+        with pytest.raises(ApiUnreachable, match="did not end its answer within"):
+            api.call("GET", PODS, Deadline.after(1), "list")
+        server.goes_on = b"\r\nContent-Length: 1000000\r\n\r\n"
+        wait_until(lambda: not server.goes_on or None, Deadline.after(30))
+        wait_until(
+            lambda: all(thread.name != "bounded call" for thread in threading.enumerate()) or None, Deadline.after(30)
+        )
         api.close()
     finally:
         server.end()

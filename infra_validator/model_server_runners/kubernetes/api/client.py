@@ -265,10 +265,13 @@ class KubernetesApi:
         limit = deadline.capped(self._call_seconds)
         seconds = max(0.001, limit.remaining())
         held: list[Any] = []
+        over = threading.Event()
 
         def answered() -> tuple[Any, bytes]:
             response = self._send(method, path, query or {}, body, what, min(_CONNECT_SECONDS, seconds), seconds)
             held.append(response)
+            if over.is_set():
+                JsonStream(response, what).break_off()
             try:
                 return response, bytes(response.read(_LARGEST_ANSWER))
             except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -279,6 +282,7 @@ class KubernetesApi:
         try:
             response, data = bounded(answered, limit)
         except DeadlineExceeded as error:
+            over.set()
             for response in held:
                 JsonStream(response, what).break_off()
             raise ApiUnreachable(what, f"{self.url} did not end its answer within {seconds:.1f} s") from error
