@@ -37,6 +37,7 @@ from infra_validator.specs.named_files import named_files
 from infra_validator.specs.tag_set import with_one_tag_set
 from infra_validator.validation.answers.compared.golden_file import Recording
 from infra_validator.validation.attempt import Candidate
+from infra_validator.validation.described_model import needed_graph
 from infra_validator.validation.limits.asked import check_asked
 from infra_validator.validation.read_within import read_within
 from infra_validator.validation.retry import Retries, until_it_heals
@@ -102,7 +103,10 @@ def run_validation(
         for note in (*filter(None, (plan.note,)), *plan.warnings):
             on_progress(note)
         graph = functools.partial(graph_of, graph_path or plan.model, asked, served)
-        has_graph = spec.tensorflow_serving is not None and (plan.is_local or bool(graph_path) or served is not None)
+        if spec.open_inference is not None:
+            graph = functools.partial(needed_graph, spec.open_inference, plan.model)
+        has_graph = bool(spec.open_inference and spec.open_inference.inputs)
+        has_graph |= spec.tensorflow_serving is not None and (plan.is_local or bool(graph_path) or served is not None)
         source = chosen_source(requests, examples, asked, graph, spec.model_name, has_graph)
         source = plan.standards.with_golden_requests(source)
         if source is not None:

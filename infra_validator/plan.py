@@ -22,6 +22,7 @@ from infra_validator.specs.agreement import check_agreement
 from infra_validator.specs.tag_set import with_one_tag_set
 from infra_validator.validation.answers.standards import AnswerStandards
 from infra_validator.validation.baseline.signature_contract import SignatureContract, contract_of
+from infra_validator.validation.described_model import described_graph, find_directory
 from infra_validator.validation.limits.asked import check_signatures
 from infra_validator.validation.limits.deciding import raise_for
 from infra_validator.validation.limits.deciding import warnings as limits_warned_of
@@ -160,7 +161,8 @@ _TFLITE = f"The server is told to load {TFLITE_FILE}, which cannot be looked int
 
 
 def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> tuple[FoundModel, SavedModelGraph | None]:
-    """The SavedModel that is meant, and its graph where it is one and can be read here."""
+    """The SavedModel that is meant, and its graph where it is one and can be read here; or what the spec describes of another model."""
+    described = described_graph(spec.open_inference, model) if spec.open_inference is not None else None
     if "://" in model:
         if spec.platform != "kubernetes":
             raise InfrastructureError(
@@ -168,7 +170,9 @@ def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> tuple[Fou
                 f"{model} is not a local path.",
                 next_step="Copy the model to a local directory first; only the kubernetes platform reads remote stores.",
             )
-        return FoundModel(model), None
+        return FoundModel(model), described
+    if spec.open_inference is not None:
+        return find_directory(model), described
     if spec.prefers_tflite:
         found = find_saved_model(model, _asked_versions(spec), (TFLITE_FILE, *GRAPH_FILES))
         if os.path.exists(os.path.join(found.path, TFLITE_FILE)):

@@ -38,6 +38,7 @@ PLATFORMS: dict[str, tuple[str, str]] = {
 SERVING_BINARIES: dict[str, tuple[str, str]] = {
     "tensorflow_serving": ("infra_validator.serving_binaries.tensorflow_serving:binaries_of", ""),
     "model_runtime": ("infra_validator.serving_binaries.model_runtime:binaries_of", ""),
+    "open_inference": ("infra_validator.serving_binaries.open_inference:binaries_of", ""),
 }
 
 #: client name -> client class

@@ -45,7 +45,7 @@ ORDER: dict[str, Steps] = {
         ("cli",),
     ),
     "core": (("*",), ("network",)),
-    "specs": (("reader",), ("local_process",), ("kubernetes", "limits"), ("*",)),
+    "specs": (("reader", "placeholders"), ("local_process",), ("kubernetes", "limits"), ("*",)),
     "model_server_runners": (
         ("cleanup",),
         ("*",),

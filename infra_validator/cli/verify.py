@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
+from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.saved_model.digest import model_digest
 from infra_validator.saved_model.find import find_saved_model
 
@@ -33,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     try:
         blessing = _read(arguments.verdict)
-        found = model_digest(find_saved_model(arguments.model).path)
+        found = model_digest(_directory(arguments.model))
     except UsageError as error:
         print(error)
         return 2
@@ -43,6 +44,16 @@ def main(argv: Sequence[str]) -> int:
     problem = _problem(blessing, found, arguments.require)
     print(problem or f"blessed: {found}{' (with its warm-up file)' if found == blessing.warmed_digest else ''}")
     return 1 if problem else 0
+
+
+def _directory(model: str) -> str:
+    """The SavedModel directory that ``model`` means; of a model of another kind, the directory itself."""
+    try:
+        return find_saved_model(model).path
+    except AttemptFailed as error:
+        if error.reason is ReasonCode.MODEL_NOT_A_SAVED_MODEL and os.path.isdir(model):
+            return model
+        raise
 
 
 @dataclasses.dataclass(frozen=True)

@@ -161,6 +161,9 @@ class BaseModelServerClient(abc.ABC):
         """
         return None
 
+    #: Whether signatures that differ from the model's mean that another model is served; not where the model's are only described.
+    signatures_identify: bool = True
+
     def AskOverRest(
         self, endpoint: str, request: SampleRequest, answer: Answer, deadline: Deadline
     ) -> Mapping[str, Tensor] | None:

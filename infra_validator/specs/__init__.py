@@ -7,6 +7,7 @@ from infra_validator.specs.limits.load_spec import LoadMode, LoadSpec
 from infra_validator.specs.local_docker import LocalDockerConfig
 from infra_validator.specs.local_process import LocalProcessConfig
 from infra_validator.specs.model_runtime import ModelRuntimeConfig
+from infra_validator.specs.open_inference import OpenInferenceConfig
 from infra_validator.specs.request_spec import GenerateSpec, RequestSpec, TensorFlowServingRequestSpec
 from infra_validator.specs.serving_spec import AddressConfig, ServingSpec, TensorFlowServingConfig
 from infra_validator.specs.validation_spec import OnFlaky, OnRejected, ValidationSpec
@@ -27,6 +28,7 @@ __all__ = [
     "ModelRuntimeConfig",
     "OnFlaky",
     "OnRejected",
+    "OpenInferenceConfig",
     "RequestSpec",
     "ServingSpec",
     "TensorFlowServingConfig",

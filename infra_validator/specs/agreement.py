@@ -30,6 +30,8 @@ def check_agreement(
         with_one_tag_set(serving, request)
     if serving.model_runtime is not None and request is not None and request.over_rest:
         raise SpecError("request_spec.protocols", "names rest, which a ModelRuntime does not speak; take it out")
+    if serving.open_inference is not None and request is not None and request.over_rest:
+        raise SpecError("request_spec.protocols", "names rest, and this protocol is asked over gRPC only; take it out")
     if request is not None and request.make_warmup:
         _check_warm_up(serving)
 
@@ -37,6 +39,8 @@ def check_agreement(
 def _check_warm_up(serving: ServingSpec) -> None:
     """That the server can be seen to load a model with a warm-up file that is made for it."""
     field = "request_spec.make_warmup"
+    if serving.open_inference is not None:
+        raise SpecError(field, "has no effect: only TensorFlow Serving reads such a file")
     if serving.turns_warmup_off.startswith("--enable_model_warmup"):
         raise SpecError(field, f"has no effect: the server is started with {serving.turns_warmup_off}")
     way = serving.kubernetes.model if serving.kubernetes is not None else None

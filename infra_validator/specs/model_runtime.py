@@ -8,6 +8,7 @@ import re
 
 from infra_validator.core.errors import SpecError
 from infra_validator.specs.local_process import size
+from infra_validator.specs.placeholders import placeholders_in
 from infra_validator.specs.reader import not_negative, port, spec_field
 
 
@@ -20,7 +21,6 @@ def _key(text: str) -> str | None:
     return None if valid else f"must be the text of a JSON object, not {text!r}"
 
 
-_PLACEHOLDER = re.compile(r"\$(?:(\$)|\{(\w+)\}|)")
 _IN_CONTAINERS = ("grpc_port", "bind_address")
 _ON_THIS_MACHINE = (*_IN_CONTAINERS, "port_file")
 
@@ -67,7 +67,8 @@ class ModelRuntimeConfig:
           SpecError: names the field.
         """
         local = platform == "local_process"
-        placeholders = self._placeholders(path, _ON_THIS_MACHINE if local else _IN_CONTAINERS)
+        known = _ON_THIS_MACHINE if local else _IN_CONTAINERS
+        placeholders = placeholders_in(self.extra_args, f"{path}.extra_args", known)
         if local and self.command and not (self.unix_socket or fixed_port or {"grpc_port", "port_file"} & placeholders):
             raise SpecError(
                 f"{path}.extra_args",
@@ -86,21 +87,3 @@ class ModelRuntimeConfig:
             raise SpecError(f"{path}.port", "must be the port that the runtime listens on in its container")
         if self.capacity and self.command:
             raise SpecError(f"{path}.capacity", "is for our own runtime; hand yours an argument in extra_args")
-
-    def _placeholders(self, path: str, known: tuple[str, ...]) -> set[str]:
-        """The names of the placeholders in the arguments.
-
-        Raises:
-          SpecError: one is not filled in here.
-        """
-        found = set()
-        for index, argument in enumerate(self.extra_args):
-            for dollar, name in _PLACEHOLDER.findall(argument):
-                if not dollar and name not in known:
-                    raise SpecError(
-                        f"{path}.extra_args[{index}]",
-                        f"{argument!r} holds a placeholder that is not filled in here; known are {', '.join(known)}",
-                        next_step="Write $$ for a dollar sign.",
-                    )
-                found.add(name)
-        return found

@@ -12,9 +12,10 @@ from infra_validator.specs.kubernetes.config import KubernetesConfig
 from infra_validator.specs.local_docker import LocalDockerConfig
 from infra_validator.specs.local_process import LocalProcessConfig
 from infra_validator.specs.model_runtime import ModelRuntimeConfig
+from infra_validator.specs.open_inference import OpenInferenceConfig
 from infra_validator.specs.reader import not_negative, plain, read, spec_field, to_dict
 
-_BINARIES = ("tensorflow_serving", "model_runtime")
+_BINARIES = ("tensorflow_serving", "model_runtime", "open_inference")
 #: Where the entry point of TensorFlow Serving's image reads which model to serve.
 MODEL_VARIABLES = ("MODEL_NAME", "MODEL_BASE_PATH")
 
@@ -135,6 +136,9 @@ class ServingSpec:
 
     tensorflow_serving: TensorFlowServingConfig | None = spec_field(None, "Serving binary: TensorFlow Serving.")
     model_runtime: ModelRuntimeConfig | None = spec_field(None, "Serving binary: a model-mesh ModelRuntime.")
+    open_inference: OpenInferenceConfig | None = spec_field(
+        None, "Serving binary: a server that speaks the Open Inference Protocol."
+    )
     local_process: LocalProcessConfig | None = spec_field(None, "Serving platform: a process of this machine.")
     local_docker: LocalDockerConfig | None = spec_field(None, "Serving platform: a container of a Docker daemon.")
     kubernetes: KubernetesConfig | None = spec_field(None, "Serving platform: a pod of a Kubernetes cluster.")
@@ -205,6 +209,9 @@ class ServingSpec:
         if self.model_runtime is not None:
             fixed_port = self.local_process.grpc_port if self.local_process else 0
             self.model_runtime.check_on(f"{path}.model_runtime", self.platform, fixed_port)
+        if self.open_inference is not None and self.address is None:
+            fixed_port = self.local_process.grpc_port if self.local_process else 0
+            self.open_inference.check_on(f"{path}.open_inference", self.platform, fixed_port)
 
     def _check_address(self, path: str) -> None:
         """That nothing says how a server is to be started."""

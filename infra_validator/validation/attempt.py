@@ -190,6 +190,10 @@ class Attempt:
             self._served = CheckResult(_SERVED, CheckOutcome.NOT_APPLICABLE, why)
             return
         difference = difference_of(self._signatures, told)
+        if difference and not client.signatures_identify:
+            self._served = CheckResult(_SERVED, CheckOutcome.NOT_APPLICABLE, difference)
+            self.notes = (*self.notes, f"The server describes the model otherwise than the spec. {difference}")
+            return
         if difference:
             self._served = CheckResult(_SERVED, CheckOutcome.FAILED, difference)
             raise InfrastructureError(ReasonCode.ANOTHER_MODEL_SERVED, difference)

@@ -55,6 +55,8 @@ class OpenInferenceClient(BaseModelServerClient):
       typed_contents: whether values are sent one by one in the field of their type, rather than as raw content.
     """
 
+    signatures_identify = False  # what the spec says of inputs and outputs is a description, and so are metadata
+
     def __init__(
         self,
         endpoint: str,

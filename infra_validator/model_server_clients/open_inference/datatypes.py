@@ -9,7 +9,8 @@ import dataclasses
 import struct
 from collections.abc import Iterable, Iterator
 
-from infra_validator.core.answer import STRING, UnreadableAnswer
+from infra_validator.core.answer import UnreadableAnswer
+from infra_validator.core.datatypes import OPEN_INFERENCE_DATATYPES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,25 +28,24 @@ class Datatype:
     field: str
 
 
-_ALL = (
-    Datatype("BOOL", 10, "bool_contents"),
-    Datatype("UINT8", 4, "uint_contents"),
-    Datatype("UINT16", 17, "uint_contents"),
-    Datatype("UINT32", 22, "uint_contents"),
-    Datatype("UINT64", 23, "uint64_contents"),
-    Datatype("INT8", 6, "int_contents"),
-    Datatype("INT16", 5, "int_contents"),
-    Datatype("INT32", 3, "int_contents"),
-    Datatype("INT64", 9, "int64_contents"),
-    Datatype("FP16", 19, ""),
-    Datatype("BF16", 14, ""),
-    Datatype("FP32", 1, "fp32_contents"),
-    Datatype("FP64", 2, "fp64_contents"),
-    Datatype("BYTES", STRING, "bytes_contents"),
-)
+#: datatype -> the field of InferTensorContents that holds its values one by one.
+_FIELDS = {
+    "BOOL": "bool_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
 
-BY_NAME = {datatype.name: datatype for datatype in _ALL}
-BY_NUMBER = {datatype.number: datatype for datatype in _ALL}
+BY_NAME = {name: Datatype(name, number, _FIELDS.get(name, "")) for name, number in OPEN_INFERENCE_DATATYPES.items()}
+BY_NUMBER = {datatype.number: datatype for datatype in BY_NAME.values()}
 
 _LENGTH = struct.Struct("<I")  # what stands before each element of raw BYTES
 
