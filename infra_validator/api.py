@@ -147,6 +147,7 @@ def run_validation(
                 on_progress,
                 tell,
                 interruption,
+                validation.redaction,
             )
             report = warm_up.proven(report, validation.total)
         return sealed(

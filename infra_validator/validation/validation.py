@@ -60,10 +60,12 @@ class Validation:
       on_progress: called with one line for people at the end of each phase; from several threads.
       tell: gets the same as data, and more of it.
       interruption: ends the validation early.
+      redaction: what was sent before to servers of this model, or stands in the model; what is sent here is added.
       clock: where time is read.
 
     Attributes:
       total: the limit of the whole.
+      redaction: what was sent.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Validation:
         on_progress: Callable[[str], None] = _LOG.info,
         tell: Tell = tell_nobody,
         interruption: Interruption | None = None,
+        redaction: Redaction | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if not candidates:
@@ -89,8 +92,8 @@ class Validation:
             requests if requests is None or isinstance(requests, RequestSource) else RequestSource(requests)
         )
         self._standards = standards or AnswerStandards(spec.answers)
-        self._redaction = Redaction(self._standards.names, show=spec.show_requests)
-        self._requests = self._redaction.noting(self._requests) if self._requests is not None else None
+        self.redaction = redaction or Redaction(self._standards.names, show=spec.show_requests)
+        self._requests = self.redaction.noting(self._requests) if self._requests is not None else None
         self._concurrency = concurrency
         self._model_size_bytes = model_size_bytes
         self._under_load = under_load
@@ -169,7 +172,7 @@ class Validation:
         self, candidate: Candidate, number: int
     ) -> tuple[AttemptReport, AttemptFailed | InfrastructureError | UsageError | None]:
         watch = Stopwatch(Try(candidate.binary.label, number), self._say, self._clock, self._tell)
-        say_cleaned = self._redaction.saying(self._say)
+        say_cleaned = self.redaction.saying(self._say)
         measuring = Measuring(
             self._spec,
             model_size_bytes=self._model_size_bytes,
@@ -187,7 +190,7 @@ class Validation:
         except JobGone as gone:
             failure = self._deeper_cause(candidate, attempt, failure_of(gone.seen))
         except Exception as error:
-            trace = self._redaction.cleaned([traceback.format_exc()], self.total, self._interruption)[0]
+            trace = self.redaction.cleaned([traceback.format_exc()], self.total, self._interruption)[0]
             _LOG.error("The attempt failed inside the validator.\n%s", trace)
             failure = InfrastructureError(ReasonCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
         report = AttemptReport(
@@ -199,10 +202,10 @@ class Validation:
             attempt.server_log,
             tuple(attempt.left_behind),
             attempt.evidence,
-            notes=(*self._redaction.cleaned(attempt.notes, self.total, self._interruption), *measuring.notes),
+            notes=(*self.redaction.cleaned(attempt.notes, self.total, self._interruption), *measuring.notes),
             measurements=measuring.measurements,
         )
-        return cleaned_report(report, failure, self._redaction, self.total, self._interruption), failure
+        return cleaned_report(report, failure, self.redaction, self.total, self._interruption), failure
 
     def _deeper_cause(
         self, candidate: Candidate, attempt: Attempt, failure: AttemptFailed | InfrastructureError | UsageError

@@ -28,6 +28,7 @@ from infra_validator.protos import tensorflow_serving_pb2 as serving
 from infra_validator.report.verdict import ValidationReport
 from infra_validator.sample_requests.files.prediction_log import write_warmup_file
 from infra_validator.sample_requests.questions.tensor_values import tensor_of_values
+from infra_validator.validation.warmup.warmed_copy import LocalWarmedCopy
 
 LOCAL: dict[str, Any] = {"tensorflow_serving": {}, "local_process": {}, "model_name": "m"}
 MARK = "S3cretMarkOfSomebody"
@@ -172,6 +173,26 @@ def test_what_rest_says_is_cleaned_too(saved_models: SavedModels, tmp_path: path
     assert "over REST not: HTTP 400" in report.finding.detail
     assert "1234" not in report.to_json().replace(str(file), "")
     assert "JSON Value: <value of a request> to type: half" in report.finding.detail
+
+
+def test_what_a_server_says_while_it_warms_up_is_cleaned_too(quoting: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The file that was read in the validation is gone when the warm-up file's second request asks for it."""
+    files = [tmp_path / "first", tmp_path / MARK]
+    for file in files:
+        file.write_text("read")
+    asked = [request("read_file", tensor_of_values(tf.DT_STRING, [1], [str(file)])) for file in files]
+
+    def on_progress(line: str) -> None:
+        if "it is loaded again" in line:
+            files[1].unlink()
+
+    with LocalWarmedCopy(str(tmp_path / "warmed"), str(quoting)) as warmed:
+        report = run_validation(
+            quoting, LOCAL, {"num_tries": 1}, requests=lambda: asked, on_progress=on_progress, warmed=warmed
+        )
+    assert report.finding.reason is ReasonCode.WARMUP_FAILED
+    assert "No such file or directory" in report.finding.detail + report.serving_binaries[0].server_log
+    assert_nothing_secret(all_of(report))
 
 
 # ---------------------------------------------------------------------- the command line, with every kind of source

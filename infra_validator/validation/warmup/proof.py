@@ -21,6 +21,7 @@ from infra_validator.specs import AnswersSpec, LimitsSpec, ValidationSpec
 from infra_validator.validation.answers.standards import AnswerStandards
 from infra_validator.validation.attempt import Candidate
 from infra_validator.validation.read_within import read_within
+from infra_validator.validation.redaction.redaction import Redaction
 from infra_validator.validation.validation import Validation, decide
 from infra_validator.validation.warmup.selection import CountedRequests, Kind, first_of_each, sentences, shares
 from infra_validator.validation.warmup.warmed_copy import WarmedCopy
@@ -40,6 +41,7 @@ class WarmUp:
       say: takes one line for people.
       tell: gets what goes on as data.
       interruption: ends it early.
+      redaction: what was sent, of which the warm-up file is made: a server may quote it while it warms up.
     """
 
     model: str
@@ -51,6 +53,7 @@ class WarmUp:
     say: Callable[[str], None]
     tell: Tell
     interruption: Interruption
+    redaction: Redaction
 
     def proven(self, report: ValidationReport, deadline: Deadline) -> ValidationReport:
         """The report of a blessed model with what came of its warm-up: not blessed where the model with it does not load.
@@ -153,6 +156,7 @@ class WarmUp:
             on_progress=lambda line: self.say(f"with its warm-up file: {line}"),
             tell=self.tell,
             interruption=self.interruption,
+            redaction=self.redaction,
         )
         return [candidate.binary for candidate in candidates], proof.run(self.copy.path, report.model_name)
 
