@@ -74,11 +74,13 @@ class RequestAnswered:
       of: the attempt.
       done: how many were answered so far, this one included.
       seconds: since the first was taken to be sent.
+      latency_ms: how long this one took, in milliseconds; negative where the client does not measure it.
     """
 
     of: Try
     done: int
     seconds: float
+    latency_ms: float = -1.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,6 +103,9 @@ class BaseModelServerClient(abc.ABC):
 
     on_answer: Callable[[SampleRequest, bytes], None] | None = None
 
+    #: Called by SendRequests before ``on_answer`` with the seconds from the sending to the answer, where a client measures them.
+    on_latency: Callable[[float], None] | None = None
+
     def __init__(self, endpoint: str, model_name: str, version: int | None = None) -> None:
         self.endpoint = endpoint
         self.model_name = model_name

@@ -41,17 +41,19 @@ class _Asked:
     Attributes:
       request: the request.
       call: gRPC's call.
+      sent: when it was sent last, on the monotonic clock.
       cuts: how often the connection broke under it.
       cut_first: when it did first, on the monotonic clock.
       code, text: gRPC's status and words the last time; empty where the connection never failed.
     """
 
-    __slots__ = ("call", "code", "cut_first", "cuts", "request", "text")
+    __slots__ = ("call", "code", "cut_first", "cuts", "request", "sent", "text")
 
     def __init__(self, request: SampleRequest) -> None:
         self.request = request
         self.call: grpc.CallFuture[bytes] | None = None
         self.cuts = 0
+        self.sent = 0.0
         self.cut_first = 0.0
         self.code = grpc.StatusCode.OK
         self.text = ""
@@ -81,6 +83,7 @@ class RequestStream:
       concurrency: how many may be under way at once; no more are held in memory.
       metadata: headers of every request.
       on_answer: called with every request and its answer.
+      on_latency: called before with the seconds that it took.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class RequestStream:
         concurrency: int,
         metadata: tuple[tuple[str, str | bytes], ...] = (),
         on_answer: Callable[[SampleRequest, bytes], None] | None = None,
+        on_latency: Callable[[float], None] | None = None,
     ) -> None:
         self._channel = channel
         self._deadline = deadline
@@ -98,6 +102,7 @@ class RequestStream:
         self._concurrency = concurrency
         self._metadata = metadata
         self._on_answer = on_answer
+        self._on_latency = on_latency
         self._calls: dict[str, grpc.UnaryUnaryMultiCallable[bytes, bytes]] = {}
         self._under_way: dict[object, _Asked] = {}
         self._held_back: collections.deque[SampleRequest] = collections.deque()  # read, but not asked yet
@@ -149,6 +154,7 @@ class RequestStream:
             call = self._calls[request.method] = self._channel.unary_unary(request.method, None, None)
         future = call.future(request.payload, timeout=self._deadline.remaining(), metadata=self._metadata)
         asked.call = future
+        asked.sent = self._clock.monotonic()
         self._under_way[future] = asked
         future.add_done_callback(self._events.put)
 
@@ -183,6 +189,8 @@ class RequestStream:
         del self._under_way[finished]
         if code is grpc.StatusCode.OK:
             self._answered += 1
+            if self._on_latency is not None:
+                self._on_latency(self._clock.monotonic() - asked.sent)
             if self._on_answer is not None:
                 self._on_answer(asked.request, call.result())
             return True

@@ -69,7 +69,9 @@ class TensorFlowServingClient(BaseModelServerClient):
     def SendRequests(
         self, requests: Iterable[SampleRequest], deadline: Deadline, job: Job = unwatched, concurrency: int = 8
     ) -> int:
-        stream = RequestStream(self._channel, deadline, job, concurrency, on_answer=self.on_answer)
+        stream = RequestStream(
+            self._channel, deadline, job, concurrency, on_answer=self.on_answer, on_latency=self.on_latency
+        )
         return stream.send(requests)
 
     def OpenLoad(self, requests: Sequence[SampleRequest]) -> GrpcLoad:

@@ -217,6 +217,7 @@ class Attempt:
         self._inspection = AnswerInspection(
             client.ReadAnswer, self._standards, client.model_name, client.version, self._candidate.binary.label
         )
+        client.on_latency = self._watch.note_latency
         client.on_answer = self._watch.counting(self.measuring.answered(self._inspection.look))
         limit = self._total.capped(self._spec.max_query_time_seconds)
         over_rest = self._over_rest(client, runner, limit)

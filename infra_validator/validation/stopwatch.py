@@ -31,6 +31,7 @@ class Stopwatch:
         self._say = say
         self._clock = clock
         self._tell = tell
+        self._latency_ms = -1.0
         self._first_asked = 0.0
 
     @contextlib.contextmanager
@@ -52,6 +53,10 @@ class Stopwatch:
         """Tell how far a pull or an upload is; called by the runner."""
         self._tell(BytesMoved(self._of, what, done, total))
 
+    def note_latency(self, seconds: float) -> None:
+        """Note how long the request took that is told next; called by the client."""
+        self._latency_ms = seconds * 1000
+
     def counting(self, look: OnAnswer) -> OnAnswer:
         """``look``, each of whose calls is told as an answered request."""
         first_asked = self._clock.monotonic()
@@ -59,6 +64,8 @@ class Stopwatch:
 
         def counted(request: SampleRequest, payload: bytes) -> None:
             look(request, payload)
-            self._tell(RequestAnswered(self._of, next(answered), self._clock.monotonic() - first_asked))
+            self._tell(
+                RequestAnswered(self._of, next(answered), self._clock.monotonic() - first_asked, self._latency_ms)
+            )
 
         return counted

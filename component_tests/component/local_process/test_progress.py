@@ -38,6 +38,7 @@ def test_phases_and_requests_are_told_as_they_go(tmp_path: pathlib.Path, saved_m
     assert {event.outcome for event in ended} == {"ok"}
     answered = [event for event in told.events if isinstance(event, RequestAnswered)]
     assert [event.done for event in answered] == list(range(1, 21))
+    assert all(0 < event.latency_ms < event.seconds * 1000 for event in answered)
     inside = told.events.index(answered[0])
     assert any(isinstance(e, PhaseBegan) and e.phase == "query" for e in told.events[:inside])
 

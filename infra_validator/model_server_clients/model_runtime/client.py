@@ -274,7 +274,7 @@ class ModelRuntimeClient(BaseModelServerClient):
         headers = contract.headers_of(self.model_name)
         if self.measured.max_concurrency:
             concurrency = min(concurrency, self.measured.max_concurrency)
-        stream = RequestStream(self._inference, deadline, job, concurrency, headers, self.on_answer)
+        stream = RequestStream(self._inference, deadline, job, concurrency, headers, self.on_answer, self.on_latency)
         return stream.send(self._forwarded(requests))
 
     def OpenLoad(self, requests: Sequence[SampleRequest]) -> GrpcLoad:
