@@ -73,6 +73,14 @@ ORDER: dict[str, Steps] = {
     "report": (("evidence", "measurements", "machine"), ("formats",), ("*",)),
     "report/formats": (("*",), ("html",), ("every_format",)),
     "validation/answers": (("elements", "expected_outputs", "served_signatures"), ("check",), ("compared",), ("*",)),
+    "cli": (("progress",), ("*",)),
+    "cli/progress": (
+        ("printable", "board", "summary"),
+        ("display",),
+        ("drawing", "log_groups"),
+        ("live",),
+        ("choice",),
+    ),
     "embedded_server": (
         ("status",),
         ("log", "metrics"),
@@ -94,6 +102,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "kubernetes": ("model_server_runners/kubernetes/api/access.py",),
     "websocket": ("model_server_runners/kubernetes/api/client.py",),
     "tfx": ("component.py", "driver.py", "executor.py", "blessing.py", "sample_requests/examples/artifact.py"),
+    "rich": ("cli/progress/drawing.py",),
     "tensorflow": (),
     "tensorflow_serving": (),
     "airflow": (),

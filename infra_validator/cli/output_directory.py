@@ -51,6 +51,12 @@ class OutputDirectory:
         for name in sorted(earlier, key=lambda name: name != _VERDICT):  # the verdict first: the rest claims nothing
             (self._directory / name).unlink()
 
+    @property
+    def report_path(self) -> str:
+        """Where people find the report; empty where there is none."""
+        files = (self._directory / name for name in ("report.html", _VERDICT))
+        return next((str(file) for file in files if file.exists()), "")
+
     def write(self, report: ValidationReport) -> None:
         """Write the logs and the reports, then the verdict, at once: who finds a verdict finds all of it.
 

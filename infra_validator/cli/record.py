@@ -9,7 +9,9 @@ import signal
 from collections.abc import Sequence
 
 from infra_validator import api
-from infra_validator.cli.validate import print_report, progress_on_stderr
+from infra_validator.cli.progress.choice import display_for
+from infra_validator.cli.progress.display import Display
+from infra_validator.cli.validate import print_report
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import Blames, ReasonCode
@@ -50,17 +52,19 @@ def main(argv: Sequence[str], *, ends_process: bool = False) -> int:
     arguments = _parser().parse_args(argv)
     interruption = Interruption()
     recording = Recording()
-    with shutdown_signals(interruption, until_exit=ends_process):
+    shown = display_for(os.environ, quiet=arguments.quiet)
+    with shutdown_signals(interruption, until_exit=ends_process), shown as display:
         try:
-            report = _validate(arguments, interruption, recording)
+            report = _validate(arguments, interruption, recording, display)
             if report.blessed:
                 _write(arguments.output, recording.to_json(report.model_digest))
         except (UsageError, InfrastructureError, AttemptFailed) as error:
             report = report_of_error(arguments.model, error)
+        display.end(report, "")
     if interruption.why is not None:
         return 128 + signal.Signals[interruption.why].value
     if not report.blessed:
-        print_report(report, "text")
+        print_report(report, "text", display.words)
         if report.finding.reason.blames is Blames.USAGE:
             return 2
         return 1 if report.verdict is Verdict.NOT_BLESSED else 3
@@ -71,7 +75,9 @@ def main(argv: Sequence[str], *, ends_process: bool = False) -> int:
 as_program = functools.partial(main, ends_process=True)
 
 
-def _validate(arguments: argparse.Namespace, interruption: Interruption, recording: Recording) -> ValidationReport:
+def _validate(
+    arguments: argparse.Namespace, interruption: Interruption, recording: Recording, display: Display
+) -> ValidationReport:
     spec = ValidationSpec.of(arguments.validation_spec)
     plan = make_plan(arguments.model, arguments.serving_spec, spec, arguments.request_spec)
     if len(plan.launch_plans) != 1:
@@ -90,7 +96,8 @@ def _validate(arguments: argparse.Namespace, interruption: Interruption, recordi
         spec,
         arguments.request_spec,
         requests=arguments.requests,
-        on_progress=progress_on_stderr(arguments.quiet),
+        on_progress=display.say,
+        tell=display.tell,
         interruption=interruption,
         recording=recording,
     )

@@ -7,14 +7,16 @@ import contextlib
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 import signal
-import sys
-import threading
 from collections.abc import Callable, Sequence
 
 from infra_validator import api
 from infra_validator.cli.output_directory import OutputDirectory
+from infra_validator.cli.progress.choice import display_for
+from infra_validator.cli.progress.display import Display
+from infra_validator.cli.progress.printable import printable
 from infra_validator.cli.step_summary import add_to_step_summary
 from infra_validator.cli.warmup_directory import FLAG, warmed_copy
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
@@ -113,7 +115,8 @@ def main(argv: Sequence[str], *, ends_process: bool = False) -> int:
         raise
     interruption = Interruption()
     with shutdown_signals(interruption, until_exit=ends_process), contextlib.ExitStack() as closing:
-        code = _run(arguments, interruption, closing)
+        display = closing.enter_context(display_for(os.environ, quiet=arguments.quiet or arguments.dry_run))
+        code = _run(arguments, interruption, closing, display)
     if interruption.why is not None:
         return 128 + signal.Signals[interruption.why].value
     return code
@@ -135,7 +138,9 @@ def _keep_wrong_usage(argv: Sequence[str]) -> None:
             )
 
 
-def _run(arguments: argparse.Namespace, interruption: Interruption, closing: contextlib.ExitStack) -> int:
+def _run(
+    arguments: argparse.Namespace, interruption: Interruption, closing: contextlib.ExitStack, display: Display
+) -> int:
     output: OutputDirectory | None = None
     warmed: WarmedCopy | None = None
     try:
@@ -148,7 +153,7 @@ def _run(arguments: argparse.Namespace, interruption: Interruption, closing: con
         if arguments.make_warmup is not None:
             others = {"--output": arguments.output, "--verdict-file": arguments.verdict_file}
             warmed = closing.enter_context(warmed_copy(arguments.make_warmup, arguments.model, others))
-        report = _validate(arguments, interruption, warmed)
+        report = _validate(arguments, interruption, warmed, display)
     except (UsageError, InfrastructureError, AttemptFailed) as error:
         interruption.close()  # as in _validate: what is told from here on is not taken back
         report = report_of_error(arguments.model, _interrupted(interruption) or error)
@@ -161,7 +166,8 @@ def _run(arguments: argparse.Namespace, interruption: Interruption, closing: con
         report = report_of_error(arguments.model, error)
     if warmed is not None and report.blessed:
         warmed.keep()
-    print_report(report, arguments.format)
+    display.end(report, output.report_path if output is not None else "")
+    print_report(report, arguments.format, display.words)
     add_to_step_summary(report)
     if report.finding.reason.blames is Blames.USAGE:
         return _WRONG_USAGE
@@ -199,14 +205,17 @@ def _verdict_file_error(path: str, error: OSError) -> InfrastructureError:
     return InfrastructureError(ReasonCode.OUTPUT_NOT_WRITABLE, f"--verdict-file {path}: {error.strerror or error}.")
 
 
-def _validate(arguments: argparse.Namespace, interruption: Interruption, warmed: WarmedCopy | None) -> ValidationReport:
+def _validate(
+    arguments: argparse.Namespace, interruption: Interruption, warmed: WarmedCopy | None, display: Display
+) -> ValidationReport:
     report = api.run_validation(
         arguments.model,
         _serving_spec(arguments),
         _validation_spec(arguments),
         _request_spec(arguments),
         requests=arguments.requests,
-        on_progress=progress_on_stderr(arguments.quiet),
+        on_progress=display.say,
+        tell=display.tell,
         interruption=interruption,
         warmed=warmed,
     )
@@ -255,16 +264,6 @@ def _request_spec(arguments: argparse.Namespace) -> RequestSpec:
     return dataclasses.replace(spec, generate=spec.generate or GenerateSpec()) if arguments.generate else spec
 
 
-def progress_on_stderr(quiet: bool) -> Callable[[str], None]:
-    lock = threading.Lock()
-
-    def say(line: str) -> None:
-        with lock, contextlib.suppress(OSError):  # nobody reads it, or there is no room: no reason not to go on
-            print(line, file=sys.stderr, flush=True)
-
-    return (lambda line: None) if quiet else say
-
-
 def _print_plan(arguments: argparse.Namespace) -> int:
     api.check_source(arguments.requests, _validation_spec(arguments), _request_spec(arguments))
     made = make_plan(arguments.model, _serving_spec(arguments), arguments.validation_spec, _request_spec(arguments))
@@ -286,7 +285,13 @@ def _print_plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def print_report(report: ValidationReport, form: str) -> None:
+def print_report(report: ValidationReport, form: str, words: Callable[[str], str] = printable) -> None:
+    """Print a report on standard output.
+
+    Args:
+      form: ``text`` or ``json``.
+      words: makes text of unknown origin fit to be printed.
+    """
     if form == "json":
         print(report.to_json(), end="")
         return
@@ -296,27 +301,27 @@ def print_report(report: ValidationReport, form: str) -> None:
     if len(report.serving_binaries) > 1:
         for binary in report.serving_binaries:
             note = " (advisory)" if binary.advisory else ""
-            print(f"  {binary.label}{note}: {binary.verdict.value} {binary.finding.reason.name}")
+            print(f"  {words(binary.label)}{note}: {binary.verdict.value} {binary.finding.reason.name}")
     for line in lines_of_measurements(report):
-        print(f"  {line}")
+        print(f"  {words(line)}")
     for warning in report.warnings:
-        print(f"warning: {warning}")
+        print(f"warning: {words(warning)}")
     if report.blessed and report.evidence.level is EvidenceLevel.LOADED:
         print(f"{report.sentence} Name sample requests with --requests FILE, or have some made up with --generate.")
         print("BLESSED (loaded only: no request was sent)")
         return
-    _print_finding(report.verdict, report.finding)
+    _print_finding(report.verdict, report.finding, words)
     if not report.blessed:
         log = next((b.server_log for b in report.serving_binaries if b.finding.reason is report.finding.reason), "")
         if log:
             print("  the server's last lines:")
-            for line in log.splitlines()[-10:]:
+            for line in words(log).splitlines()[-10:]:
                 print(f"    | {line}")
 
 
-def _print_finding(verdict: Verdict, finding: Finding) -> None:
+def _print_finding(verdict: Verdict, finding: Finding, words: Callable[[str], str]) -> None:
     if verdict is Verdict.BLESSED:
         print(verdict.value)
         return
-    print(f"{verdict.value} {finding.reason.name}: {finding.sentence}")
-    print(f"  next step: {finding.next_step or finding.reason.next_step}")
+    print(f"{verdict.value} {finding.reason.name}: {words(finding.sentence)}")
+    print(f"  next step: {words(finding.next_step or finding.reason.next_step)}")

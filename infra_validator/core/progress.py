@@ -18,6 +18,9 @@ class Try:
     binary: str
     number: int = 1
 
+    def __str__(self) -> str:
+        return self.binary if self.number == 1 else f"{self.binary} (try {self.number})"
+
 
 @dataclasses.dataclass(frozen=True)
 class PhaseBegan:
@@ -47,6 +50,9 @@ class PhaseEnded:
     phase: str
     outcome: str
     seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.of}: {self.phase} {self.outcome} ({self.seconds:.2f} s)"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,7 +27,6 @@ class Stopwatch:
     def __init__(self, of: Try, say: Callable[[str], None], clock: Clock, tell: Tell = tell_nobody) -> None:
         self.phases: list[Phase] = []
         self._of = of
-        self._label = of.binary if of.number == 1 else f"{of.binary} (try {of.number})"
         self._say = say
         self._clock = clock
         self._tell = tell
@@ -46,8 +45,9 @@ class Stopwatch:
         finally:
             seconds = self._clock.monotonic() - began
             self.phases.append(Phase(name, seconds))
-            self._tell(PhaseEnded(self._of, name, outcome, seconds))
-            self._say(f"{self._label}: {name} {outcome} ({seconds:.2f} s)")
+            ended = PhaseEnded(self._of, name, outcome, seconds)
+            self._tell(ended)
+            self._say(str(ended))
 
     def bytes_moved(self, what: str, done: int, total: int) -> None:
         """Tell how far a pull or an upload is; called by the runner."""
