@@ -181,7 +181,7 @@ def test_a_run(run: Callable[..., Terminal], model: str, requests: str, tmp_path
     assert " load " in terminal.drawn
     assert_given_back(terminal)
     left = screen(terminal.drawn)
-    assert "verdict" in left
+    assert "BLESSED" in left
     assert f"the report: {output}/" in left.replace("\n", "")
     assert "load ok" not in left  # no line for what is drawn
     if columns == 80:

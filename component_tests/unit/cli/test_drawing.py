@@ -116,15 +116,17 @@ def test_the_table_of_the_end() -> None:
     ]
 
 
-@pytest.mark.parametrize("width", [1, 20])
-def test_the_table_on_a_narrow_terminal(width: int) -> None:
+@pytest.mark.parametrize("width", [1, 20, 59])
+def test_the_end_on_a_narrow_terminal(width: int) -> None:
     failed = Finding(ReasonCode.OP_NOT_REGISTERED, "x")
-    binary = BinaryReport("t", HOSTILE, "p", False, Verdict.NOT_BLESSED, failed, (AttemptReport(1, failed, (), True),))
+    binary = BinaryReport(
+        "t", "2.19.0 [x]", "p", False, Verdict.NOT_BLESSED, failed, (AttemptReport(1, failed, (), True),)
+    )
     on = Console(file=io.StringIO(), width=width, no_color=True)
     report = ValidationReport(Verdict.NOT_BLESSED, failed, "/m", "m", (binary,), now(), 1.0)
     with on.capture() as capture:
         Drawing(on, Board()).result(report, "")
-    assert all(len(line) <= width for line in capture.get().splitlines())
+    assert capture.get() == "2.19.0 [x]: NOT_BLESSED OP_NOT_REGISTERED\n"
 
 
 def test_printable() -> None:

@@ -12,12 +12,13 @@ from rich.text import Text
 
 from infra_validator.cli.progress.board import Board, Row
 from infra_validator.cli.progress.printable import one_line, printable
-from infra_validator.cli.progress.summary import Line, summary
+from infra_validator.cli.progress.summary import Line, Summary, summary
 from infra_validator.report.verdict import ValidationReport
 
 _A_SECOND = 5  # drawings
 _SPINNERS = {True: "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", False: "|/-\\"}
 _MARKS = {True: ("✓", "✗"), False: ("+", "x")}
+_TABLE_WIDTH = 60  # columns; on a narrower terminal a table is no help
 _STYLES = {"BLESSED": "green", "NOT_BLESSED": "bold red", "INCONCLUSIVE": "yellow"}
 
 
@@ -61,17 +62,23 @@ class Drawing:
         self._console.print(Text(printable(line)), soft_wrap=True)
 
     def result(self, report: ValidationReport, path: str) -> None:
-        """Print the table of the end, and where the report is."""
-        table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim")
+        """Print the table of the end, or as many words as a narrow terminal has room for, and where the report is."""
         lines = summary(report)
+        if self._console.width >= _TABLE_WIDTH:
+            self._print_table(lines)
+        else:
+            for line in lines.rows:
+                self.line(f"{one_line(line.binary)}: {line.verdict} {line.reason}".rstrip())
+        if path:
+            self._console.print(Text(f"the report: {one_line(path)}"), soft_wrap=True)
+
+    def _print_table(self, lines: Summary) -> None:
+        table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim")
         for title, of in lines.columns:
             table.add_column(title, justify="right" if of in ("load", "requests", "p99") else "left", overflow="fold")
         for line in lines.rows:
             table.add_row(*(self._cell(line, of) for _, of in lines.columns))
-        if lines.rows:
-            self._console.print(table)
-        if path:
-            self._console.print(Text(f"the report: {one_line(path)}"), soft_wrap=True)
+        self._console.print(table)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         self._turn += 1
