@@ -13,7 +13,7 @@ PYTEST := $(VENV)/python -m pytest
 WORKERS ?= 2
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help map env env-airflow env-caikit lint format test test-fast test-platforms test-docker test-airflow test-caikit test-kubectl test-tfx-next bench-docker demo demo-airflow demo-kubeflow probe-pyz lock clean
+.PHONY: help map env env-airflow env-caikit lint format test test-fast test-platforms test-docker test-airflow test-caikit test-kubectl test-tfx-next test-matrix bench-docker demo demo-airflow demo-kubeflow probe-pyz lock clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -45,7 +45,7 @@ test: lint  ## Everything that needs no daemon, in two workers (WORKERS=2); unde
 test-fast: env  ## The tests that take milliseconds; under a minute.
 	PYTHONHASHSEED=0 $(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not kfp and not kubernetes and not kubectl and not tfx and not slow" component_tests/unit component_tests/contract
 
-test-platforms: test-docker test-airflow test-caikit test-kubectl  ## Docker, Airflow, Kubeflow Pipelines, caikit, kubectl.
+test-platforms: test-docker test-airflow test-caikit test-kubectl test-tfx-next  ## Docker, Airflow, Kubeflow Pipelines, caikit, kubectl, TFX 1.21.
 
 test-docker: env  ## The tests on a Docker daemon: the one that answers, else one started for them.
 	tools/with_dockerd.sh $(PYTEST) -m "docker and not airflow and not kfp" --require-platforms
@@ -62,6 +62,9 @@ test-kubectl: env  ## The fake cluster of the Kubernetes tests, driven by kubect
 test-tfx-next: env  ## TFX 1.21, Python 3.13, protobuf 6: the TFX tests in a Debian 13; needs root and debootstrap.
 	$(VENV)/python -c "from component_tests.fakes.saved_models import made_once; made_once()"
 	tools/debian13.sh python -m pytest -p no:cacheprovider -m tfx component_tests/component/tfx
+
+test-matrix: env  ## The wheel on Python 3.10 to 3.13 and the libraries' oldest and newest versions; about fifteen minutes.
+	$(PYTHON3) tools/test_matrix.py $(ROWS)
 
 bench-docker: env  ## The race on Docker: TFX's executor, by hand, ours; about ten minutes.
 	tools/with_dockerd.sh $(VENV)/python -W ignore -m benchmarks.docker_race

@@ -180,17 +180,24 @@ def _pinned(
 
 def _candidates(spec: ServingSpec, model: str) -> list[Candidate]:
     """What to validate: the serving binaries of a spec whose images are pinned, with a model."""
+    relaxed = _candidates(spec.as_authored(), model) if spec.hardening == "auto" else None
     runner = wiring.runner_class(spec.platform)
-    return [
-        Candidate(
-            binary,
-            spec.platform,
-            functools.partial(runner, model, binary, spec),
-            functools.partial(_make_client, binary.client, binary.MakeLaunchPlan(model, spec.platform)),
-            functools.partial(_import_client, binary.client),
+    candidates = []
+    for index, binary in enumerate(wiring.serving_binaries_function(spec.binary)(spec)):
+        launch_plan = binary.MakeLaunchPlan(model, spec.platform)
+        held_to = [*spec.restrictions, *(f"the argument {own}" for own in launch_plan.own_args)]
+        candidates.append(
+            Candidate(
+                binary,
+                spec.platform,
+                functools.partial(runner, model, binary, spec),
+                functools.partial(_make_client, binary.client, launch_plan),
+                functools.partial(_import_client, binary.client),
+                tuple(held_to) if spec.restrictions else (),
+                relaxed[index] if relaxed is not None else None,
+            )
         )
-        for binary in wiring.serving_binaries_function(spec.binary)(spec)
-    ]
+    return candidates
 
 
 def validate(

@@ -58,6 +58,7 @@ class LaunchPlan:
       port_taken: a regular expression for what the server prints when it ends because its port is in use. A platform that
         chose the port starts it again with another one.
       client_arguments: what the model server client must be told beyond the endpoint, the model's name and its version.
+      own_args: those of ``args`` that the validator adds for its own sake: an image that does not know them may do without.
       notes: what could not be made as the specs have it, one sentence each; for the report.
     """
 
@@ -77,7 +78,12 @@ class LaunchPlan:
     unix_socket: str = ""
     port_taken: str = r"(?i)address already in use"
     client_arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    own_args: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def as_authored(self) -> LaunchPlan:
+        """The plan without ``own_args``."""
+        return dataclasses.replace(self, args=tuple(a for a in self.args if a not in self.own_args), own_args=())
 
     def uses(self, placeholder: str) -> bool:
         """Whether an argument asks for ``placeholder``."""

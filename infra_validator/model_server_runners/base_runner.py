@@ -55,7 +55,8 @@ class BaseModelServerRunner(abc.ABC):
     def __init__(self, model_path: str, serving_binary: LaunchPlanner, serving_spec: ServingSpec) -> None:
         self.model_path = model_path
         self.serving_spec = serving_spec
-        self.plan = serving_binary.MakeLaunchPlan(model_path, self.platform)
+        plan = serving_binary.MakeLaunchPlan(model_path, self.platform)
+        self.plan = plan.as_authored() if serving_spec.hardening == "image" else plan
         self.news = News()
         self.on_progress: Callable[[str], None] = _LOG.info
         self.on_bytes: Callable[[str, int, int], None] = lambda what, done, total: None

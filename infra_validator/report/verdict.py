@@ -89,6 +89,7 @@ class AttemptReport:
       evidence: what was seen of the model.
       server_log: the last lines of the server's output.
       left_behind: what could not be cleaned up, one sentence each.
+      restrictions: what the server was held to beyond what its image's author did, one phrase each.
       notes: what its client noted although it is no failure; the verdict's warnings have them.
       measurements: what was measured; None where nothing was.
     """
@@ -103,6 +104,7 @@ class AttemptReport:
     evidence: Evidence = Evidence()
     notes: tuple[str, ...] = ()
     measurements: Measurements | None = None
+    restrictions: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         return {
@@ -113,6 +115,7 @@ class AttemptReport:
             "requests_sent": self.requests_sent,
             "server_log_tail": self.server_log,
             "left_behind": list(self.left_behind),
+            "restrictions": list(self.restrictions),
             "measurements": self.measurements.to_dict() if self.measurements else None,
         }
 

@@ -97,6 +97,7 @@ class _TensorFlowServing(BaseServingBinary):
             files={_CONFIG_FILE: fitted.text} if fitted else {},
             notes=fitted.notes if fitted else (),
             port_taken=PORT_TAKEN,
+            own_args=_LAST,
             **own,
         )
 

@@ -153,6 +153,12 @@ class LocalDockerConfig:
         "The container's user, user:group; empty: the image's, or the model's owner where only the owner can read it.",
         check=_user,
     )
+    hardening: str = spec_field(
+        "auto",
+        "Whether the container runs under restrictions of ours (docs/docker.md). strict: always. image: never. auto: a server that "
+        "ends under them before it served is tried as its image's author made it, and the report says so.",
+        check=one_of("auto", "strict", "image"),
+    )
     read_only_root: bool = spec_field(True, "Whether the container's root file system is read-only (/tmp is not).")
     env: Mapping[str, str] = spec_field({}, "Environment variables added to the image's.", check=environment)
     mounts: tuple[Mount, ...] = spec_field((), "More mounts, for example of a file that extra_args name.")
@@ -167,3 +173,14 @@ class LocalDockerConfig:
     log_tail_lines: int = spec_field(
         50, "How many of the server's last lines are kept.", unit="lines", check=not_negative
     )
+
+    @property
+    def restrictions(self) -> tuple[str, ...]:
+        """What the container is held to beyond what its image says, for people."""
+        if self.hardening == "image":
+            return ()
+        return (
+            "no capabilities",
+            "no new privileges",
+            *(("a read-only root file system",) if self.read_only_root else ()),
+        )

@@ -130,6 +130,13 @@ class AddressConfig:
             raise SpecError(f"{path}.grpc", "is not given", next_step="Give the server's gRPC address, host:port.")
 
 
+class _Unrestricted:
+    """A platform that holds a server to nothing."""
+
+    hardening = "strict"
+    restrictions: tuple[str, ...] = ()
+
+
 @dataclasses.dataclass(frozen=True)
 class ServingSpec:
     """What to run, where, and under which name. Field names and defaults are TFX's; the rest is ours."""
@@ -165,6 +172,24 @@ class ServingSpec:
     def platform(self) -> str:
         """The serving platform's name."""
         return next(name for name in _PLATFORMS if getattr(self, name) is not None)
+
+    @property
+    def hardening(self) -> str:
+        """Whether servers run under restrictions of the platform's (``strict``, ``image``, ``auto``); ``strict`` where it has none."""
+        return (self.local_docker or self.kubernetes or _Unrestricted()).hardening
+
+    @property
+    def restrictions(self) -> tuple[str, ...]:
+        """What a server is held to beyond what its image's author did, one phrase each."""
+        return (self.local_docker or self.kubernetes or _Unrestricted()).restrictions
+
+    def as_authored(self) -> ServingSpec:
+        """The spec whose servers run as their images' authors made them."""
+        if self.local_docker is not None:
+            return dataclasses.replace(self, local_docker=dataclasses.replace(self.local_docker, hardening="image"))
+        if self.kubernetes is not None:
+            return dataclasses.replace(self, kubernetes=dataclasses.replace(self.kubernetes, hardening="image"))
+        return self
 
     @property
     def serves_named_files(self) -> bool:

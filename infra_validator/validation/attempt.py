@@ -49,6 +49,8 @@ class Candidate:
       make_runner: a new runner; called once for each attempt.
       make_client: a client for an endpoint.
       meanwhile: called once a server is being started: begins what takes time and does not need it, and returns at once.
+      restrictions: what its server is held to beyond what its image's author did, one phrase each.
+      relaxed: the same without restrictions; None where there are none, or they are not to be given up.
     """
 
     binary: BaseServingBinary
@@ -56,6 +58,8 @@ class Candidate:
     make_runner: Callable[[], BaseModelServerRunner]
     make_client: Callable[[str], BaseModelServerClient]
     meanwhile: Callable[[], None] = lambda: None
+    restrictions: tuple[str, ...] = ()
+    relaxed: Candidate | None = None
 
 
 class Attempt:

@@ -29,6 +29,7 @@ from infra_validator.specs import OnFlaky, ValidationSpec
 from infra_validator.validation.answers.standards import AnswerStandards
 from infra_validator.validation.attempt import Attempt, Candidate
 from infra_validator.validation.explanation import MAY_HAVE_A_DEEPER_CAUSE, can_have_caused
+from infra_validator.validation.hardening import Hardening
 from infra_validator.validation.limits.alone import alone
 from infra_validator.validation.limits.measuring import Measuring
 from infra_validator.validation.limits.under_load import UnderLoad
@@ -136,16 +137,21 @@ class Validation:
         attempts: list[AttemptReport] = []
         verdict, finding = Verdict.INCONCLUSIVE, Finding(ReasonCode.INTERNAL_ERROR)
         retries = Retries(self._spec.num_tries, self.total)
+        hardening = Hardening()
         while True:
             report, failure = self._attempt(candidate, len(attempts) + 1)
-            attempts.append(report)
-            finding = report.finding
+            attempts.append(report if failure is not None else hardening.noted(report))
             if failure is None:
-                verdict = Verdict.BLESSED
+                verdict, finding = Verdict.BLESSED, report.finding
                 break
-            verdict = verdict_of(failure)
+            judged = hardening.judged(failure)
+            verdict, finding = verdict_of(judged), report.finding if judged is failure else Finding.of(judged)
             pause = retries.pause_after(failure)
-            if pause is None:
+            if candidate.relaxed is not None and hardening.may_be_why(report, failure):
+                self._say(f"{candidate.binary.label}: {failure.reason.name}; tried again as its image's author made it")
+                candidate = candidate.relaxed
+                continue
+            if pause is None or judged is not failure:
                 break
             self._tell(TriedAgain(Try(candidate.binary.label, len(attempts)), failure.reason.name, pause))
             if pause:
@@ -153,7 +159,7 @@ class Validation:
                 self._interruption.rest(pause, self._clock)
         flaky = False
         if verdict is Verdict.BLESSED:
-            first = next((a.finding for a in attempts if _shows_flakiness(a.finding.reason)), None)
+            first = next((a.finding for a in _alike(attempts) if _shows_flakiness(a.finding.reason)), None)
             flaky = first is not None
             if first is not None and self._spec.on_flaky is OnFlaky.REJECT:
                 verdict, finding = Verdict.NOT_BLESSED, first
@@ -204,6 +210,7 @@ class Validation:
             attempt.evidence,
             notes=(*self.redaction.cleaned(attempt.notes, self.total, self._interruption), *measuring.notes),
             measurements=measuring.measurements,
+            restrictions=candidate.restrictions,
         )
         return cleaned_report(report, failure, self.redaction, self.total, self._interruption), failure
 
@@ -230,11 +237,16 @@ def _shows_flakiness(reason: ReasonCode) -> bool:
     return reason.blames is Blames.MODEL and reason is not ReasonCode.JOB_ABORTED
 
 
+def _alike(attempts: Sequence[AttemptReport]) -> Iterable[AttemptReport]:
+    """The attempts under the same restrictions as the last one."""
+    return (attempt for attempt in attempts if attempt.restrictions == attempts[-1].restrictions)
+
+
 def _warnings(report: BinaryReport) -> Iterable[str]:
     if report.attempts:
         yield from (f"{report.label}: {note}" for note in report.attempts[-1].notes)
     if report.flaky:
-        first = next(a for a in report.attempts if _shows_flakiness(a.finding.reason))
+        first = next(a for a in _alike(report.attempts) if _shows_flakiness(a.finding.reason))
         yield (
             f"{report.label} is flaky: attempt {first.number} failed with {first.finding.reason.name}"
             f" ({first.finding.sentence}), attempt {report.attempts[-1].number} succeeded."

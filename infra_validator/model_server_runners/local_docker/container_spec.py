@@ -109,11 +109,12 @@ def carrier(image: str, volume_name: str, target: str, labels: Mapping[str, str]
 def _host_config(plan: LaunchPlan, config: LocalDockerConfig, delivery: Delivery, address: Address) -> dict[str, Any]:
     memory = parse_size(config.memory_limit) or 0
     extra = [_mount(m.type, m.source, m.target, read_only=m.read_only and m.type != "tmpfs") for m in config.mounts]
+    hardened = config.hardening != "image"
     host: dict[str, Any] = {
         "Init": True,  # the first process passes signals on and collects orphans; the stock image's bash does neither
-        "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges"],
-        "ReadonlyRootfs": config.read_only_root,
+        "CapDrop": ["ALL"] if hardened else [],
+        "SecurityOpt": ["no-new-privileges"] if hardened else [],
+        "ReadonlyRootfs": hardened and config.read_only_root,
         "PidsLimit": config.pids_limit,
         "Memory": memory,
         "MemorySwap": memory,
@@ -124,7 +125,7 @@ def _host_config(plan: LaunchPlan, config: LocalDockerConfig, delivery: Delivery
         "AutoRemove": False,  # exit code, OOM flag and log are read first
         "RestartPolicy": {"Name": "no"},
     }
-    if config.read_only_root and not any(mount.target == "/tmp" for mount in config.mounts):
+    if host["ReadonlyRootfs"] and not any(mount.target == "/tmp" for mount in config.mounts):
         host["Tmpfs"] = {"/tmp": ""}
     if address.publish_on:
         host["PortBindings"] = {

@@ -215,8 +215,27 @@ class KubernetesConfig:
         1000, "The numeric user of all containers; 0: left to the cluster (OpenShift assigns one).", check=not_negative
     )
     fs_group: int = spec_field(1000, "The group that owns the volumes; 0: left to the cluster.", check=not_negative)
+    hardening: str = spec_field(
+        "auto",
+        "Whether the server runs under restrictions of ours (docs/kubernetes.md). strict: always. image: never. auto: a server that "
+        "ends under them before it served is tried as its image's author made it, and the report says so.",
+        check=one_of("auto", "strict", "image"),
+    )
     allow_root: bool = spec_field(False, "Whether the image's own user, root perhaps, is kept.")
     read_only_root_filesystem: bool = spec_field(False, "Whether the server may not write to its image.")
+
+    @property
+    def restrictions(self) -> tuple[str, ...]:
+        """What the server is held to beyond what its image says, for people."""
+        if self.hardening == "image":
+            return ()
+        user = (
+            ()
+            if self.allow_root
+            else (f"the user {self.run_as_user}" if self.run_as_user else "a user that is not root",)
+        )
+        read_only = ("a read-only root file system",) if self.read_only_root_filesystem else ()
+        return ("no capabilities", "no new privileges", *user, *read_only)
 
     @property
     def brings_model(self) -> bool:

@@ -175,7 +175,7 @@ def test_lines_are_read_as_they_are_sent(file: pathlib.Path) -> None:
         (b"not-a-number", "line 1, column 1: is no JSON"),
         (b'{"instances": [1,]}', "line 1, column"),
         (b'{"instances":\n [1\n', "line 2"),
-        (b'{"instances":\n\n\n [1,]}', "line 4, column 5: is no JSON"),
+        (b'{"instances":\n\n\n [1,]}', "line 4, column [45]: is no JSON"),
         (b'{"x": 1}\n{"x": \n', "line 2, column 6: is no JSON"),
         (b'{"x": 1}\n\xff\xff\n', "line 2: is not UTF-8"),
         (b"[" * 100_000, "nested too deeply"),

@@ -181,7 +181,7 @@ def _pod_security(config: KubernetesConfig) -> dict[str, Any]:
     security: dict[str, Any] = {"seccompProfile": {"type": "RuntimeDefault"}}
     if config.fs_group:
         security.update(fsGroup=config.fs_group, fsGroupChangePolicy="OnRootMismatch")
-    if config.allow_root:
+    if config.allow_root or config.hardening == "image":
         return security
     security["runAsNonRoot"] = True
     if config.run_as_user:
@@ -192,8 +192,13 @@ def _pod_security(config: KubernetesConfig) -> dict[str, Any]:
     return security
 
 
-#: Of every container of ours.
 _CONTAINER_SECURITY: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def _server_security(config: KubernetesConfig) -> dict[str, Any]:
+    if config.hardening == "image":
+        return {}
+    return {**_CONTAINER_SECURITY, "readOnlyRootFilesystem": config.read_only_root_filesystem}
 
 
 def _server(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery) -> dict[str, Any]:
@@ -208,7 +213,7 @@ def _server(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery) -> d
             {"name": protocol, "containerPort": number, "protocol": "TCP"} for protocol, number in plan.ports.items()
         ],
         "volumeMounts": [delivery.mount, *map(dict, config.volume_mounts)],
-        "securityContext": {**_CONTAINER_SECURITY, "readOnlyRootFilesystem": config.read_only_root_filesystem},
+        "securityContext": _server_security(config),
         # The last lines of the log become the container's message where it wrote no other.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
