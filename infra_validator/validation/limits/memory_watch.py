@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline, News
@@ -102,11 +103,11 @@ class MemoryWatch:
             seen = self._news.count
             before = self._clock.monotonic()
             reading = self._take()
-            took = self._clock.monotonic() - before
+            now = self._clock.monotonic()
             if reading.octets is None and not self._curve and self._problem == reading.problem:
                 pause = max(1.0, self._every)  # it is not told; it may be a little later
             else:
-                pause = max(self._every, took / _SHARE)
+                pause = max(self._every, self._cost / _SHARE - (now - self._since), now - before)
             if not self._closed:
                 self._clock.pause(self._news, seen, pause)
 
@@ -114,10 +115,12 @@ class MemoryWatch:
         with self._lock:
             if self._closed:
                 return MemoryReading(None, self._source)
-            before = self._clock.monotonic()
+            before = (
+                time.thread_time()
+            )  # not the clock's: beside a load a thread waits for its turn much longer than it reads
             reading = self._read(Deadline.after(_READ_SECONDS, self._clock))
             now = self._clock.monotonic()
-            self._cost += now - before
+            self._cost += time.thread_time() - before
             if reading.octets is None:
                 self._problem = self._problem or reading.problem
                 return reading
