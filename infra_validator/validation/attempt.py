@@ -260,7 +260,7 @@ class Attempt:
                 self._spec.limits,
                 self._total,
                 self._interruption,
-                self._say,
+                self._watch.say,
             )
         )
 

@@ -27,7 +27,7 @@ class Stopwatch:
     def __init__(self, of: Try, say: Callable[[str], None], clock: Clock, tell: Tell = tell_nobody) -> None:
         self.phases: list[Phase] = []
         self._of = of
-        self._say = say
+        self.say = say
         self._clock = clock
         self._tell = tell
         self._latency_ms = -1.0
@@ -47,7 +47,7 @@ class Stopwatch:
             self.phases.append(Phase(name, seconds))
             ended = PhaseEnded(self._of, name, outcome, seconds)
             self._tell(ended)
-            self._say(str(ended))
+            self.say(str(ended))
 
     def bytes_moved(self, what: str, done: int, total: int) -> None:
         """Tell how far a pull or an upload is; called by the runner."""

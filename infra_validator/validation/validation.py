@@ -208,7 +208,10 @@ class Validation:
             attempt.server_log,
             tuple(attempt.left_behind),
             attempt.evidence,
-            notes=(*self.redaction.cleaned(attempt.notes, self.total, self._interruption), *measuring.notes),
+            notes=(
+                *self.redaction.cleaned([*attempt.notes, *measuring.problems], self.total, self._interruption),
+                *measuring.notes,
+            ),
             measurements=measuring.measurements,
             restrictions=candidate.restrictions,
         )

@@ -21,6 +21,7 @@ import pytest
 from component_tests.fakes.saved_models import SavedModels
 from component_tests.unit.sample_requests.examples_on_disk import tfrecord
 from infra_validator.api import run_validation
+from infra_validator.core.progress import PhaseBegan, Progress
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.protos import tensorflow_pb2 as tf
@@ -173,6 +174,28 @@ def test_what_rest_says_is_cleaned_too(saved_models: SavedModels, tmp_path: path
     assert "over REST not: HTTP 400" in report.finding.detail
     assert "1234" not in report.to_json().replace(str(file), "")
     assert "JSON Value: <value of a request> to type: half" in report.finding.detail
+
+
+def test_errors_under_load_are_cleaned_too(saved_models: SavedModels, tmp_path: pathlib.Path) -> None:
+    """The file is gone once the sample requests were answered: every request under load fails, and its error quotes the name."""
+    file = tmp_path / MARK
+    file.write_text("read")
+    asked = request("read_file", tensor_of_values(tf.DT_STRING, [1], [str(file)]))
+    said: list[str] = []
+
+    def tell(event: Progress) -> None:
+        if isinstance(event, PhaseBegan) and event.phase == "measure":
+            file.unlink()
+
+    spec = {"num_tries": 1, "load": {"requests": 50, "warm_up_seconds": 0.1}}
+    report = run_validation(
+        saved_models.path("quoting"), LOCAL, spec, requests=lambda: [asked], on_progress=said.append, tell=tell
+    )
+    assert report.finding.reason is ReasonCode.REQUEST_FAILED
+    measured = report.serving_binaries[0].measurements
+    assert measured is not None
+    assert [SHOWN in run.error for run in measured.load] == [True]
+    assert_nothing_secret(all_of(report) + "".join(said))
 
 
 def test_what_a_server_says_while_it_warms_up_is_cleaned_too(quoting: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -25,12 +25,12 @@ def raise_for(results: Sequence[LimitResult], problem: AttemptFailed | Infrastru
     deciding = [result for result in results if result.decides]
     exceeded = [result for result in deciding if result.outcome is LimitOutcome.EXCEEDED]
     if exceeded:
-        raise AttemptFailed(ReasonCode.LIMIT_EXCEEDED, _first_and_more(exceeded, "exceeded"))
+        raise AttemptFailed(ReasonCode.LIMIT_EXCEEDED, _first_and_more(exceeded, "exceeded"), quotes=())
     if problem is not None:
         raise problem
     missing = [result for result in deciding if result.outcome is LimitOutcome.NOT_MEASURED]
     if missing:
-        raise InfrastructureError(ReasonCode.LIMIT_NOT_MEASURED, _first_and_more(missing, "not measured"))
+        raise InfrastructureError(ReasonCode.LIMIT_NOT_MEASURED, _first_and_more(missing, "not measured"), quotes=())
 
 
 def raise_for_errors(limits: LimitsSpec, runs: Sequence[LoadRun]) -> None:
@@ -49,6 +49,7 @@ def raise_for_errors(limits: LimitsSpec, runs: Sequence[LoadRun]) -> None:
                 f"Under load, {run.errors} of {asked} requests of {kind_of(run)} failed; the first: {run.error}",
                 next_step="Look at the error; if some requests may fail under load, say how many with "
                 "validation_spec.limits.error_rate_at_most.",
+                quotes=(run.error,),
             )
 
 

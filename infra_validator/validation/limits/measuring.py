@@ -34,6 +34,7 @@ class Measuring:
 
     Attributes:
       notes: what people should know, one sentence each.
+      problems: the same, where a server's words may stand in it.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Measuring:
         self._began = clock.monotonic()
         self._memory: MemoryWatch | None = None
         self.notes: tuple[str, ...] = ()
+        self.problems: tuple[str, ...] = ()
 
     @property
     def loads(self) -> bool:
@@ -123,7 +125,7 @@ class Measuring:
         except InfrastructureError as error:
             if error.reason not in _NOT_MEASURED or self._load_decides:
                 raise
-            self.notes += (f"The load was not measured: {error.sentence}",)
+            self.problems += (f"The load was not measured: {error.sentence}",)
             return
         if job.deadline.expired():
             raise InfrastructureError(ReasonCode.TOTAL_TIMEOUT, "The server was under load.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.report.measurements import LoadRun, Measurements
 from infra_validator.report.verdict import AttemptReport
 from infra_validator.validation.redaction.redaction import Redaction
 
@@ -16,8 +17,6 @@ from infra_validator.validation.redaction.redaction import Redaction
 _OUR_OWN = frozenset(
     {
         ReasonCode.ANOTHER_MODEL_SERVED,
-        ReasonCode.LIMIT_EXCEEDED,
-        ReasonCode.LIMIT_NOT_MEASURED,
         ReasonCode.QUERY_TIMEOUT,
         ReasonCode.REQUESTS_TOO_SLOW,
         ReasonCode.SIGNATURE_BROKE,
@@ -43,13 +42,12 @@ def cleaned_report(
     """
     checks = report.evidence.checks
     quotes = _quotes(failure, [report.finding.detail, *(check.detail for check in checks)])
-    texts = [report.server_log, *report.left_behind, *quotes]
-    log, *others = redaction.cleaned(texts, deadline, interruption)
-    left_behind, clean = others[: len(report.left_behind)], others[len(report.left_behind) :]
-    said = dict(zip(quotes, clean, strict=True))
+    errors = [run.error for run in _loads(report.measurements) if run.error]
+    texts = list(dict.fromkeys([report.server_log, *report.left_behind, *quotes, *errors]))
+    said = dict(zip(texts, redaction.cleaned(texts, deadline, interruption), strict=True))
 
     def without(detail: str) -> str:
-        for words in sorted(said, key=len, reverse=True):
+        for words in sorted(quotes, key=len, reverse=True):
             if words in detail:
                 return detail.replace(words, said[words])
         return detail
@@ -57,13 +55,33 @@ def cleaned_report(
     return dataclasses.replace(
         report,
         finding=dataclasses.replace(report.finding, detail=without(report.finding.detail)),
-        server_log=log,
-        left_behind=tuple(left_behind),
+        server_log=said[report.server_log],
+        left_behind=tuple(said[problem] for problem in report.left_behind),
+        measurements=_with_errors(report.measurements, said),
         evidence=dataclasses.replace(
             report.evidence,
             checks=tuple(dataclasses.replace(check, detail=without(check.detail)) for check in checks),
         ),
     )
+
+
+def _loads(measured: Measurements | None) -> tuple[LoadRun, ...]:
+    """The runs of load, those of the baseline too."""
+    if measured is None:
+        return ()
+    return (*measured.load, *(measured.baseline.load if measured.baseline is not None else ()))
+
+
+def _with_errors(measured: Measurements | None, said: Mapping[str, str]) -> Measurements | None:
+    """The measurements with the first error of each run of load as ``said`` has it."""
+    if measured is None or not any(run.error for run in _loads(measured)):
+        return measured
+
+    def clean(runs: tuple[LoadRun, ...]) -> tuple[LoadRun, ...]:
+        return tuple(dataclasses.replace(run, error=said.get(run.error, run.error)) for run in runs)
+
+    baseline = measured.baseline and dataclasses.replace(measured.baseline, load=clean(measured.baseline.load))
+    return dataclasses.replace(measured, load=clean(measured.load), baseline=baseline)
 
 
 def _quotes(failure: AttemptFailed | InfrastructureError | UsageError | None, details: Sequence[str]) -> list[str]:

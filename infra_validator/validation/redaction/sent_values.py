@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from collections.abc import Sequence
 
 from google.protobuf import message
 
-from infra_validator.core.answer import ELEMENT_TYPES
+from infra_validator.core.answer import ELEMENT_TYPES, UnreadableAnswer
+from infra_validator.core.datatypes import OPEN_INFERENCE_DATATYPES
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.core.wire import LENGTH, WireError, fields
+from infra_validator.model_server_clients.open_inference.datatypes import read_raw_strings
+from infra_validator.protos import open_inference_pb2 as pb
 from infra_validator.protos import tensorflow_pb2 as tf
 from infra_validator.protos import tensorflow_serving_pb2 as serving
 from infra_validator.validation.redaction.search import SHORTEST, Search
@@ -29,6 +33,14 @@ _NUMBERS = (
     "uint64_val",
     "scomplex_val",
     "dcomplex_val",
+)
+_CONTENTS = (
+    "int_contents",
+    "int64_contents",
+    "uint_contents",
+    "uint64_contents",
+    "fp32_contents",
+    "fp64_contents",
 )
 _HALVES = (tf.DT_HALF, tf.DT_BFLOAT16)
 _JSON_NUMBER = re.compile(rb"-?\d+(\.\d+)?([eE][-+]?\d+)?")
@@ -54,7 +66,10 @@ def look_for_values(search: Search, request: SampleRequest) -> None:
             for example in (*given.example_list.examples, *shared.examples, shared.context):
                 _example(search, example)
             return
-    except message.DecodeError:
+        if name == "ModelInfer":
+            _infer(search, pb.ModelInferRequest.FromString(request.payload))
+            return
+    except (message.DecodeError, UnreadableAnswer):
         pass  # somebody's own request
     _unknown(search, request.payload, 0)
 
@@ -76,6 +91,24 @@ def _tensor(search: Search, name: str, tensor: tf.TensorProto) -> None:
             search.numbers(name, getattr(tensor, field))
         if tensor.half_val:
             search.numbers(name, _halves(tensor.dtype, struct.pack(f"<{len(tensor.half_val)}H", *tensor.half_val)))
+
+
+def _infer(search: Search, asked: pb.ModelInferRequest) -> None:
+    """A request of the Open Inference Protocol: the values as TensorFlow's tensors have them."""
+    for tensor, raw in itertools.zip_longest(asked.inputs, asked.raw_input_contents):
+        if tensor is None:
+            raise UnreadableAnswer("more raw contents than inputs")
+        name = f"input {tensor.name}"
+        strings = read_raw_strings(raw) if raw and tensor.datatype == "BYTES" else tensor.contents.bytes_contents
+        number = OPEN_INFERENCE_DATATYPES.get(tensor.datatype, 0)
+        content = tf.TensorProto(string_val=strings)
+        content.dtype = number  # type: ignore[assignment]
+        if raw and tensor.datatype != "BYTES":
+            content.tensor_content = raw
+        _tensor(search, name, content)
+        if search.numbers_matter:
+            for field in _CONTENTS:
+                search.numbers(name, getattr(tensor.contents, field))
 
 
 def _content(tensor: tf.TensorProto) -> Sequence[float]:

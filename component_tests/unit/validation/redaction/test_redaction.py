@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 import threading
 from collections.abc import Callable, Iterable
 
@@ -11,6 +12,8 @@ import pytest
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.sample_request import RequestSource, SampleRequest
+from infra_validator.model_server_clients.open_inference.datatypes import raw_strings
+from infra_validator.protos import open_inference_pb2 as pb
 from infra_validator.protos import tensorflow_pb2 as tf
 from infra_validator.protos import tensorflow_serving_pb2 as serving
 from infra_validator.sample_requests.questions.tensor_values import tensor_of_values
@@ -65,6 +68,21 @@ def test_features_of_examples_have_their_names() -> None:
     assert redaction.cleaned(["S3cretName S3cretTown S3cretMail"]) == [
         "<value of feature name> <value of feature town> <value of feature mail>"
     ]
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_requests_of_the_open_inference_protocol(raw: bool) -> None:
+    message = pb.ModelInferRequest()
+    text, number = message.inputs.add(name="text", datatype="BYTES"), message.inputs.add(name="n", datatype="FP32")
+    if raw:
+        message.raw_input_contents.extend([raw_strings([b"x", b"S3cret"]), struct.pack("<f", 1234.5)])
+    else:
+        text.contents.bytes_contents.extend([b"x", b"S3cret"])
+        number.contents.fp32_contents.append(1234.5)
+    redaction = Redaction()
+    asked = SampleRequest("/inference.GRPCInferenceService/ModelInfer", "", message.SerializeToString(), "a")
+    sent(redaction, lambda: [asked])
+    assert redaction.cleaned(["it was S3cret and 1234.5."]) == ["it was <value of input text> and <value of input n>."]
 
 
 def test_requests_of_other_services_are_taken_apart() -> None:
