@@ -74,6 +74,17 @@ def why_no_caikit() -> str:
     return "" if os.path.exists(python) else f"{python} does not exist; make env-caikit makes it"
 
 
+def mlserver_python() -> str:
+    """The interpreter of the environment in which MLServer is installed."""
+    return os.environ.get("MLSERVER_PYTHON") or str(ROOT / ".venv-mlserver" / "bin" / "python")
+
+
+def why_no_mlserver() -> str:
+    """Why MLServer cannot be used; empty if it can."""
+    python = mlserver_python()
+    return "" if os.path.exists(python) else f"{python} does not exist; make env-mlserver makes it"
+
+
 def why_no_kubectl() -> str:
     """Why kubectl cannot be used; empty if it can."""
     return (
@@ -114,7 +125,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         import_tfx()
     if item.get_closest_marker("kubernetes") is not None and not item.config.getoption("--with-kubernetes"):
         pytest.skip("needs a cluster: --with-kubernetes")
-    for marker, why_not in (("docker", why_no_docker), ("caikit", why_no_caikit), ("kubectl", why_no_kubectl)):
+    for marker, why_not in (
+        ("docker", why_no_docker),
+        ("caikit", why_no_caikit),
+        ("mlserver", why_no_mlserver),
+        ("kubectl", why_no_kubectl),
+    ):
         if item.get_closest_marker(marker) is None:
             continue
         problem = why_not()

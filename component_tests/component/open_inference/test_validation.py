@@ -14,6 +14,7 @@ from component_tests.fakes.kubernetes_pods import ROOT, SHELL
 from infra_validator import run_validation
 from infra_validator.cli.main import main
 from infra_validator.core.errors import SpecError
+from infra_validator.core.network.held_port import HeldPort
 from infra_validator.core.reason_codes import ReasonCode as R
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.model_server_clients.open_inference.infer_request import MODEL_INFER
@@ -135,6 +136,30 @@ def test_requests_in_a_file_and_the_command_line(
     (model / "weights.bin").write_bytes(b"others")
     assert main(["verify", "--model", str(model), "--verdict", str(tmp_path / "o")]) == 1
     assert "not the blessed model" in capsys.readouterr().out
+
+
+def test_a_server_that_reads_its_port_from_its_environment(model: pathlib.Path) -> None:
+    held = HeldPort()
+    spec = serving(extra_args=["--model_name=m"], env={"PYTHONPATH": str(ROOT), "PORT": str(held.port)})
+    try:
+        report = validated(model, {**spec, "local_process": {"grpc_port": held.port}})
+    finally:
+        held.release()
+    assert report.blessed, report.finding
+
+
+def test_limits_under_load(model: pathlib.Path) -> None:
+    limits = {
+        "num_tries": 1,
+        "load": {"concurrency": 2, "requests": 200, "warm_up_seconds": 0.1},
+        "limits": {"error_rate_at_most": 0.0, "throughput_at_least_rps": 1.0},
+    }
+    report = run_validation(model, serving(), limits, {"generate": {}})
+    assert report.blessed, report.finding
+    measured = report.serving_binaries[0].measurements
+    assert measured is not None
+    (run,) = measured.load
+    assert (run.requests, run.errors) == (200, 0)
 
 
 @pytest.mark.parametrize(("modes", "reason"), [([], R.BLESSED), (["fails_to_load"], R.MODEL_UNAVAILABLE)], ids=str)

@@ -2,6 +2,8 @@
 
     python -m component_tests.fakes.servers.open_inference_server --port=8001 [--bind_address=127.0.0.1] [--model_name=m] [--MODE]
 
+The port may stand in the variable PORT instead.
+
 It refuses what the protocol forbids: contents in two places, of the wrong size, in the field of another type, 16-bit floats that are not
 raw, a model or a version that it does not have. Modes: ``MODES`` says what each does.
 """
@@ -9,6 +11,7 @@ raw, a model or a version that it does not have. Modes: ``MODES`` says what each
 from __future__ import annotations
 
 import math
+import os
 import struct
 import sys
 from collections.abc import Mapping
@@ -205,7 +208,7 @@ def main() -> None:
         _, service, method = path.split("/")
         methods = {method: grpc.unary_unary_rpc_method_handler(handler)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
-    server.add_insecure_port(f"{given.get('bind_address', '127.0.0.1')}:{given['port']}")
+    server.add_insecure_port(f"{given.get('bind_address', '127.0.0.1')}:{given.get('port') or os.environ['PORT']}")
     server.start()
     server.wait_for_termination()
 

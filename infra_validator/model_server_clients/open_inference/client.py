@@ -6,6 +6,7 @@ nothing of it. Where a server has the model repository extension, its index tell
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
@@ -19,6 +20,7 @@ from infra_validator.core.sample_request import SampleRequest
 from infra_validator.core.states import ModelStatus, ModelStatusReport
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, unwatched
 from infra_validator.model_server_clients.grpc_channel import is_other_protocol, open_channel
+from infra_validator.model_server_clients.grpc_load import GrpcLoad
 from infra_validator.model_server_clients.open_inference.datatypes import BY_NAME
 from infra_validator.model_server_clients.open_inference.infer_answer import read_infer_response
 from infra_validator.model_server_clients.open_inference.infer_request import Translated, infer_request
@@ -29,6 +31,7 @@ from infra_validator.protos import tensorflow_pb2
 
 _SERVICE = "/inference.GRPCInferenceService/"
 _LONGEST_TEXT = 1000
+_INDEX_SECONDS = 1.0  # between two looks at the repository's index: MLServer reads its whole directory for each
 
 #: The one signature that a model has in this protocol, by the name that every source of requests asks where none is named.
 SIGNATURE = "serving_default"
@@ -71,7 +74,10 @@ class OpenInferenceClient(BaseModelServerClient):
         self._asked_version = model_version
         self._typed = typed_contents
         self._seen_open = False  # whether anybody ever accepted a connection at the endpoint
-        self._has_index = True  # until the server says otherwise
+        self._index_at = (
+            0.0  # when its index is looked at next, on the deadline's clock; never where the server has none
+        )
+        self._index_said: ModelStatusReport | None = None
         self._channel = open_channel(endpoint)
 
     def GetModelStatus(self, deadline: Deadline) -> ModelStatusReport:
@@ -98,16 +104,21 @@ class OpenInferenceClient(BaseModelServerClient):
 
     def _from_index(self, deadline: Deadline) -> ModelStatusReport | None:
         """What the repository's index says of the model; None where it says nothing, or the server has none."""
-        if not self._has_index:
-            return None
+        now = deadline.clock.monotonic()
+        if now < self._index_at:
+            return self._index_said
+        self._index_at = now + _INDEX_SECONDS
         try:
             index = self._call(
                 "RepositoryIndex", pb.RepositoryIndexRequest(), pb.RepositoryIndexResponse.FromString, deadline
             )
         except grpc.RpcError as error:
-            self._has_index = error.code() is not grpc.StatusCode.UNIMPLEMENTED
-            return None
-        return report_of_index(index, self.model_name, self._asked_version)
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                self._index_at = math.inf
+            self._index_said = None
+        else:
+            self._index_said = report_of_index(index, self.model_name, self._asked_version)
+        return self._index_said
 
     def SendRequests(
         self, requests: Iterable[SampleRequest], deadline: Deadline, job: Job = unwatched, concurrency: int = 8
@@ -119,11 +130,14 @@ class OpenInferenceClient(BaseModelServerClient):
                 original = request.original if isinstance(request, Translated) else None
                 on_answer(original or request, payload)
 
-        translated = (
-            infer_request(request, self.model_name, self._asked_version, typed=self._typed) for request in requests
-        )
         stream = RequestStream(self._channel, deadline, job, concurrency, on_answer=answered)
-        return stream.send(translated)
+        return stream.send(map(self._translated, requests))
+
+    def OpenLoad(self, requests: Sequence[SampleRequest]) -> GrpcLoad:
+        return GrpcLoad(self.endpoint, [self._translated(request) for request in requests])
+
+    def _translated(self, request: SampleRequest) -> SampleRequest:
+        return infer_request(request, self.model_name, self._asked_version, typed=self._typed)
 
     def ReadAnswer(self, request: SampleRequest, payload: bytes) -> Sequence[Answer] | None:
         return [read_infer_response(payload)]

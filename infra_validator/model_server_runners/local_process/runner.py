@@ -201,7 +201,8 @@ class LocalProcessRunner(BaseModelServerRunner):
                 held = _hold(wanted)
                 self._held.append(held)
                 ports[name] = held.port
-        self._grpc_port = ports.get("grpc_port", 0)
+        fixed = 0 if self.plan.uses("port_file") else self._config.grpc_port  # told to the server in some other way
+        self._grpc_port = ports.get("grpc_port", fixed)
         self._rest_port = ports.get("rest_port", 0)
         return ports
 
