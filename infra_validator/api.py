@@ -103,10 +103,11 @@ def run_validation(
         for note in (*filter(None, (plan.note,)), *plan.warnings):
             on_progress(note)
         graph = functools.partial(graph_of, graph_path or plan.model, asked, served)
-        if spec.open_inference is not None:
+        if spec.open_inference is not None and served is None:
             graph = functools.partial(needed_graph, spec.open_inference, plan.model)
         has_graph = bool(spec.open_inference and spec.open_inference.inputs)
-        has_graph |= spec.tensorflow_serving is not None and (plan.is_local or bool(graph_path) or served is not None)
+        has_graph |= served is not None
+        has_graph |= spec.tensorflow_serving is not None and (plan.is_local or bool(graph_path))
         source = chosen_source(requests, examples, asked, graph, spec.model_name, has_graph)
         source = plan.standards.with_golden_requests(source)
         if source is not None:
@@ -260,8 +261,10 @@ def raise_for(report: ValidationReport, spec: ValidationSpec) -> None:
 
 
 def _served_graph(spec: ServingSpec, limits: ValidationSpec, interruption: Interruption) -> SavedModelGraph:
-    """What the running server at ``spec.address`` tells of its model."""
+    """What the running server at ``spec.address`` tells of its model, or what the spec describes of it."""
     name = name_of("", spec)
+    if spec.open_inference is not None and spec.open_inference.inputs:
+        return needed_graph(spec.open_inference, name)
     (binary,) = wiring.serving_binaries_function(spec.binary)(spec)
     plan = binary.MakeLaunchPlan(name, spec.platform)
     runner = wiring.runner_class(spec.platform)(name, binary, spec)

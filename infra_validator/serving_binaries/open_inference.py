@@ -17,7 +17,8 @@ from infra_validator.specs import OpenInferenceConfig, ServingSpec
 def binaries_of(spec: ServingSpec) -> list[BaseServingBinary]:
     """The one serving binary of a serving spec with ``open_inference``."""
     assert spec.open_inference is not None
-    return [OpenInferenceBinary(spec.model_name, spec.open_inference)]
+    address = spec.address.grpc if spec.address is not None else ""
+    return [OpenInferenceBinary(spec.model_name, spec.open_inference, address)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,16 +28,20 @@ class OpenInferenceBinary(BaseServingBinary):
     Attributes:
       model_name: the model's name on the server.
       config: the spec's part.
+      address: of a server that is already there; empty for one that is started.
     """
 
     model_name: str
     config: OpenInferenceConfig
+    address: str = ""
 
     name = "open_inference"
     client = "open_inference"
 
     @property
     def label(self) -> str:
+        if self.address:
+            return f"the server at {self.address}"
         command = self.config.command
         return self.config.image or " ".join((os.path.basename(command[0]), *command[1:]))
 

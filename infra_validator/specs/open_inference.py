@@ -11,6 +11,9 @@ from infra_validator.core.errors import SpecError
 from infra_validator.specs.placeholders import placeholders_in
 from infra_validator.specs.reader import port, spec_field
 
+#: The fields that say how a server is asked, rather than started.
+OF_REQUESTS = ("model_version", "inputs", "outputs", "typed_contents")
+
 _TENSOR = re.compile(r"(?P<datatype>\w+)\[(?P<shape>\s*(?:-1|\d{1,18})(?:\s*,\s*(?:-1|\d{1,18}))*\s*|\s*)\]")
 _IN_CONTAINERS = ("grpc_port", "rest_port", "bind_address", "model_base_path")
 _ON_THIS_MACHINE = (*_IN_CONTAINERS, "port_file")

@@ -12,7 +12,7 @@ from infra_validator.specs.kubernetes.config import KubernetesConfig
 from infra_validator.specs.local_docker import LocalDockerConfig
 from infra_validator.specs.local_process import LocalProcessConfig
 from infra_validator.specs.model_runtime import ModelRuntimeConfig
-from infra_validator.specs.open_inference import OpenInferenceConfig
+from infra_validator.specs.open_inference import OF_REQUESTS, OpenInferenceConfig
 from infra_validator.specs.reader import not_negative, plain, read, spec_field, to_dict
 
 _BINARIES = ("tensorflow_serving", "model_runtime", "open_inference")
@@ -240,12 +240,22 @@ class ServingSpec:
 
     def _check_address(self, path: str) -> None:
         """That nothing says how a server is to be started."""
-        if self.tensorflow_serving is None:
-            raise SpecError(f"{path}.{self.binary}", "cannot be validated at an address; only tensorflow_serving can")
-        for field, value in plain(self.tensorflow_serving).items():
-            if value != getattr(TensorFlowServingConfig(), field) and value != []:
+        config = self.tensorflow_serving or self.open_inference
+        if config is None:
+            raise SpecError(
+                f"{path}.{self.binary}",
+                "cannot be validated at an address; only tensorflow_serving and open_inference can",
+            )
+        if self.open_inference is not None and self.address is not None:
+            for field in ("rest", "version"):
+                if getattr(self.address, field):
+                    raise SpecError(f"{path}.address.{field}", "has no effect on open_inference; see its model_version")
+        asked = OF_REQUESTS if self.open_inference is not None else ()
+        unset = plain(type(config)())
+        for field, value in plain(config).items():
+            if value != unset[field] and field not in asked:
                 raise SpecError(
-                    f"{path}.tensorflow_serving.{field}",
+                    f"{path}.{self.binary}.{field}",
                     "has no effect: the server at the address was started by somebody else",
                     next_step="Take the field out.",
                 )

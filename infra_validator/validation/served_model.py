@@ -51,7 +51,7 @@ def served_graph(
         raise InfrastructureError(
             ReasonCode.MODEL_NOT_READABLE,
             f"{name} does not tell its signatures.",
-            next_step="Name the model's own directory with --model, too.",
+            next_step="Name the model's own directory with --model, too; or describe it (serving_spec.open_inference.inputs and outputs).",
         )
     return SavedModelGraph(name, frozenset({"serve"}), told, restores_variables=False, assets=())
 

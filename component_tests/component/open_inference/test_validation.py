@@ -11,6 +11,8 @@ import pytest
 
 from component_tests.fakes.kubernetes_api import FakeCluster, Image
 from component_tests.fakes.kubernetes_pods import ROOT, SHELL
+from component_tests.fakes.servers.open_inference_server import Model
+from component_tests.fakes.servers.scripted_server import serving as scripted
 from infra_validator import run_validation
 from infra_validator.cli.main import main
 from infra_validator.core.errors import SpecError
@@ -146,6 +148,31 @@ def test_a_server_that_reads_its_port_from_its_environment(model: pathlib.Path) 
     finally:
         held.release()
     assert report.blessed, report.finding
+
+
+def test_a_server_that_is_already_there_by_its_own_metadata() -> None:
+    running = Model("m", inputs={"x": ("FP32", [-1, 3]), "text": ("BYTES", [-1])})
+    with scripted(running.handlers()) as (endpoint, _):
+        spec = {"open_inference": {}, "address": {"grpc": endpoint}, "model_name": "m"}
+        asked = {"generate": {"texts": {"text": ["a"]}}, "num_examples": 4, "batch_sizes": [2]}
+        report = run_validation("", spec, {"num_tries": 1}, asked)
+    assert report.blessed, report.finding
+    assert (report.evidence.requests, report.model) == (2, f"grpc://{endpoint}/m")
+    assert [list(tensor.shape) for tensor in running.received[0].inputs] == [[2], [2, 3]]
+    assert not report.evidence.digest_verified
+
+
+@pytest.mark.parametrize("described", [False, True])
+def test_a_server_that_is_already_there_and_tells_nothing(described: bool) -> None:
+    with scripted(Model("m", "no_metadata", "no_index").handlers()) as (endpoint, _):
+        spec = {
+            "open_inference": SCHEMA if described else {},
+            "address": {"grpc": endpoint},
+            "model_name": "m",
+        }
+        report = run_validation("", spec, {"num_tries": 1}, {"generate": {}})
+    assert report.blessed == described
+    assert described or "does not tell its signatures" in report.finding.detail
 
 
 def test_limits_under_load(model: pathlib.Path) -> None:

@@ -61,6 +61,23 @@ def test_what_a_platform_needs(platform: str, fields: dict[str, Any], said: str)
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("fields", "address", "said"),
+    [
+        (COMMAND, {}, "serving_spec.open_inference.command: has no effect"),
+        ({"env": {"A": "b"}}, {}, "serving_spec.open_inference.env: has no effect"),
+        ({}, {"rest": "a:1"}, "serving_spec.address.rest: has no effect"),
+        ({}, {"version": 2}, "serving_spec.address.version: has no effect"),
+    ],
+)
+def test_what_has_no_effect_on_a_server_that_is_already_there(
+    fields: dict[str, Any], address: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        ServingSpec.of({"open_inference": fields, "address": {"grpc": "a:1", **address}, "model_name": "m"})
+    assert said in str(caught.value)
+
+
 @pytest.mark.parametrize("asked", [{"protocols": ["rest"]}, {"make_warmup": True}], ids=["rest", "warm-up"])
 def test_what_goes_with_tensorflow_serving_only(asked: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match="request_spec"):
