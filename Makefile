@@ -13,7 +13,7 @@ PYTEST := $(VENV)/python -m pytest
 WORKERS ?= 2
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help map env env-airflow env-caikit env-mlserver lint format test test-fast test-platforms test-docker test-airflow test-caikit test-mlserver test-kubectl test-tfx-next test-matrix bench-docker demo demo-airflow demo-kubeflow probe-pyz lock clean
+.PHONY: help map env env-airflow env-caikit env-mlserver env-kserve lint format test test-fast test-platforms test-docker test-airflow test-caikit test-mlserver test-kserve test-kubectl test-tfx-next test-matrix bench-docker demo demo-airflow demo-kubeflow probe-pyz lock clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -27,8 +27,8 @@ env-airflow:
 env-caikit:
 	@$(PYTHON3) tools/bootstrap.py caikit
 
-env-mlserver:
-	@$(PYTHON3) tools/bootstrap.py mlserver
+env-mlserver env-kserve: env-%:
+	@$(PYTHON3) tools/bootstrap.py $*
 
 map:  ## The rooms of the package from the ground up: files, lines, and the imports between them.
 	@$(PYTHON3) -m tools.map
@@ -43,12 +43,12 @@ format: env  ## Format the code.
 	$(VENV)/ruff check --fix .
 
 test: lint  ## Everything that needs no daemon, in two workers (WORKERS=2); under 10 minutes on two cores.
-	$(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not mlserver and not kfp and not kubernetes and not kubectl"
+	$(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not mlserver and not kserve and not kfp and not kubernetes and not kubectl"
 
 test-fast: env  ## The tests that take milliseconds; under a minute.
-	PYTHONHASHSEED=0 $(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not mlserver and not kfp and not kubernetes and not kubectl and not tfx and not slow" component_tests/unit component_tests/contract
+	PYTHONHASHSEED=0 $(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not mlserver and not kserve and not kfp and not kubernetes and not kubectl and not tfx and not slow" component_tests/unit component_tests/contract
 
-test-platforms: test-docker test-airflow test-caikit test-mlserver test-kubectl test-tfx-next  ## Docker, Airflow, Kubeflow Pipelines, caikit, MLServer, kubectl, TFX 1.21.
+test-platforms: test-docker test-airflow test-caikit test-mlserver test-kserve test-kubectl test-tfx-next  ## Docker, Airflow, Kubeflow Pipelines, caikit, MLServer, KServe, kubectl, TFX 1.21.
 
 test-docker: env  ## The tests on a Docker daemon: the one that answers, else one started for them.
 	tools/with_dockerd.sh $(PYTEST) -m "docker and not airflow and not kfp" --require-platforms
@@ -59,8 +59,8 @@ test-airflow: env-airflow env  ## The tests on Airflow and Kubeflow Pipelines, i
 test-caikit: env-caikit env  ## The conformance test on caikit's own runtime.
 	$(PYTEST) -m caikit --require-platforms
 
-test-mlserver: env-mlserver env  ## The Open Inference client on MLServer.
-	$(PYTEST) -m mlserver --require-platforms component_tests/real_platforms/test_mlserver.py
+test-mlserver test-kserve: test-%: env-% env  ## The Open Inference client on MLServer and on KServe's model server.
+	$(PYTEST) -m $* --require-platforms component_tests/real_platforms/test_$*.py
 
 test-kubectl: env  ## The fake cluster of the Kubernetes tests, driven by kubectl.
 	$(PYTEST) -m kubectl --require-platforms component_tests/real_platforms/test_kubectl.py
@@ -88,10 +88,10 @@ demo-kubeflow: env-airflow  ## The same pipeline compiled for Kubeflow Pipelines
 	$(AIRFLOW_VENV)/python -W ignore pipelines/kubeflow/demo.py
 
 lock: env  ## Compile the lock files again.
-	for name in main airflow caikit mlserver; do \
+	for name in main airflow caikit mlserver kserve; do \
 	  $(UV) pip compile requirements/$$name.in --python-version 3.10 --no-annotate --no-header --no-emit-index-url -q -o requirements/$$name.lock; \
 	done
 	uv pip compile requirements/tfx_next.in --python-version 3.13 --python-platform x86_64-manylinux_2_39 --no-annotate --no-header --no-emit-index-url -q -o requirements/tfx_next.lock
 
 clean:  ## Remove everything that was made.
-	rm -rf .venv .venv-airflow .venv-caikit .venv-mlserver .cache build dist *.egg-info demo-output*
+	rm -rf .venv .venv-airflow .venv-caikit .venv-mlserver .venv-kserve .cache build dist *.egg-info demo-output*

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -63,26 +64,15 @@ def why_no_docker() -> str:
     return "" if result.returncode == 0 else result.stderr.strip().splitlines()[-1]
 
 
-def caikit_python() -> str:
-    """The interpreter of the environment in which caikit is installed."""
-    return os.environ.get("CAIKIT_PYTHON") or str(ROOT / ".venv-caikit" / "bin" / "python")
+def python_of(environment: str) -> str:
+    """The interpreter of an environment of tools/bootstrap.py: ``caikit``, ``mlserver``, ``kserve``."""
+    return os.environ.get(f"{environment.upper()}_PYTHON") or str(ROOT / f".venv-{environment}" / "bin" / "python")
 
 
-def why_no_caikit() -> str:
-    """Why caikit cannot be used; empty if it can."""
-    python = caikit_python()
-    return "" if os.path.exists(python) else f"{python} does not exist; make env-caikit makes it"
-
-
-def mlserver_python() -> str:
-    """The interpreter of the environment in which MLServer is installed."""
-    return os.environ.get("MLSERVER_PYTHON") or str(ROOT / ".venv-mlserver" / "bin" / "python")
-
-
-def why_no_mlserver() -> str:
-    """Why MLServer cannot be used; empty if it can."""
-    python = mlserver_python()
-    return "" if os.path.exists(python) else f"{python} does not exist; make env-mlserver makes it"
+def why_no(environment: str) -> str:
+    """Why an environment cannot be used; empty if it can."""
+    python = python_of(environment)
+    return "" if os.path.exists(python) else f"{python} does not exist; make env-{environment} makes it"
 
 
 def why_no_kubectl() -> str:
@@ -125,12 +115,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         import_tfx()
     if item.get_closest_marker("kubernetes") is not None and not item.config.getoption("--with-kubernetes"):
         pytest.skip("needs a cluster: --with-kubernetes")
-    for marker, why_not in (
-        ("docker", why_no_docker),
-        ("caikit", why_no_caikit),
-        ("mlserver", why_no_mlserver),
-        ("kubectl", why_no_kubectl),
-    ):
+    needs: list[tuple[str, Callable[[], str]]] = [("docker", why_no_docker), ("kubectl", why_no_kubectl)]
+    needs += [(name, functools.partial(why_no, name)) for name in ("caikit", "mlserver", "kserve")]
+    for marker, why_not in needs:
         if item.get_closest_marker(marker) is None:
             continue
         problem = why_not()

@@ -5,6 +5,7 @@
     python3 tools/bootstrap.py airflow    .venv-airflow  Airflow 2.11 and Kubeflow Pipelines beside TFX
     python3 tools/bootstrap.py caikit     .venv-caikit   caikit's ModelRuntime, for the conformance test
     python3 tools/bootstrap.py mlserver   .venv-mlserver MLServer, for the Open Inference client
+    python3 tools/bootstrap.py kserve     .venv-kserve   KServe's model server, for the same
 
 Runs on any Python 3 with the standard library alone. Does nothing when the environment is up to date: its stamp holds a
 hash of the lock file, of pyproject.toml and of the interpreter. PYTHON310 names the interpreter to use.
@@ -24,7 +25,13 @@ import time
 from collections.abc import Iterator, Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ENVIRONMENTS = {"main": ".venv", "airflow": ".venv-airflow", "caikit": ".venv-caikit", "mlserver": ".venv-mlserver"}
+ENVIRONMENTS = {
+    "main": ".venv",
+    "airflow": ".venv-airflow",
+    "caikit": ".venv-caikit",
+    "mlserver": ".venv-mlserver",
+    "kserve": ".venv-kserve",
+}
 WANTED = "3.10"  # TFX 1.16 has wheels for no newer Python
 UV_VERSION = "0.9"  # at least
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from component_tests.conftest import caikit_python
+from component_tests.conftest import python_of
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.model_runtime.conformance.points import POINTS
 from infra_validator.model_runtime.conformance.run import Model as ConformanceModel
@@ -71,7 +71,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = {**os.environ, "CONFIG_FILES": str(config), "PYTHONPATH": str(LIBRARY)}
     with (directory / "log").open("w") as log:
         process = subprocess.Popen(
-            [caikit_python(), "-m", "caikit.runtime.grpc_server"],
+            [python_of("caikit"), "-m", "caikit.runtime.grpc_server"],
             env=environment,
             stdout=log,
             stderr=log,
@@ -145,7 +145,7 @@ for name in ("LoadModelRequest", "RuntimeStatusResponse", "PredictModelSizeRespo
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [caikit_python(), "-W", "ignore", "-c", code],
+        [python_of("caikit"), "-W", "ignore", "-c", code],
         capture_output=True,
         text=True,
         timeout=120,

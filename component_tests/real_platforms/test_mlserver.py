@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from component_tests.conftest import mlserver_python
+from component_tests.conftest import python_of
 from infra_validator import run_validation
 from infra_validator.core.network.held_port import HeldPort
 from infra_validator.core.reason_codes import ReasonCode as R
@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A classifier of four numbers, named iris."""
     model = tmp_path_factory.mktemp("mlserver") / "iris"
     model.mkdir()
-    subprocess.run([mlserver_python(), "-c", TRAIN, str(model / "model.joblib")], check=True, timeout=120)
+    subprocess.run([python_of("mlserver"), "-c", TRAIN, str(model / "model.joblib")], check=True, timeout=120)
     settings = {
         "name": "iris",
         "implementation": "mlserver_sklearn.SKLearnModel",
@@ -58,7 +58,7 @@ def validated(
     fields = {"inputs": {"input": "FP64[-1,4]"}, "outputs": {"predict": "INT64[-1,1]"}, **more}
     spec = {
         "open_inference": {
-            "command": [str(pathlib.Path(mlserver_python()).with_name("mlserver")), "start", str(model)],
+            "command": [str(pathlib.Path(python_of("mlserver")).with_name("mlserver")), "start", str(model)],
             "env": {
                 **{f"MLSERVER_{protocol}_PORT": str(port) for protocol, port in ports.items()},
                 "MLSERVER_HOST": "127.0.0.1",
