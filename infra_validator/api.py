@@ -37,8 +37,12 @@ from infra_validator.specs.named_files import named_files
 from infra_validator.specs.tag_set import with_one_tag_set
 from infra_validator.validation.answers.compared.golden_file import Recording
 from infra_validator.validation.attempt import Candidate
+from infra_validator.validation.baseline.outcome import with_baseline
+from infra_validator.validation.baseline.second_server import SecondServer
 from infra_validator.validation.described_model import needed_graph
+from infra_validator.validation.limits.alone import alone
 from infra_validator.validation.limits.asked import check_asked
+from infra_validator.validation.limits.under_load import UnderLoad
 from infra_validator.validation.read_within import read_within
 from infra_validator.validation.retry import Retries, until_it_heals
 from infra_validator.validation.seal import sealed
@@ -65,6 +69,8 @@ def run_validation(
     recording: Recording | None = None,
     tell: Tell = tell_nobody,
     warmed: WarmedCopy | None = None,
+    baseline_model: str | os.PathLike[str] | None = None,
+    baseline_graph_path: str = "",
 ) -> ValidationReport:
     """Validate and report every outcome, INCONCLUSIVE included.
 
@@ -81,6 +87,8 @@ def run_validation(
       recording: where the requests and answers are kept, for a golden file.
       tell: gets what goes on as data (core/progress.py): phases, bytes, requests.
       warmed: where the model with a warm-up file of these requests is to lie; None: none is made. The caller keeps it, or not.
+      baseline_model: the model to compare with (docs/baseline.md); empty: there is none yet, which is said; None: nothing is compared.
+      baseline_graph_path: a local copy of the graph of a remote one.
 
     Raises:
       SpecError: a spec is wrong; nothing was started.
@@ -90,14 +98,21 @@ def run_validation(
     spec, asked = with_one_tag_set(spec, RequestSpec.of(request_spec))
     asked = with_warm_up(asked, directory=warmed is not None)
     interruption = interruption or Interruption()
-    check_source(requests if requests is not None else examples, limits, asked)
+    check_source(requests if requests is not None else examples, limits, asked, baseline=baseline_model is not None)
     plan: Plan | None = None
     try:
         served = (
             _served_graph(spec, limits, interruption) if spec.address is not None and not os.fspath(model) else None
         )
         plan = make_plan(
-            model, spec, limits, asked, graph_path=graph_path if "://" not in graph_path else "", served=served
+            model,
+            spec,
+            limits,
+            asked,
+            graph_path=graph_path if "://" not in graph_path else "",
+            served=served,
+            baseline_model=baseline_model,
+            baseline_graph_path=baseline_graph_path,
         )
         plan.check()
         for note in (*filter(None, (plan.note,)), *plan.warnings):
@@ -117,7 +132,8 @@ def run_validation(
         # All attempts run one image, even if its tag moves meanwhile.
         spec = _pinned(spec, limits, interruption, on_progress)
         files = named_files(serving_spec=spec, validation_spec=limits, request_spec=asked)
-        unchanged = Unchanged(plan.model if plan.is_local else "", files)
+        baseline = plan.baseline.path if plan.baseline is not None and plan.baseline.is_local else ""
+        unchanged = Unchanged(plan.model if plan.is_local else "", files, baseline)
     except SpecError:
         raise
     except (AttemptFailed, InfrastructureError, UsageError) as error:
@@ -132,6 +148,7 @@ def run_validation(
             standards=dataclasses.replace(plan.standards, recording=recording, over_rest=asked.over_rest),
             concurrency=asked.concurrency,
             model_size_bytes=plan.model_size_bytes,
+            under_load=_under_load(spec, plan),
             on_progress=on_progress,
             tell=tell,
             interruption=interruption,
@@ -151,6 +168,7 @@ def run_validation(
                 validation.redaction,
             )
             report = warm_up.proven(report, validation.total)
+        report = with_baseline(report, plan.baseline, limits)
         return sealed(
             dataclasses.replace(report, warnings=(*plan.warnings, *report.warnings)),
             unchanged,
@@ -201,6 +219,32 @@ def _candidates(spec: ServingSpec, model: str) -> list[Candidate]:
     return candidates
 
 
+def _under_load(spec: ServingSpec, plan: Plan) -> Callable[[Candidate], UnderLoad]:
+    """What puts a serving binary's servers under load: alone, beside one with the baseline, or against an earlier verdict."""
+    baseline, limits = plan.baseline, plan.validation_spec
+    if baseline is not None and baseline.verdict is not None and limits.limits.relative():
+        from infra_validator.validation.baseline.against_verdict import AgainstVerdict
+
+        against = AgainstVerdict(baseline.verdict, limits)
+        return lambda candidate: against
+    if baseline is None or not baseline.path or not limits.limits.relative():
+        return lambda candidate: alone
+    from infra_validator.validation.baseline.beside_baseline import BesideBaseline  # few need it
+
+    if spec.local_process is not None:  # two servers cannot have one port
+        spec = dataclasses.replace(spec, local_process=dataclasses.replace(spec.local_process, grpc_port=0))
+    others = {other.binary.label: other for other in _candidates(spec, baseline.path)}
+
+    def beside(candidate: Candidate) -> UnderLoad:
+        other = others[candidate.binary.label]
+        if candidate.relaxed is None and other.relaxed is not None:  # both servers are held to the same
+            other = other.relaxed
+        server = SecondServer(baseline.path, other.make_runner, other.make_client)
+        return BesideBaseline(server, baseline.signatures, limits)
+
+    return beside
+
+
 def validate(
     model: str | os.PathLike[str],
     serving_spec: object,
@@ -211,6 +255,7 @@ def validate(
     on_progress: Callable[[str], None] = _LOG.info,
     interruption: Interruption | None = None,
     warmup_directory: str | os.PathLike[str] = "",
+    baseline_model: str | os.PathLike[str] | None = None,
 ) -> ValidationReport:
     """Validate; see :func:`run_validation` for the other arguments.
 
@@ -239,6 +284,7 @@ def validate(
             on_progress=on_progress,
             interruption=interruption,
             warmed=warmed,
+            baseline_model=baseline_model,
         )
         if warmed is not None and report.blessed:
             warmed.keep()
@@ -272,8 +318,8 @@ def _served_graph(spec: ServingSpec, limits: ValidationSpec, interruption: Inter
     return served_graph(name, runner, client, Deadline.after(limits.max_loading_time_seconds), interruption)
 
 
-def check_source(source: object, limits: ValidationSpec, asked: RequestSpec) -> None:
-    """That there is something to ask with where the specs say that something is to be asked.
+def check_source(source: object, limits: ValidationSpec, asked: RequestSpec, *, baseline: bool = False) -> None:
+    """That there is something to ask with where the specs say that something is to be asked, and to compare with.
 
     Raises:
       SpecError: there is not.
@@ -281,7 +327,7 @@ def check_source(source: object, limits: ValidationSpec, asked: RequestSpec) -> 
     loads_only = isinstance(source, RequestSource) and source.origin is RequestOrigin.NONE
     given = source is not None and not loads_only
     asks = asked.generate is not None or bool(limits.answers.golden) or given
-    check_measurable(limits, asks=asks, baseline=False)
+    check_measurable(limits, asks=asks, baseline=baseline)
     if asks:
         return
     how = "Give sample requests (--requests FILE; requests= in Python), or have some made up (--generate)."

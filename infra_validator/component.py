@@ -37,8 +37,18 @@ class InfraValidatorSpec(ComponentSpec):  # type: ignore[misc]
     INPUTS = {
         "model": ChannelParameter(type=standard_artifacts.Model),
         "examples": ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        "baseline_model": ChannelParameter(type=standard_artifacts.Model, optional=True),
     }
     OUTPUTS = {"blessing": ChannelParameter(type=standard_artifacts.InfraBlessing)}
+
+
+class _BesidePushedModel(InfraValidatorSpec):
+    """The same with what a Pusher pushed as the baseline: an input has one type."""
+
+    INPUTS = {
+        **InfraValidatorSpec.INPUTS,
+        "baseline_model": ChannelParameter(type=standard_artifacts.PushedModel, optional=True),
+    }
 
 
 class InfraValidator(base_component.BaseComponent):  # type: ignore[misc]
@@ -55,6 +65,8 @@ class InfraValidator(base_component.BaseComponent):  # type: ignore[misc]
         loaded and not asked, as with TFX's component.
       request_spec: which examples become requests; the same forms.
       validation_spec: limits and tries; the same forms.
+      baseline_model: a channel of ``Model`` or ``PushedModel`` to compare the model with (docs/baseline.md), usually from a resolver.
+        An empty one, as in the first run, is no baseline: limits that are multiples of its figures are then not applied.
 
     Outputs:
       blessing: a channel of ``InfraBlessing``, as the Pusher's ``infra_blessing`` wants it.
@@ -75,16 +87,19 @@ class InfraValidator(base_component.BaseComponent):  # type: ignore[misc]
         examples: types.BaseChannel | None = None,
         request_spec: Any = None,
         validation_spec: Any = None,
+        baseline_model: types.BaseChannel | None = None,
     ) -> None:
         serving = _known(ServingSpec, serving_spec)
         validation = _known(ValidationSpec, validation_spec)
         request = _known(RequestSpec, request_spec)
         check_agreement(serving, validation, request)
         if not _is_late(request_spec):
-            check_examples(validation, request, given=examples is not None)
-        spec = InfraValidatorSpec(
+            check_examples(validation, request, given=examples is not None, baseline=baseline_model is not None)
+        pushed = baseline_model is not None and baseline_model.type is standard_artifacts.PushedModel
+        spec = (_BesidePushedModel if pushed else InfraValidatorSpec)(
             model=model,
             examples=examples,
+            baseline_model=baseline_model,
             blessing=types.Channel(type=standard_artifacts.InfraBlessing),
             serving_spec=serving_spec if serving is None else to_json(serving),
             validation_spec=validation_spec if validation is None else to_json(validation),

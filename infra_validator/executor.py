@@ -12,7 +12,7 @@ from typing import Any
 from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from infra_validator import api, blessing
@@ -48,7 +48,8 @@ class Executor(base_executor.BaseExecutor):  # type: ignore[misc]
         """Run one validation.
 
         Args:
-          input_dict: ``model``: one Model artifact; ``examples``: one Examples artifact, optional.
+          input_dict: ``model``: one Model artifact; ``examples``: one Examples artifact, optional; ``baseline_model``: one Model or
+            PushedModel artifact, or none yet, optional.
           output_dict: ``blessing``: one InfraBlessing artifact.
           exec_properties: ``serving_spec``, and optionally ``validation_spec`` and ``request_spec``, as JSON texts.
 
@@ -69,12 +70,14 @@ class Executor(base_executor.BaseExecutor):  # type: ignore[misc]
         model = _single("model", input_dict["model"])
         examples = _single("examples", input_dict["examples"]) if input_dict.get("examples") else None
         check_agreement(serving_spec, validation_spec, request_spec)
-        check_examples(validation_spec, request_spec, given=examples is not None)
+        check_examples(validation_spec, request_spec, given=examples is not None, baseline=True)
+        compares = "baseline_model" in input_dict or bool(validation_spec.limits.relative())
         interruption = Interruption()
         with shutdown_signals(interruption), temporary_directory() as scratch:
             _validate(
                 _Task(
-                    model_uri=path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model)),
+                    model_uri=_serving_uri(model),
+                    baseline_uri=_baseline_uri(input_dict.get("baseline_model") or []) if compares else None,
                     examples=examples,
                     output=output,
                     serving_spec=serving_spec,
@@ -113,11 +116,29 @@ def _single(name: str, artifacts: list[types.Artifact]) -> types.Artifact:
     return artifacts[0]
 
 
+def _serving_uri(model: types.Artifact) -> str:
+    """Where a model's SavedModel is: in a PushedModel at its root, as the Pusher copies it."""
+    if model.type_name == standard_artifacts.PushedModel.TYPE_NAME:
+        return str(model.uri)
+    return str(path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model)))
+
+
+def _baseline_uri(artifacts: list[types.Artifact]) -> str:
+    """The model to compare with; empty: there is none yet. A Pusher that pushed nothing leaves an artifact without a model."""
+    if not artifacts:
+        return ""
+    artifact = _single("baseline_model", artifacts)
+    if artifact.has_custom_property("pushed") and not artifact.get_int_custom_property("pushed"):
+        return ""
+    return _serving_uri(artifact)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Task:
     """One call of the executor, with everything read."""
 
     model_uri: str
+    baseline_uri: str | None
     examples: types.Artifact | None
     output: types.Artifact
     serving_spec: ServingSpec
@@ -128,14 +149,17 @@ class _Task:
 
 
 def _validate(task: _Task) -> None:
-    model = _local_model(task)
+    model = _local_model(task, task.model_uri, "model")
+    baseline = _local_baseline(task)
     asked = task.request_spec or RequestSpec()
     examples = task.examples if task.request_spec is not None else None  # as in TFX: no request spec, no requests
     loads_only = examples is None and asked.generate is None
     warnings = (_NOTHING_TO_ASK_WITH,) if loads_only and asked != api.only_tags(asked) else ()
     for warning in warnings:
         _LOG.warning(warning)
-    graph_path = model if loads_only and not asked.named_signatures else _local_graph(task, model)
+    compares = bool(baseline or task.validation_spec.expected_signature)
+    without_graph = loads_only and not asked.named_signatures and not compares
+    graph_path = model if without_graph else _local_graph(task, model, "graph")
     with contextlib.ExitStack() as closing:
         warmed: WarmedCopy | None = None
         if asked.make_warmup:
@@ -151,10 +175,13 @@ def _validate(task: _Task) -> None:
             on_progress=_LOG.info,
             interruption=task.interruption,
             warmed=warmed,
+            baseline_model=baseline,
+            baseline_graph_path=_baseline_graph(task, baseline) if baseline else "",
         )
         report = dataclasses.replace(
             report,
             model=task.model_uri,
+            baseline=task.baseline_uri or "",
             warnings=(*warnings, *report.warnings),
             warmed_model=path_utils.stamped_model_path(task.output.uri) if report.warmed_model else "",
         )
@@ -169,11 +196,35 @@ def _validate(task: _Task) -> None:
     _LOG.log(level, "%s: %s", report.verdict.value, report.sentence)
 
 
-def _local_graph(task: _Task, model: str) -> str:
+def _local_baseline(task: _Task) -> str | None:
+    """The baseline where a server can see it. One that cannot be copied is told by its address, once the model was judged."""
+    if not task.baseline_uri:
+        return task.baseline_uri
+    try:
+        return _local_model(task, task.baseline_uri, "baseline")
+    except InfrastructureError as error:
+        if error.reason is ReasonCode.INTERRUPTED:
+            raise
+        _LOG.warning("The baseline: %s", error)
+        return task.baseline_uri
+
+
+def _baseline_graph(task: _Task, baseline: str) -> str:
+    """A local directory with a remote baseline's graph; empty where it cannot be had: then its signatures are not compared."""
+    if "://" not in baseline:
+        return ""
+    try:
+        return _local_graph(task, baseline, "baseline_graph")
+    except InfrastructureError as error:
+        _LOG.warning("The baseline: %s", error)
+        return ""
+
+
+def _local_graph(task: _Task, model: str, name: str) -> str:
     """A local directory with the model's graph: the model itself, or a copy of that one file of a remote model."""
     if "://" not in model:
         return model
-    local = os.path.join(task.scratch, "graph")
+    local = os.path.join(task.scratch, name)
     os.makedirs(local, exist_ok=True)
     target = os.path.join(local, "saved_model.pb")
     if not os.path.exists(target):
@@ -181,13 +232,13 @@ def _local_graph(task: _Task, model: str) -> str:
     return local
 
 
-def _local_model(task: _Task) -> str:
-    """The model where a server can see it: as it is, or copied from a remote store (Kubernetes reads those itself)."""
-    uri = task.model_uri.removeprefix("file://")
+def _local_model(task: _Task, model_uri: str, name: str) -> str:
+    """A model where a server can see it: as it is, or copied from a remote store (Kubernetes reads those itself)."""
+    uri = model_uri.removeprefix("file://")
     if "://" not in uri or task.serving_spec.platform == "kubernetes":
         return uri
     _LOG.info("Copying the model from %s, since the serving platform reads local directories only.", uri)
-    target = os.path.join(task.scratch, "model")
+    target = os.path.join(task.scratch, name)
     for directory, _, files in fileio.walk(uri):
         inside = os.path.join(target, os.path.relpath(directory, uri))
         os.makedirs(inside, exist_ok=True)

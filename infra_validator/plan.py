@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from infra_validator import wiring
-from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.errors import InfrastructureError, SpecError
 from infra_validator.core.launch_plan import LaunchPlan
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.report.measurements import LimitResult
@@ -17,10 +17,12 @@ from infra_validator.saved_model.find import GRAPH_FILES, TFLITE_FILE, FoundMode
 from infra_validator.saved_model.graph import SavedModelGraph, read_graph
 from infra_validator.saved_model.model_files import check_model_files, notes_on
 from infra_validator.serving_binaries.model_config_file import read_model_config
-from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs import LoadSpec, RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.agreement import check_agreement
 from infra_validator.specs.tag_set import with_one_tag_set
 from infra_validator.validation.answers.standards import AnswerStandards
+from infra_validator.validation.baseline.baseline import Baseline, read_baseline
+from infra_validator.validation.baseline.earlier_verdict import read_verdict
 from infra_validator.validation.baseline.signature_contract import SignatureContract, contract_of
 from infra_validator.validation.described_model import described_graph, find_directory
 from infra_validator.validation.limits.asked import check_signatures
@@ -45,6 +47,7 @@ class Plan:
       signatures: the model's, as far as its files can be read here.
       contract: what the signatures are held against, and what differs.
       model_size_bytes: of the model's files together; None where they are not on this machine.
+      baseline: what the model is compared with; None where nothing is.
     """
 
     model: str
@@ -58,6 +61,7 @@ class Plan:
     signatures: Signatures = dataclasses.field(default_factory=dict)
     contract: SignatureContract = SignatureContract()
     model_size_bytes: int | None = None
+    baseline: Baseline | None = None
 
     @property
     def is_local(self) -> bool:
@@ -85,8 +89,11 @@ class Plan:
     def warnings(self) -> tuple[str, ...]:
         """What to know of the model, and what cannot be as the specs have it: one sentence each."""
         notes = [note for launch_plan in self.launch_plans for note in launch_plan.notes]
+        baseline = self.baseline.warnings(self.validation_spec.limits) if self.baseline is not None else ()
         return tuple(
-            dict.fromkeys([*self.model_warnings, *self.contract.warnings, *limits_warned_of(self.model_limits), *notes])
+            dict.fromkeys(
+                [*self.model_warnings, *self.contract.warnings, *baseline, *limits_warned_of(self.model_limits), *notes]
+            )
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,6 +105,7 @@ class Plan:
             "serving_spec": self.serving_spec.to_dict(),
             "validation_spec": self.validation_spec.every_field(),
             "request_spec": self.request_spec.to_dict(),
+            "baseline": self.baseline.name if self.baseline is not None else "",
             "serving_binaries": [
                 {
                     "binary": plan.binary,
@@ -121,12 +129,16 @@ def make_plan(
     *,
     graph_path: str = "",
     served: SavedModelGraph | None = None,
+    baseline_model: str | os.PathLike[str] | None = None,
+    baseline_graph_path: str = "",
 ) -> Plan:
     """Read and check everything, start nothing. What is told of the model's files is in the plan; ``plan.check`` raises for it.
 
     Args:
       graph_path: a local copy of a remote model's graph.
       served: what a running server tells of a model that is named by its address only.
+      baseline_model: the model to compare with; empty: there is none yet; None: nothing is compared.
+      baseline_graph_path: a local copy of the graph of a remote one.
 
     Raises:
       SpecError: a spec is wrong.
@@ -152,9 +164,46 @@ def make_plan(
         known = graph_of(graph_path, asked).signatures
     check_signatures(limits.limits, known)
     read = signatures_of(known)
-    contract = contract_of(read, limits, asked)
     size = model_size(found.path) if not at_address and "://" not in found.path else None
-    return Plan(found.path, found.note, spec, limits, asked, plans, standards, tuple(warnings), read, contract, size)
+    baseline = _baseline(baseline_model, spec, limits, asked, baseline_graph_path)
+    contract = contract_of(read, limits, asked, baseline)
+    return Plan(
+        found.path, found.note, spec, limits, asked, plans, standards, tuple(warnings), read, contract, size, baseline
+    )
+
+
+_ONE = "Compare with one of the two."
+
+
+def _baseline(
+    given: str | os.PathLike[str] | None,
+    spec: ServingSpec,
+    limits: ValidationSpec,
+    asked: RequestSpec,
+    graph_path: str,
+) -> Baseline | None:
+    """What the model is compared with.
+
+    Raises:
+      SpecError: the serving spec says itself which model is served, so a second server cannot have another; or the verdict that is
+        to be compared with cannot be.
+    """
+    if limits.baseline_verdict:
+        if given is not None:
+            raise SpecError("validation_spec.baseline_verdict", "is given beside a baseline model", next_step=_ONE)
+        verdict = read_verdict(limits.baseline_verdict, limits.load or LoadSpec())
+        return Baseline(limits.baseline_verdict, signatures=verdict.signatures, verdict=verdict)
+    if given is None:
+        return None
+    if limits.limits.relative() and os.fspath(given) and not spec.serves_named_files:
+        raise SpecError(
+            f"validation_spec.limits.{limits.limits.relative()[0]}",
+            "needs a second server with the baseline, but the serving spec says itself what is served",
+            next_step="Let the validator bring the model to the server, or compare with an earlier verdict.",
+        )
+    tensorflow = spec.tensorflow_serving is not None and not spec.prefers_tflite
+    remote = spec.platform == "kubernetes"
+    return read_baseline(os.fspath(given), asked.tag_set, tensorflow=tensorflow, remote=remote, graph_path=graph_path)
 
 
 _TFLITE = f"The server is told to load {TFLITE_FILE}, which cannot be looked into here: it is passed on unchecked."

@@ -88,6 +88,16 @@ def _parser() -> argparse.ArgumentParser:
         help="write verdict.json, report.html, junit.xml, summary.md and the servers' logs there",
     )
     parser.add_argument(
+        "--baseline-model",
+        metavar="DIR",
+        help="the model to compare with: its signatures, and limits that are multiples of its figures; empty: there is none yet",
+    )
+    parser.add_argument(
+        "--baseline-verdict",
+        metavar="FILE",
+        help="an earlier verdict.json with load runs to compare with (validation_spec.baseline_verdict)",
+    )
+    parser.add_argument(
         "--verdict-file",
         metavar="FILE",
         help="write BLESSED or NOT_BLESSED there, as an output parameter of Kubeflow or Argo; the exit code is then 0 for both",
@@ -218,6 +228,7 @@ def _validate(
         tell=display.tell,
         interruption=interruption,
         warmed=warmed,
+        baseline_model=_baseline_model(arguments),
     )
     interruption.close()  # a signal that comes from now on changes nothing: exit code and verdict agree
     if report.verdict is not Verdict.INCONCLUSIVE:
@@ -251,7 +262,18 @@ def _validation_spec(arguments: argparse.Namespace) -> ValidationSpec:
         spec,
         require_requests=spec.require_requests or arguments.require_requests,
         show_requests=spec.show_requests or arguments.show_requests,
+        baseline_verdict=arguments.baseline_verdict or spec.baseline_verdict,
     )
+
+
+def _baseline_model(arguments: argparse.Namespace) -> str | None:
+    given: str | None = arguments.baseline_model
+    if given and not os.path.exists(given) and "://" not in given:
+        raise UsageError(
+            f"--baseline-model {given}: there is no such directory.",
+            next_step="Correct the path; where nothing is in production yet, say --baseline-model ''.",
+        )
+    return given
 
 
 def _request_spec(arguments: argparse.Namespace) -> RequestSpec:
@@ -265,8 +287,9 @@ def _request_spec(arguments: argparse.Namespace) -> RequestSpec:
 
 
 def _print_plan(arguments: argparse.Namespace) -> int:
-    api.check_source(arguments.requests, _validation_spec(arguments), _request_spec(arguments))
-    made = make_plan(arguments.model, _serving_spec(arguments), arguments.validation_spec, _request_spec(arguments))
+    limits, asked, baseline = _validation_spec(arguments), _request_spec(arguments), _baseline_model(arguments)
+    api.check_source(arguments.requests, limits, asked, baseline=baseline is not None)
+    made = make_plan(arguments.model, _serving_spec(arguments), limits, asked, baseline_model=baseline)
     made.check()
     plan = made.to_dict()
     if arguments.format == "json":

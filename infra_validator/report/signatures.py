@@ -122,7 +122,15 @@ def read_signatures(path: str, field: str) -> dict[str, Signature]:
     if not given.get("signatures"):
         missing = "has no field signatures" if "signatures" not in given else "names no signature"
         raise SpecError(field, f"{path!r} {missing}", next_step=_HOW)
-    where = f"{field} ({path})"
+    return signatures_in(given, f"{field} ({path})")
+
+
+def signatures_in(given: Mapping[str, Any], where: str) -> dict[str, Signature]:
+    """The signatures in the field ``signatures`` of what a file holds.
+
+    Raises:
+      SpecError: names the field, whose path begins with ``where``.
+    """
     found = read(_File, {"signatures": given["signatures"]}, where)
     for name, signature in found.signatures.items():
         if not signature.outputs:

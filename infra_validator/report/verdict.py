@@ -208,6 +208,8 @@ class ValidationReport:
       signatures: the model's, by name, as far as its files can be read here.
       signature_changes: how they differ from those that are expected; breaking ones are why a model is SIGNATURE_BROKE.
       machine: where the validator ran.
+      baseline: the path of what the model was compared with, as it was given; empty where it was with nothing.
+      baseline_digest: of a local baseline that is a model, as ``model_digest``.
     """
 
     verdict: Verdict
@@ -225,6 +227,8 @@ class ValidationReport:
     warmed_model: str = ""
     warmed_model_digest: str = ""
     machine: Machine = dataclasses.field(default_factory=Machine.here)
+    baseline: str = ""
+    baseline_digest: str = ""
 
     def __post_init__(self) -> None:
         started = any(a.server_started for b in self.serving_binaries if not b.advisory for a in b.attempts)
@@ -279,6 +283,8 @@ class ValidationReport:
             "warmed_model_digest": self.warmed_model_digest,
             "signatures": {name: self.signatures[name].to_dict() for name in sorted(self.signatures)},
             "signature_changes": [change.to_dict() for change in self.signature_changes],
+            "baseline": self.baseline,
+            "baseline_digest": self.baseline_digest,
             "started_at": self.started_at,
             "seconds": round(self.seconds, 4),
             "tool": f"infra-validator {__version__}",

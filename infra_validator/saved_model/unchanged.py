@@ -1,4 +1,4 @@
-"""Whether files are at the end of a validation what they were at its beginning, and the digest of a model, read meanwhile.
+"""Whether files are at the end of a validation what they were at its beginning, and the digests of models, read meanwhile.
 
 What the operating system tells of a file (identity, size, times of change) is taken before the server starts; the content is read
 beside the start. At the end a file of which all that is the same is the same; one that was touched is read again. Times have a
@@ -30,17 +30,19 @@ class Unchanged:
     Args:
       model: the SavedModel directory; empty if it is not on this machine.
       others: what messages call another file -> its path; only regular files that exist count.
+      baseline: the SavedModel directory of the model that it is compared with; empty if there is none on this machine.
 
     Raises:
-      InfrastructureError: the model cannot be read.
+      InfrastructureError: a model cannot be read.
     """
 
-    def __init__(self, model: str, others: Mapping[str, str]) -> None:
+    def __init__(self, model: str, others: Mapping[str, str], baseline: str = "") -> None:
         self._model = model
+        self._baseline = baseline
         self._others = dict(others)
         self._taken_at = time.time_ns()
-        self._of_model = model_files(model) if model else {}
-        self._files = self._called(self._of_model)
+        self._of_models = self._in_models()
+        self._files = self._called(self._of_models)
         self._before = {path: _stamp(path) for path in self._files.values()}
         self._content: dict[str, bytes] = {}
         self._problem: InfrastructureError | AttemptFailed | None = None
@@ -75,16 +77,23 @@ class Unchanged:
         """The model's digest (saved_model/digest.py). Called once everything is read.
 
         Raises:
-          InfrastructureError: the model could not be read.
+          InfrastructureError: a model could not be read.
         """
+        return self._digest(self._model)
+
+    def baseline_digest(self) -> str:
+        """The baseline's, likewise; empty if there is none."""
+        return self._digest(self._baseline) if self._baseline else ""
+
+    def _digest(self, model: str) -> str:
         if self._problem is not None:
             raise self._problem
-        return digest_of({name: self._content[path] for name, path in self._of_model.items()})
+        return digest_of({name: self._content[path] for name, path in self._of_models.get(model, {}).items()})
 
     def what_changed(self) -> str:
         """Which file is not what it was; empty if none is. May be called before everything is read, and is then a little stricter."""
         try:
-            now = self._called(model_files(self._model) if self._model else {})
+            now = self._called(self._in_models())
         except (InfrastructureError, AttemptFailed) as error:
             return f"{self._model or 'a file'}: {error.detail}"
         for name in sorted(self._files.keys() ^ now.keys()):
@@ -106,9 +115,13 @@ class Unchanged:
         except (InfrastructureError, AttemptFailed):
             return True
 
-    def _called(self, of_model: Mapping[str, str]) -> dict[str, str]:
+    def _in_models(self) -> dict[str, dict[str, str]]:
+        """Model -> name -> path of each of its files, now."""
+        return {model: model_files(model) for model in (self._model, self._baseline) if model}
+
+    def _called(self, of_models: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
         """What messages call each file -> its path."""
-        files = {f"{self._model}/{name}": path for name, path in of_model.items()}
+        files = {f"{model}/{name}": path for model, of_model in of_models.items() for name, path in of_model.items()}
         return files | {f"{name} ({path})": path for name, path in self._others.items() if os.path.isfile(path)}
 
     def _read_all(self) -> None:

@@ -94,11 +94,12 @@ def check_measurable(validation: ValidationSpec | None, *, asks: bool, baseline:
             next_step="Give sample requests (--requests FILE; requests= in Python; examples and a request_spec in a pipeline), or have "
             "some made up (--generate; request_spec.generate).",
         )
-    if limits.relative() and not baseline:
+    if limits.relative() and not baseline and not validation.baseline_verdict:
         raise SpecError(
             f"validation_spec.limits.{limits.relative()[0]}",
             "is a multiple of a baseline's, and there is no baseline",
-            next_step="Name the baseline, or give a limit that stands by itself.",
+            next_step="Name it (--baseline-model DIR; baseline_model= in Python and pipelines; or validation_spec.baseline_verdict), or "
+            "give a limit that stands by itself.",
         )
 
 

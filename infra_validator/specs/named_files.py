@@ -40,4 +40,5 @@ def _path(value: str, kind: str) -> str:
     if kind == "arguments":
         value = value.partition("=")[2]
         return value if value.startswith("/") else ""
-    return os.path.join(value, "saved_model.pb") if os.path.isdir(value) else value
+    inside = [os.path.join(value, name) for name in ("saved_model.pb", "saved_model.pbtxt", "verdict.json")]
+    return next((file for file in inside if os.path.isfile(file)), value)

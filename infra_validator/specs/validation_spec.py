@@ -78,6 +78,10 @@ class ValidationSpec:
         file="path",
     )
 
+    baseline_verdict: str = spec_field(
+        "", "An earlier verdict.json with load runs, which this model's are compared with.", file="path"
+    )
+
     @classmethod
     def of(cls, given: object) -> ValidationSpec:
         """Read a TFX ValidationSpec proto, its JSON, a dict, YAML, or a file; None means all defaults."""

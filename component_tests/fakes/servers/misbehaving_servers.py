@@ -9,6 +9,7 @@ port is taken and written there, as our embedded server does. grpc is only neede
 from __future__ import annotations
 
 import glob
+import itertools
 import json
 import os
 import signal
@@ -49,6 +50,7 @@ MODES = {
     "dies_after_the_last_answer": "answers Predict, then dies by SIGSEGV when the answer has left",
     "another_models_metadata": "is good, but GetModelMetadata tells the signatures of another model",
     "dies_once": "dies by SIGSEGV the first time, and leaves the file $DIED behind; is good from then on",
+    "as_its_model_says": "is good, but for what assets.extra/behaviour.json of its model says; see as_its_model_says",
     "good_over_rest": "is good, over REST too",
     "refuses_warmup": "is good, but ends as TensorFlow Serving does where the model has a warm-up file",
     "dies_of_warmup": "is good, but dies by SIGSEGV where the model has a warm-up file",
@@ -410,6 +412,34 @@ def slow_without_warmup(flags: Flags) -> None:
 
     if not _warmup_files(flags):
         answers.before_predict = take_time
+    answer(flags, answers)
+
+
+def as_its_model_says(flags: Flags) -> None:
+    """``delays_ms``: of Predict's answers, in turn; ``dies_at``: the number of the Predict (from 1) that it dies of; ``crashes``: at once;
+    ``refuses``: Predict is INVALID_ARGUMENT."""
+    import grpc
+
+    says: dict[str, Any] = {}
+    for file in glob.glob(f"{flags.model_base_path}/*/assets.extra/behaviour.json"):
+        with open(file) as opened:
+            says = json.load(opened)
+    if says.get("crashes"):
+        segfault(flags)
+    count = itertools.count(1)
+    delays = says.get("delays_ms", [0])
+
+    def behave(context: Any) -> None:
+        number = next(count)
+        if number == says.get("dies_at"):
+            say(f"about to die of request {number}")
+            os.kill(os.getpid(), signal.SIGKILL)
+        if says.get("refuses"):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not this one")
+        time.sleep(delays[number % len(delays)] / 1000)
+
+    answers = Answers()
+    answers.before_predict = behave
     answer(flags, answers)
 
 

@@ -28,6 +28,10 @@ class LatencyLimit:
         """Called by the reader. Raises SpecError."""
         if self.at_most_ms is None and self.at_most_times is None:
             raise SpecError(path, "names no limit: give at_most_ms, or at_most_times for a multiple of the baseline's")
+        if self.at_most_times is not None and self.percentile == "max":
+            raise SpecError(
+                f"{path}.at_most_times", "cannot be held against max: the slowest request is the luck of one; name p99"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,14 +106,16 @@ class Ratio:
 
     Attributes:
       times: the ratio; NaN where there is none.
-      low, high: what noise leaves open, with the confidence CONFIDENCE; NaN where it cannot be told.
+      low, high: what noise leaves open, with the confidence; NaN where it cannot be told.
       too_few: why it cannot, one sentence.
+      confidence: that the interval holds the true ratio.
     """
 
     times: float
     low: float = math.nan
     high: float = math.nan
     too_few: str = ""
+    confidence: float = CONFIDENCE
 
 
 class Side(enum.Enum):

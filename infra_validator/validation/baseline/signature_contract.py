@@ -12,6 +12,7 @@ from infra_validator.report.measurements import SignatureChange
 from infra_validator.report.signatures import Signatures, read_signatures, signatures_of
 from infra_validator.saved_model.graph import read_graph
 from infra_validator.specs import RequestSpec, ValidationSpec
+from infra_validator.validation.baseline.baseline import Baseline
 from infra_validator.validation.baseline.signature_changes import signature_changes
 
 _FIELD = "validation_spec.expected_signature"
@@ -41,11 +42,14 @@ class SignatureContract:
             raise AttemptFailed(ReasonCode.SIGNATURE_BROKE, f"Against {self.against}: {' '.join(breaking)}")
 
 
-def contract_of(signatures: Signatures, limits: ValidationSpec, asked: RequestSpec) -> SignatureContract:
-    """What the model's signatures are held against, and what differs.
+def contract_of(
+    signatures: Signatures, limits: ValidationSpec, asked: RequestSpec, baseline: Baseline | None = None
+) -> SignatureContract:
+    """What the model's signatures are held against, and what differs: those that are expected, else the baseline's.
 
     Args:
       signatures: the model's, as far as its files can be read here.
+      baseline: what the model is compared with; None where nothing is.
       limits, asked: the specs; whoever asks over REST has callers there.
 
     Raises:
@@ -53,7 +57,10 @@ def contract_of(signatures: Signatures, limits: ValidationSpec, asked: RequestSp
     """
     path = limits.expected_signature
     if not path:
-        return SignatureContract()
+        if baseline is None or not baseline.signatures or not signatures:
+            return SignatureContract()
+        changes = signature_changes(baseline.signatures, signatures, over_rest=asked.over_rest)
+        return SignatureContract(baseline.name, changes)
     expected = _expected(path, asked.tag_set)
     if not signatures:
         raise SpecError(_FIELD, "the signatures of the model cannot be read here, so nothing can be held against it")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from infra_validator.report.measurements import LoadRun
 from infra_validator.specs import LimitsSpec
 from infra_validator.specs.limits.sample_size import requests_needed
 from infra_validator.validation.limits.lines import told_load
@@ -12,13 +15,20 @@ from infra_validator.validation.load.load_generator import LoadGenerator
 
 def alone(job: LoadJob) -> LoadOutcome:
     """An ``UnderLoad``: every kind of request of the source in turn."""
-    look = job.runner.Observe
+    return LoadOutcome(runs_of(job, kinds_of(job.requests, job.deadline, job.runner.Observe)))
+
+
+def runs_of(job: LoadJob, kinds: Iterable[RequestKind]) -> tuple[LoadRun, ...]:
+    """A load run of each kind of request.
+
+    Raises: as UnderLoad.
+    """
     runs = []
-    for kind in kinds_of(job.requests, job.deadline, look):
-        with LoadGenerator(job.client, look, kind, job.spec, job.deadline) as generator:
+    for kind in kinds:
+        with LoadGenerator(job.client, job.runner.Observe, kind, job.spec, job.deadline) as generator:
             runs.append(generator.run(requests_for(job.limits, kind)))
         job.say(f"{job.label}: load of {told_load(runs[-1])}")
-    return LoadOutcome(tuple(runs))
+    return tuple(runs)
 
 
 def requests_for(limits: LimitsSpec, kind: RequestKind) -> int:

@@ -34,6 +34,7 @@ def judged(
         *_errors(limits.error_rate_at_most or 0.0, measured.load, decides),
         *_cold_start(limits, measured.first_answer_ms, {phase.name: phase.seconds for phase in phases}),
         *_memory(limits, measured.memory, memory_problem),
+        *_memory_against_baseline(limits, measured),
     )
 
 
@@ -148,6 +149,20 @@ def _cold_start(
             yield not_measured(title, limit, "ms", "no answer was seen.", decides=decides)
         else:
             yield held(title, limit, first_answer_ms, "ms", decides=decides)
+
+
+def _memory_against_baseline(limits: LimitsSpec, measured: Measurements) -> Iterator[LimitResult]:
+    """The limit of the memory as a multiple of the baseline's. Memory is read at its peak and has no interval: the point decides."""
+    limit, baseline = limits.memory.at_most_times, measured.baseline
+    if limit is None or baseline is None:
+        return
+    title, unit, decides = "memory against the baseline", "times the baseline", not limits.advisory
+    now, then = (memory.under_load_peak_bytes if memory else None for memory in (measured.memory, baseline.memory))
+    if now is None or not then:
+        whose = "the server's" if now is None else "the baseline's"
+        yield not_measured(title, limit, unit, f"{whose} memory under load was not read.", decides=decides)
+    else:
+        yield held(title, limit, now / then, unit, decides=decides)
 
 
 def _memory(limits: LimitsSpec, memory: MemoryUse | None, problem: str) -> Iterator[LimitResult]:
