@@ -20,7 +20,7 @@ _PART = 16  # octets from anywhere in a value that are taken to be a quotation o
 _STRIDE = _PART - _PREFIX + 1  # every part holds a window of _PREFIX octets that begins at a multiple of this
 _WINDOWS = f"{_PREFIX}s{_STRIDE - _PREFIX}x"  # for struct: one window, and what lies before the next
 _UNMISTAKABLE = 12  # octets; a value as long as this is found inside of words, too
-_MOST_LOOKS = 5_000_000  # at places in the texts; beyond it the texts are withheld
+_MOST_LOOKS = 1_000_000  # at places in the texts; beyond it the texts are withheld
 _LONGEST_TEXT_IN_PARTS = 1 << 16  # octets of a value that is taken apart
 
 #: What stands before a line of the server's own log: when, and where in its source. No request has a say in it.
@@ -110,10 +110,7 @@ class Search:
             return
         if value[:SHORTEST] in self._short and (len(value) < _PREFIX or value[:_PREFIX] in self._long):
             for text, view, start in self._occurrences(value[:_PREFIX]):
-                end = start + _PREFIX if len(value) >= _PREFIX else start + len(value)
-                while end < len(view.data) and end - start < len(value) and view.data[end] == value[end - start]:
-                    end += 1
-                self._judge(name, value, text, view, start, end)
+                self._judge(name, value, text, view, start, start + _alike(view.data, start, value, 0, 1))
         for size in range(SHORTEST, min(_PREFIX, len(value))):
             if value[:size] in self._cut:
                 for text, view, start in self._occurrences(value[:size]):
@@ -146,12 +143,8 @@ class Search:
                 lie = (id(view), place - at)
                 if place < covered.get(lie, 0):
                     continue
-                first, last = at, at + _PREFIX
-                data = view.data
-                while first > 0 and place - (at - first) > 0 and data[place - (at - first) - 1] == value[first - 1]:
-                    first -= 1
-                while last < len(value) and place + last - at < len(data) and data[place + last - at] == value[last]:
-                    last += 1
+                first = at - _alike(view.data, place, value, at, -1)
+                last = at + _alike(view.data, place, value, at, 1)
                 if last - first >= _PART and value[first:last].strip() not in self._names:
                     self._found(name, text, view, place - (at - first), place + last - at)
                     covered[lie] = place + last - at
@@ -172,6 +165,23 @@ class Search:
 
     def _found(self, name: str, text: int, view: View, start: int, end: int) -> None:
         self._finds[text].append((*view.span(start, end), name))
+
+
+def _alike(data: bytes, place: int, value: bytes, at: int, way: int) -> int:
+    """How many octets of ``data`` from ``place`` on (``way`` 1), or before it (-1), are those of ``value`` from ``at`` on, or before it."""
+    most = min(len(data) - place, len(value) - at) if way > 0 else min(place, at)
+    count, step = 0, _PREFIX
+    while count < most:
+        step = min(step, most - count)
+        low = count if way > 0 else -count - step
+        if data[place + low : place + low + step] == value[at + low : at + low + step]:
+            count += step
+            step *= 2
+        elif step == 1:
+            break
+        else:
+            step //= 2
+    return count
 
 
 def _without_prefixes(text: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra_validator.validation.redaction.search import Search
+from infra_validator.validation.redaction.search import Search, TooManyFinds
 
 SECRET = "S3cret, \"quoted\" 'and' back\\slashed\té-\U0001f511 end"
 
@@ -111,6 +111,18 @@ def test_parts_and_beginnings_are_found(text: str, value: str, expected: str | N
 )
 def test_what_is_no_quotation_is_left(text: str, value: str) -> None:
     assert cleaned(text, value) == text
+
+
+@pytest.mark.parametrize("repeated", ["a", "ab", "abc", " ", "0123456789"])
+def test_texts_that_repeat_themselves_end_in_time(repeated: str) -> None:
+    """Every place is alike, and every value is in every place: what cannot be taken out one by one is an error."""
+    search = Search([repeated * (65536 // len(repeated))])
+    try:
+        for length in range(20_000, 20_100):
+            search.value("input x", (repeated * length)[:length].encode())
+    except TooManyFinds:
+        return
+    assert search.cleaned()[0].replace("<value of input x>", "").strip(repeated) == ""
 
 
 def test_names_of_the_models_own_parts_are_no_secret() -> None:
