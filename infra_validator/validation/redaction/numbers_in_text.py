@@ -24,12 +24,21 @@ class NumbersInText:
 
     def __init__(self, text: str) -> None:
         found = sorted(_numbers(text))
+        self._written: dict[bytes, list[tuple[int, int]]] = {}
+        for _, _, start, end in found:
+            self._written.setdefault(text[start:end].lstrip("+").encode(), []).append((start, end))
         self._lowest = [lowest for lowest, *_ in found]
         self._found = found
         self._widest = max((highest - lowest for lowest, highest, *_ in found), default=0)
 
     def __bool__(self) -> bool:
         return bool(self._found)
+
+    def look_for_written(self, body: bytes) -> Iterator[tuple[int, int]]:
+        """Where (start, end) a number stands in the text as it is written in ``body``."""
+        for number, places in self._written.items():
+            if number in body:
+                yield from places
 
     def look_for(self, values: Sequence[float]) -> Iterator[tuple[int, int]]:
         """Where (start, end) one of ``values`` stands in the text."""

@@ -21,6 +21,7 @@ _STRIDE = _PART - _PREFIX + 1  # every part holds a window of _PREFIX octets tha
 _WINDOWS = f"{_PREFIX}s{_STRIDE - _PREFIX}x"  # for struct: one window, and what lies before the next
 _UNMISTAKABLE = 12  # octets; a value as long as this is found inside of words, too
 _MOST_LOOKS = 1_000_000  # at places in the texts; beyond it the texts are withheld
+_SHORT, _MOST_REMEMBERED = 64, 100_000  # octets; values that are not looked for twice
 _LONGEST_TEXT_IN_PARTS = 1 << 16  # octets of a value that is taken apart
 
 #: What stands before a line of the server's own log: when, and where in its source. No request has a say in it.
@@ -63,6 +64,7 @@ class Search:
         self._cut = {octets for _, view in self._views for octets in _ends_before_cuts(view.data)}
         self._places: dict[bytes, list[tuple[int, View, int]]] = {}
         self._looks = 0
+        self._looked_for: set[bytes] = set()
 
     @property
     def numbers_matter(self) -> bool:
@@ -78,6 +80,11 @@ class Search:
         """
         if len(value) < SHORTEST or not self._short or not value.strip(b"\0"):
             return
+        if len(value) <= _SHORT:  # categories come again and again
+            if value in self._looked_for:
+                return
+            if len(self._looked_for) < _MOST_REMEMBERED:
+                self._looked_for.add(value)
         self._whole(name, value)
         self._parts(name, value)
         if len(value) <= _LONGEST_TEXT_IN_PARTS:
@@ -97,6 +104,11 @@ class Search:
         """Look for numbers in their decimal forms."""
         for finds, numbers in zip(self._finds, self._numbers, strict=True):
             finds += [(start, end, name) for start, end in numbers.look_for(values)]
+
+    def written_numbers(self, name: str, body: bytes) -> None:
+        """Look for numbers as they are written in a text."""
+        for finds, numbers in zip(self._finds, self._numbers, strict=True):
+            finds += [(start, end, name) for start, end in numbers.look_for_written(body)]
 
     def cleaned(self) -> list[str]:
         """The texts, with what was found replaced by what it is called."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import struct
 from collections.abc import Sequence
 
@@ -43,17 +42,14 @@ _CONTENTS = (
     "fp64_contents",
 )
 _HALVES = (tf.DT_HALF, tf.DT_BFLOAT16)
-_JSON_NUMBER = re.compile(rb"-?\d+(\.\d+)?([eE][-+]?\d+)?")
 _DEEPEST = 8  # levels of messages in octets that nobody knows the type of
-_LONGEST_INTEGER = 40  # digits; Python refuses to read endless ones
 _NAMELESS = "a request"
 
 
 def look_for_values(search: Search, request: SampleRequest) -> None:
     """Have a search look for every value of a request."""
     if request.rest_body and search.numbers_matter:
-        # As they were written: what a tensor holds of them may be rounded.
-        search.numbers(_NAMELESS, [_number(found) for found in _JSON_NUMBER.finditer(request.rest_body)])
+        search.written_numbers(_NAMELESS, request.rest_body)  # what a tensor holds of them may be rounded
     try:
         name = request.method.rpartition("/")[2]
         if name == "Predict":
@@ -72,10 +68,6 @@ def look_for_values(search: Search, request: SampleRequest) -> None:
     except (message.DecodeError, UnreadableAnswer):
         pass  # somebody's own request
     _unknown(search, request.payload, 0)
-
-
-def _number(found: re.Match[bytes]) -> float:
-    return float(found.group()) if found.group(1) or found.group(2) else int(found.group()[:_LONGEST_INTEGER])
 
 
 def _tensor(search: Search, name: str, tensor: tf.TensorProto) -> None:
