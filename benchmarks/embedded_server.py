@@ -174,9 +174,21 @@ def measure(load: Load, pid: int, ask: Callable[[], Callable[[], object]], concu
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time of a process so far."""
-    numbers = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+    """Processor time of a process and its children so far."""
+    spent = 0
+    for one in family(pid):
+        numbers = pathlib.Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        spent += int(numbers[11]) + int(numbers[12])
+    return spent / os.sysconf("SC_CLK_TCK")
+
+
+def family(pid: int) -> list[int]:
+    """A process and its children."""
+    found = [pid]
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # the thread has ended
+            found += [child for name in (task / "children").read_text().split() for child in family(int(name))]
+    return found
 
 
 def grpc_asker(port: int, request: bytes) -> Callable[[], Callable[[], object]]:
@@ -185,12 +197,12 @@ def grpc_asker(port: int, request: bytes) -> Callable[[], Callable[[], object]]:
     return lambda: lambda: call(request, timeout=60)
 
 
-def rest_asker(port: int, body: bytes) -> Callable[[], Callable[[], object]]:
+def rest_asker(port: int, body: bytes, path: str = "/v1/models/m:predict") -> Callable[[], Callable[[], object]]:
     def make() -> Callable[[], object]:
         connection = http.client.HTTPConnection("127.0.0.1", port)
 
         def once() -> None:
-            connection.request("POST", "/v1/models/m:predict", body)
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             answer.read()
             assert answer.status == 200, answer.status

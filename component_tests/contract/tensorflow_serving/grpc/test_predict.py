@@ -165,6 +165,18 @@ def test_3_3_row_16_deadline_ends_the_run(server: EmbeddedServerProcess) -> None
     assert server.predict(predict_request(spec("half_plus_two"), x=X)).outputs["y"] == tensor([2.5, 3.0, 4.5])
 
 
+def test_a_request_that_is_slow_after_quick_ones_holds_up_nobody(server: EmbeddedServerProcess) -> None:
+    for _ in range(3):  # quick ones: the next run is carried out by the request's own thread
+        server.predict(predict_request(spec("slow"), seconds=tensor([0.0], [])))
+    with pytest.raises(grpc.RpcError) as caught:
+        server.predict(predict_request(spec("slow"), seconds=tensor([2.0], [])), timeout=0.3)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert server.predict(predict_request(spec("half_plus_two"), x=X)).outputs["y"] == tensor([2.5, 3.0, 4.5])
+    assert list(
+        server.predict(predict_request(spec("slow"), seconds=tensor([0.0], []))).outputs["slept"].float_val
+    ) == [0.0]
+
+
 def test_2_5_missing_variables_load_and_fail_each_request(server: EmbeddedServerProcess) -> None:
     with fails(FAILED_PRECONDITION, "Could not find variable", starts=True):
         server.predict(predict_request(spec("missing_variables"), x=X))
