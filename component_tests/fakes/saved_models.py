@@ -39,6 +39,7 @@ GOOD = {
     "signatures": "a signature of each kind that people have: text, image_bytes, image, tokens, ids, flags, halves, scalar",
     "keras_features": "a Keras model with the named raw inputs age, income, embedding -> score, as model.export writes it",
     "quoting": "signatures that quote what they are asked: assert_<dtype>, to_number, decode_csv, decode_json, print, ...",
+    "words": "serving_default: text string -> folded, by an operation of TensorFlow Text (CaseFoldUTF8)",
     "odd_signatures": "classify and regress signatures of wrong structure, rank, dtype and batch",
 }
 
@@ -127,6 +128,7 @@ def write_all(directory: pathlib.Path) -> None:
         "no_variables": _no_variables,
         "nan": _nan,
         "quoting": _quoting,
+        "words": _words,
         "odd_signatures": _odd_signatures,
         "signatures": _signatures,
         "keras_features": _keras_features,
@@ -291,6 +293,22 @@ def _identity(tf: Any, path: pathlib.Path) -> None:
         builder = v1.saved_model.Builder(str(path))
         builder.add_meta_graph_and_variables(session, ["serve"], signatures)
         builder.save()
+
+
+def _words(tf: Any, path: pathlib.Path) -> None:
+    """TensorFlow Text's Python is not imported: its operation is loaded from its library."""
+    found = importlib.util.find_spec("tensorflow_text")
+    places = list(found.submodule_search_locations or ()) if found else []
+    assert places, "The tests' SavedModels need TensorFlow Text: install .[text]"
+    library = pathlib.Path(places[0], "python", "ops", "_normalize_ops.so")
+    operations = tf.load_op_library(str(library))
+    module = tf.Module()
+
+    def serve(text: Any) -> dict[str, Any]:
+        return {"folded": operations.case_fold_utf8(text)}
+
+    signature = tf.function(serve, input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    tf.saved_model.save(module, str(path), signatures=signature)
 
 
 def _quoting(tf: Any, path: pathlib.Path) -> None:

@@ -297,6 +297,12 @@ class ReasonCode(enum.Enum):
         "The serving binary cannot be executed.",
         "Check the file's type, its permissions and its interpreter line.",
     )
+    OP_NOT_IN_STAND_IN = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The embedded model server lacks an operation that TensorFlow Serving's own binary has.",
+        "Install the extra that is named, or validate on a real TensorFlow Serving (local_process.binary_path, an image).",
+    )
     EMBEDDED_SERVER_NOT_INSTALLED = (
         Blames.INFRASTRUCTURE,
         False,

@@ -159,6 +159,11 @@ class Flags:
         ours=True,
     )
     bind_address: str = _string("", "The address to listen on; empty: all. Not of TensorFlow Serving.", ours=True)
+    load_op_library: str = _string(
+        "",
+        "Comma-separated paths of shared libraries with operations of your own, loaded before any model. Not of TensorFlow Serving.",
+        ours=True,
+    )
     strict_flags: bool = _bool(False, "Refuse to start on unknown arguments. Not of TensorFlow Serving.", ours=True)
     shutdown_grace_seconds: float = _float(
         0.0,

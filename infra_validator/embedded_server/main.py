@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from infra_validator._version import __version__
 from infra_validator.core.shutdown_signals import StopSignals
 from infra_validator.embedded_server import log
-from infra_validator.embedded_server.engine import c_api
+from infra_validator.embedded_server.engine import c_api, op_libraries
 from infra_validator.embedded_server.flags import ParseResult, parse, usage
 from infra_validator.embedded_server.status import StatusError
 
@@ -52,6 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return FAILED
     for line in parsed.warnings:
         log.warning("main.cc", line)
+    for path in filter(None, parsed.flags.load_op_library.split(",")):
+        try:
+            op_libraries.load(path)
+        except StatusError as error:
+            print(f"Failed to start server. Error: --load_op_library={path}: {error}", flush=True)
+            return FAILED
     return _serve(parsed)
 
 

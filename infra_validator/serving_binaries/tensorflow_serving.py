@@ -22,6 +22,7 @@ from infra_validator.core.launch_plan import LaunchPlan, ModelMount, literal
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.saved_model.find import TFLITE_FILE
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
+from infra_validator.serving_binaries.linked_operations import extra_with
 from infra_validator.serving_binaries.model_config_file import ModelConfigFile, read_model_config
 from infra_validator.serving_binaries.tensorflow_serving_log import PORT_TAKEN, explain, warmup_records
 from infra_validator.specs import ServingSpec
@@ -167,14 +168,24 @@ class EmbeddedBinary(_TensorFlowServing):
     Attributes:
       fixed_port: whether the spec names the gRPC port; else the server chooses free ports itself and tells them.
       prefers_tflite: whether the arguments ask for ``model.tflite``, which it cannot serve.
+      op_libraries: shared libraries with operations of the user's own.
     """
 
     fixed_port: bool
     prefers_tflite: bool
+    op_libraries: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         return f"embedded model server {__version__}"
+
+    def Explain(self, log: str) -> tuple[ReasonCode, str] | None:
+        cause = super().Explain(log)
+        missing = re.search(r"Op type not registered '([^']*)'", cause[1]) if cause else None
+        extra = extra_with(missing[1]) if missing else ""
+        if cause is None or missing is None or not extra:
+            return cause
+        return ReasonCode.OP_NOT_IN_STAND_IN, f"It is {missing[1]}; pip install 'infra-validator[{extra}]' brings it."
 
     def MakeLaunchPlan(self, model_path: str, platform: str) -> LaunchPlan:
         if self.prefers_tflite and os.path.exists(os.path.join(model_path, TFLITE_FILE)):
@@ -193,6 +204,7 @@ class EmbeddedBinary(_TensorFlowServing):
             "--bind_address=${bind_address}",
             f"--model_name={self.model_name}",
             "--model_base_path=${model_base_path}",
+            *((f"--load_op_library={literal(','.join(self.op_libraries))}",) if self.op_libraries else ()),
             *self.extra_args,
         )
         package = pathlib.Path(__file__).parents[2]
@@ -236,13 +248,22 @@ def _local_binary(spec: ServingSpec, arguments: tuple[str, ...], config: ModelCo
     assert spec.local_process is not None
     given = spec.local_process.binary_path
     program = os.path.abspath(given) if "/" in given else shutil.which(given or _PROGRAM)
+    libraries = spec.local_process.op_libraries
+    if program and libraries:
+        raise SpecError(
+            "serving_spec.local_process.op_libraries",
+            f"has no effect on {program}: a real server has its operations linked in",
+            next_step="Take the field out, or build the server with these operations.",
+        )
     if program:
         return ProgramBinary(spec.model_name, arguments, config, program)
     if given:
         here = f"Write ./{given} for the file in this directory." if os.path.exists(given) else ""
         raise InfrastructureError(ReasonCode.BINARY_NOT_FOUND, f"{given} is not on the PATH.", next_step=here)
     _check_embedded_server()
-    return EmbeddedBinary(spec.model_name, arguments, config, spec.local_process.grpc_port != 0, spec.prefers_tflite)
+    fixed_port = spec.local_process.grpc_port != 0
+    paths = tuple(os.path.abspath(path) for path in libraries)
+    return EmbeddedBinary(spec.model_name, arguments, config, fixed_port, spec.prefers_tflite, paths)
 
 
 def _check_embedded_server() -> None:

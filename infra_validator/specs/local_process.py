@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping, Sequence
 
@@ -39,6 +40,16 @@ def environment_names(names: Sequence[str]) -> str | None:
     return None
 
 
+def _libraries(paths: Sequence[str]) -> str | None:
+    """Check of paths that are handed over in one flag."""
+    for path in paths:
+        if not path or "," in path or "\0" in path:
+            return f"holds {path!r}: a path must not be empty, and must have no comma"
+        if not os.path.isfile(path):
+            return f"holds {path!r}, which is no file"
+    return None
+
+
 @dataclasses.dataclass(frozen=True)
 class LocalProcessConfig:
     """A model server as a process of this machine. Ours; TFX has no such platform."""
@@ -49,6 +60,12 @@ class LocalProcessConfig:
         file="program",
     )
     extra_args: tuple[str, ...] = spec_field((), "Arguments appended to the server's command line.")
+    op_libraries: tuple[str, ...] = spec_field(
+        (),
+        "Shared libraries with operations of your own, for the embedded server; a real server has its own linked in.",
+        check=_libraries,
+        file="path",
+    )
     env: Mapping[str, str] = spec_field({}, "Environment variables added to the server's.", check=environment)
     env_from: tuple[str, ...] = spec_field(
         (),

@@ -15,6 +15,7 @@ _BEFORE_IT_HAD_THE_MODEL: dict[ReasonCode, tuple[ReasonCode, ...]] = {
     ReasonCode.MODEL_NOT_READABLE: (_EXITED, *_WAITING),
     ReasonCode.MODEL_LOAD_FAILED: (_EXITED, _KILLED, *_WAITING),
     ReasonCode.OP_NOT_REGISTERED: (_EXITED, _KILLED, *_WAITING),
+    ReasonCode.OP_NOT_IN_STAND_IN: (_EXITED, _KILLED, *_WAITING),
     ReasonCode.WARMUP_FAILED: (_EXITED, _KILLED, *_WAITING),
     ReasonCode.SERVER_OUT_OF_MEMORY: (_EXITED, _KILLED, *_WAITING),
 }
@@ -23,6 +24,7 @@ _BEFORE_IT_HAD_THE_MODEL: dict[ReasonCode, tuple[ReasonCode, ...]] = {
 _AFTERWARDS: dict[ReasonCode, tuple[ReasonCode, ...]] = {
     ReasonCode.SERVER_OUT_OF_MEMORY: (_EXITED, _KILLED),
     ReasonCode.OP_NOT_REGISTERED: (_EXITED, _KILLED),
+    ReasonCode.OP_NOT_IN_STAND_IN: (_EXITED, _KILLED),
 }
 
 #: Failures behind which the server's own log may name a deeper cause.

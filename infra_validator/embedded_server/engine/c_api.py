@@ -82,6 +82,7 @@ _SLOW: dict[str, tuple[Any, list[Any]]] = {
         POINTER,
         [POINTER, POINTER, ctypes.c_char_p, POINTER, ctypes.c_int, POINTER, POINTER, POINTER],
     ),
+    "TF_LoadLibrary": (POINTER, [ctypes.c_char_p, POINTER]),
     "TF_CloseSession": (None, [POINTER, POINTER]),
     "TF_DeleteSession": (None, [POINTER, POINTER]),
     "TF_DeleteGraph": (None, [POINTER]),

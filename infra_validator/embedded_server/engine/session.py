@@ -10,6 +10,7 @@ from typing import Protocol
 
 from infra_validator.core import wire
 from infra_validator.embedded_server.engine.c_api import POINTER, Buffer, Output, Status, Tensor, address, functions
+from infra_validator.embedded_server.engine.op_libraries import load_packages_for
 from infra_validator.embedded_server.status import Code, StatusError
 
 # A run costs less than half of what it else does if no thread of TensorFlow's is asked to help. It cannot be cut short then, and its
@@ -72,6 +73,8 @@ class Session:
     def load(cls, directory: str, tags: Sequence[str], config: bytes = b"") -> Session:
         """Load the meta graph with exactly these tags, restore its variables and run its initializers.
 
+        Where an operation is missing, the packages that the real server links in are loaded, and it is tried once more.
+
         Args:
           directory: the SavedModel directory.
           tags: the tag set, without order.
@@ -80,6 +83,15 @@ class Session:
         Raises:
           StatusError: TensorFlow's code and text.
         """
+        try:
+            return cls._load(directory, tags, config)
+        except StatusError as error:
+            if not load_packages_for(error):
+                raise
+            return cls._load(directory, tags, config)
+
+    @classmethod
+    def _load(cls, directory: str, tags: Sequence[str], config: bytes) -> Session:
         tf = functions()
         names = (ctypes.c_char_p * len(tags))(*(tag.encode() for tag in tags))
         options, graph, buffer, session = tf.NewSessionOptions(), tf.NewGraph(), tf.NewBuffer(), None

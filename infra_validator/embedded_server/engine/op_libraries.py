@@ -1,0 +1,67 @@
+"""Operations that TensorFlow's wheel lacks: those of packages whose operations the real server links in, and those of the user's own files.
+
+The packages' Python is never imported: their shared libraries are found beside it and loaded through the C API.
+"""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import os
+import threading
+
+from infra_validator.embedded_server import log
+from infra_validator.embedded_server.engine.c_api import Status, functions
+from infra_validator.embedded_server.status import StatusError
+
+#: What TensorFlow Serving's binary links in besides TensorFlow (its BUILD file's SUPPORTED_TENSORFLOW_OPS): package -> its libraries.
+_PACKAGES = {
+    "tensorflow_text": ("python/ops/*.so", "python/metrics/*.so"),
+    "tensorflow_decision_forests": ("tensorflow/ops/inference/inference.so",),
+}
+
+_loaded: set[str] = set()
+_loading = threading.Lock()
+
+
+def load(path: str) -> None:
+    """Load the operations and kernels of one shared library.
+
+    Raises:
+      StatusError: TensorFlow's code and text: there is no such file, or it was built for another TensorFlow.
+    """
+    with Status() as status:
+        functions().LoadLibrary(os.fsencode(path), status.pointer)
+
+
+def load_packages_for(error: StatusError) -> bool:
+    """Load the libraries of the packages that are installed, if an operation was missing; only then, since they take their time.
+
+    Args:
+      error: why a model could not be loaded.
+
+    Returns:
+      Whether anything was loaded that was not there before: another try may succeed.
+    """
+    if "Op type not registered" not in error.message:
+        return False
+    with _loading:
+        missing = [path for path in _installed() if path not in _loaded]
+        for path in missing:
+            _loaded.add(path)
+            try:
+                load(path)
+            except StatusError as problem:
+                log.warning("load_library.cc", f"{path} cannot be loaded: {problem.message}")
+    return bool(missing)
+
+
+def _installed() -> list[str]:
+    """The libraries of the packages that are there."""
+    found = []
+    for package, patterns in _PACKAGES.items():
+        spec = importlib.util.find_spec(package)
+        for directory in (spec.submodule_search_locations or []) if spec else []:
+            for pattern in patterns:
+                found += sorted(glob.glob(os.path.join(glob.escape(directory), pattern)))
+    return found
