@@ -35,7 +35,7 @@ ORDER: dict[str, Steps] = {
         ("plan",),
         ("api",),
         # Layer 4: the edges.
-        ("embedded_server", "probe"),
+        ("embedded_server", "probe", "conformance"),
         ("model_runtime",),
         ("blessing",),
         ("driver", "executor"),
@@ -92,6 +92,7 @@ ORDER: dict[str, Steps] = {
         ("server",),
         ("*",),
     ),
+    "conformance": (("points",), ("report", "open_inference")),
     "probe": (("exit_codes",), ("go",), ("transport",), ("*",), ("sidecar",)),
     "model_runtime": (("model_source",), ("sizes", "conformance"), ("backends",), ("*",)),
 }

@@ -13,10 +13,11 @@ import grpc
 import pytest
 
 from component_tests.fakes.model_runtime.departing_runtime import DepartingRuntime
+from infra_validator.conformance.points import Departure, Outcome, Result
+from infra_validator.conformance.report import as_json, as_junit, line, summary
 from infra_validator.model_runtime import add_ModelRuntimeServicer_to_server
 from infra_validator.model_runtime.conformance.points import POINTS
-from infra_validator.model_runtime.conformance.report import as_json, as_junit, line, summary
-from infra_validator.model_runtime.conformance.run import Departure, Model, Outcome, Result, Subject, run
+from infra_validator.model_runtime.conformance.run import Model, Subject, run
 
 #: what the runtime does wrong -> the points that must find it
 FOUND_BY = {
@@ -46,7 +47,7 @@ def subject_of(path: pathlib.Path, *wrong: str) -> Iterator[Subject]:
         server.stop(None).wait()
 
 
-def results_of(path: pathlib.Path, wrong: list[str], names: list[str]) -> list[Result]:
+def results_of(path: pathlib.Path, wrong: list[str], names: list[str]) -> list[Result[Subject]]:
     with subject_of(path, *wrong) as subject:
         return run(subject, [point for point in POINTS if point.name in names], lambda _: None)
 

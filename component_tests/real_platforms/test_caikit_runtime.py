@@ -15,10 +15,11 @@ import grpc
 import pytest
 
 from component_tests.conftest import python_of
+from infra_validator.conformance.points import Outcome
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.model_runtime.conformance.points import POINTS
 from infra_validator.model_runtime.conformance.run import Model as ConformanceModel
-from infra_validator.model_runtime.conformance.run import Outcome, Subject, run
+from infra_validator.model_runtime.conformance.run import Subject, run
 
 pytestmark = pytest.mark.caikit
 

@@ -27,6 +27,7 @@ COMMANDS = {
         "answer health checks with the state of a server's models",
     ),
     "model-runtime": ("infra_validator.cli.model_runtime", "serve models to model-mesh; check and test its runtimes"),
+    "conformance": ("infra_validator.cli.conformance", "test a server's protocol, point by point"),
     "kubernetes": ("infra_validator.cli.kubernetes", "print the Role that a serving spec needs in its namespace"),
     "gc": ("infra_validator.cli.gc", "remove what killed validations left behind"),
 }

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import grpc
 
 from infra_validator.cli.model_runtime_check import address, model_key
+from infra_validator.conformance.points import Departure, Outcome, Result, told
+from infra_validator.conformance.report import as_json, as_junit, line, summary
 from infra_validator.core.errors import DeadlineExceeded
 from infra_validator.model_runtime.conformance.points import POINTS
-from infra_validator.model_runtime.conformance.report import as_json, as_junit, line, summary
-from infra_validator.model_runtime.conformance.run import Departure, Model, Outcome, Result, Subject, run, told
+from infra_validator.model_runtime.conformance.run import Model, Subject, run
 from infra_validator.model_server_clients.model_runtime.contract import DEFAULT_KEY, START_SECONDS
 
 _CONFORMS, _DEPARTS, _NOT_REACHABLE, _INTERRUPTED = 0, 1, 3, 130
@@ -126,9 +127,9 @@ def _reach(subject: Subject, seconds: float) -> bool:
     return True
 
 
-def _print_line(result: Result) -> None:
+def _print_line(result: Result[Subject]) -> None:
     print(line(result), flush=True)
 
 
-def _ignore(result: Result) -> None:
+def _ignore(result: Result[Subject]) -> None:
     """The whole is printed at the end."""

@@ -18,12 +18,13 @@ import pytest
 from component_tests.fakes.model_runtime.process import ROOT, RuntimeProcess, running
 from component_tests.fakes.saved_models import BROKEN, SavedModels
 from infra_validator import api
+from infra_validator.conformance.points import Outcome
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.model_runtime import ModelRuntimeStub
 from infra_validator.model_runtime.conformance.points import POINTS
-from infra_validator.model_runtime.conformance.run import Model, Outcome, Subject, run
+from infra_validator.model_runtime.conformance.run import Model, Subject, run
 from infra_validator.protos import model_runtime_pb2 as pb2
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2

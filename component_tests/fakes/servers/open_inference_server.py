@@ -63,7 +63,8 @@ class Model:
     Attributes:
       name: its name.
       modes: of MODES.
-      inputs: name -> (datatype, shape), for the metadata; it takes any.
+      inputs: name -> (datatype, shape), for the metadata.
+      takes: the names that it takes; None: any.
       received: every ModelInferRequest that was answered.
     """
 
@@ -72,12 +73,14 @@ class Model:
         self.name = name
         self.modes = modes
         self.inputs = inputs if inputs is not None else {"x": ("FP32", [-1])}
+        self.takes = set(inputs) if inputs is not None else None
         self.received: list[Any] = []
         self._asked = 0
 
     def handlers(self) -> Mapping[str, Handler]:
         """The methods that the server has, by their full path."""
         methods: dict[str, Handler] = {
+            "ServerLive": lambda request, context: b"\x08\x01",
             "ServerReady": lambda request, context: b"\x08\x01",
             "ModelReady": self._ready,
             "ModelMetadata": self._metadata,
@@ -122,9 +125,7 @@ class Model:
     def _infer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         asked = pb.ModelInferRequest.FromString(request)
         self._check(asked.model_name, asked.model_version, context)
-        problem = "this server refuses everything" if "refuses" in self.modes else problem_of(asked)
-        if problem:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
+        self._refuse_what_is_wrong(asked, context)
         self.received.append(asked)
         answer = pb.ModelInferResponse(model_name=self.name, model_version=VERSION, id=asked.id)
         wanted = [output.name for output in asked.outputs] or [tensor.name for tensor in asked.inputs]
@@ -136,6 +137,14 @@ class Model:
                     raw = struct.pack(f"<{code}", math.nan) * (len(raw) // size)
                 self._add(answer, tensor, raw)
         return answer.SerializeToString()
+
+    def _refuse_what_is_wrong(self, asked: Any, context: grpc.ServicerContext) -> None:
+        problem = "this server refuses everything" if "refuses" in self.modes else problem_of(asked)
+        others = {tensor.name for tensor in asked.inputs} - (self.takes or set())
+        if self.takes is not None and others:
+            problem = problem or f"unexpected inputs: {sorted(others)}"
+        if problem:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
 
     def _add(self, answer: Any, tensor: Any, raw: bytes) -> None:
         added = answer.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)

@@ -1,19 +1,16 @@
-"""Runs model-mesh's ModelRuntime contract against anybody's runtime: the frame. The points are in points.py.
-
-A point is *passed*, *failed* (it must hold), *advice* (it should hold; model-mesh lives with it), or *not judged* with the reason.
-"""
+"""Runs model-mesh's ModelRuntime contract against anybody's runtime: what points are made of. The points are in points.py."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import enum
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 
 import grpc
 
+from infra_validator.conformance.points import Departure, NotJudged, Point, Result, run_points, told
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import DeadlineExceeded, shorten
 from infra_validator.model_server_clients.grpc_channel import open_channel
@@ -23,53 +20,6 @@ from infra_validator.protos import model_runtime_pb2 as pb2
 from infra_validator.protos.model_runtime_pb2_grpc import ModelRuntimeStub
 
 _CALL_SECONDS = 60.0  # of calls that should be quick
-_LONGEST_TEXT = 500
-
-
-class Outcome(enum.Enum):
-    """How a point came out."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    ADVICE = "advice"
-    NOT_JUDGED = "not judged"
-
-
-class Departure(Exception):
-    """The runtime does something else than the contract says; the text says what it did."""
-
-
-class NotJudged(Exception):
-    """The point cannot be tested on this runtime; the text says why."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Point:
-    """One point of the contract.
-
-    Attributes:
-      name: stable, e.g. ``purge-loaded``.
-      title: what must hold, one sentence.
-      consequence: what model-mesh does when it does not.
-      must: whether a departure fails the runtime, or is advice.
-      test: raises Departure or NotJudged.
-    """
-
-    name: str
-    title: str
-    consequence: str
-    must: bool
-    test: Callable[[Subject], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What came out of one point."""
-
-    point: Point
-    outcome: Outcome
-    detail: str
-    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,27 +202,8 @@ class Subject:
             yield channel
 
 
-def run(subject: Subject, points: Iterable[Point], on_result: Callable[[Result], None]) -> list[Result]:
+def run(
+    subject: Subject, points: Iterable[Point[Subject]], on_result: Callable[[Result[Subject]], None]
+) -> list[Result[Subject]]:
     """Test every point; ``on_result`` is called after each."""
-    results = []
-    for point in points:
-        began = time.monotonic()
-        outcome, detail = Outcome.PASSED, ""
-        try:
-            point.test(subject)
-        except Departure as error:
-            outcome, detail = (Outcome.FAILED if point.must else Outcome.ADVICE), str(error)
-        except NotJudged as error:
-            outcome, detail = Outcome.NOT_JUDGED, str(error)
-        except grpc.RpcError as error:
-            outcome, detail = Outcome.FAILED, f"a call failed that must not: {told(error)}"
-        finally:
-            subject.tidy_up()
-        results.append(Result(point, outcome, detail, time.monotonic() - began))
-        on_result(results[-1])
-    return results
-
-
-def told(error: grpc.RpcError | grpc.Call) -> str:
-    """Code and description of a failed call."""
-    return f"{error.code().name}: {shorten(error.details() or '(no description)', _LONGEST_TEXT)}"
+    return run_points(subject, points, on_result, subject.tidy_up)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import grpc
 
-from infra_validator.model_runtime.conformance.frame import Points, catch_loading, ends_within
-from infra_validator.model_runtime.conformance.run import Departure, Subject, told
+from infra_validator.conformance.points import Departure, Points, told
+from infra_validator.model_runtime.conformance.loads_under_way import catch_loading, ends_within
+from infra_validator.model_runtime.conformance.run import Subject
 from infra_validator.protos import model_runtime_pb2 as pb2
 
-POINTS = Points()
+POINTS: Points[Subject] = Points()
 
 _NOT_FOUND = grpc.StatusCode.NOT_FOUND
 _OK = grpc.StatusCode.OK

@@ -1,40 +1,17 @@
-"""How the points of the contract are written down: a decorated function each, in the order in which they are tested."""
+"""Loads that are caught under way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import grpc
 
+from infra_validator.conformance.points import NotJudged
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import DeadlineExceeded
-from infra_validator.model_runtime.conformance.run import NotJudged, Point, Subject
+from infra_validator.model_runtime.conformance.run import Subject
 from infra_validator.protos import model_runtime_pb2 as pb2
 
 _TRIES = 5  # to catch a load in the middle
 _CAUGHT_AFTER_SECONDS = 0.005  # a load that has not ended by then is under way
-
-Test = Callable[[Subject], None]
-
-
-class Points(list[Point]):
-    """A list of points that fills itself: ``@points.must(name, consequence)`` over a test whose docstring is the title."""
-
-    def must(self, name: str, consequence: str) -> Callable[[Test], Test]:
-        """A point that has to hold."""
-        return self._point(name, consequence, must=True)
-
-    def should(self, name: str, consequence: str) -> Callable[[Test], Test]:
-        """A point without which model-mesh can live."""
-        return self._point(name, consequence, must=False)
-
-    def _point(self, name: str, consequence: str, *, must: bool) -> Callable[[Test], Test]:
-        def add(test: Test) -> Test:
-            title = " ".join((test.__doc__ or "").split())
-            self.append(Point(name, title, consequence, must, test))
-            return test
-
-        return add
 
 
 def catch_loading(subject: Subject, model_id: str) -> grpc.CallFuture[pb2.LoadModelResponse]:
