@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent import futures
 from typing import TypeVar
 
 import grpc
@@ -244,6 +245,76 @@ def test_concurrency_is_used_and_bounded_and_requests_are_made_as_they_are_sent(
         assert client.SendRequests(counted(), Deadline.after(ENOUGH), concurrency=3) == 30
     assert script.most_at_once == 3
     assert furthest_ahead <= 3
+
+
+def test_load_asks_the_same_bytes_with_the_same_headers_as_the_checks(kind: ClientKind) -> None:
+    script = Script()
+    headers: list[list[tuple[str, str | bytes]]] = []
+
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        headers.append([(key, value) for key, value in context.invocation_metadata() if key != "user-agent"])
+        return b"an answer"
+
+    script.answer = answer
+    with serving(kind.handlers(script)) as (endpoint, _), loaded(kind, endpoint) as client:
+        client.SendRequests(requests(kind, 1), Deadline.after(ENOUGH))
+        load = client.OpenLoad(list(requests(kind, 2)))
+        assert load is not None
+        with contextlib.closing(load):
+            assert [load.ask(number, ENOUGH) for number in range(3)] == [None] * 3
+    assert script.received == script.received[:1] * 4
+    assert headers == headers[:1] * 4
+
+
+def test_load_tells_an_error_an_empty_answer_and_no_answer_apart(kind: ClientKind) -> None:
+    script = Script()
+    released = threading.Event()
+
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        number = len(script.received)
+        if number == 1:
+            context.abort(grpc.StatusCode.INTERNAL, "the pot is empty")
+        return b"" if number == 2 else wait_for(released, b"late")
+
+    script.answer = answer
+    with serving(kind.handlers(script)) as (endpoint, _), loaded(kind, endpoint) as client:
+        load = client.OpenLoad(list(requests(kind, 1)))
+        assert load is not None
+        with contextlib.closing(load):
+            told = [load.ask(0, ENOUGH), load.ask(0, ENOUGH), load.ask(0, SHORT)]
+        released.set()
+    texts = [one.text for one in told if one is not None and not one.lost]
+    assert texts == [
+        "record 1 of f.gz, signature 'serving_default': INTERNAL: the pot is empty",
+        "record 1 of f.gz: the answer is empty",
+        "record 1 of f.gz: not answered in time",
+    ]
+
+
+def test_closing_a_load_ends_what_is_under_way(kind: ClientKind) -> None:
+    script = Script()
+    asked, released = threading.Event(), threading.Event()
+
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        asked.set()
+        return wait_for(released, b"late")
+
+    script.answer = answer
+    with serving(kind.handlers(script)) as (endpoint, _), loaded(kind, endpoint) as client:
+        load = client.OpenLoad(list(requests(kind, 1)))
+        assert load is not None
+        with futures.ThreadPoolExecutor(1) as pool:
+            under_way = pool.submit(load.ask, 0, ENOUGH)
+            assert asked.wait(ENOUGH)
+            load.close()
+            failure = under_way.result(ENOUGH)
+        assert failure is not None
+        assert failure.lost
+        again = load.ask(0, ENOUGH)
+        assert again is not None
+        assert again.lost
+        released.set()
+        load.close()
 
 
 def test_messages_beyond_grpcs_own_limit_pass(kind: ClientKind) -> None:
