@@ -80,7 +80,7 @@ ROWS = (
     Row("protobuf-5", "3.12", "docker,kubernetes,load,cli", ("protobuf>=5,<6",)),
     Row("protobuf-6", "3.13", "docker,kubernetes,load,cli", ("protobuf>=6,<7",)),
     Row("newest", "3.13", "docker,kubernetes,load,cli", ("protobuf>=7,<8",)),
-    Row("core-alone", "3.12", "", (), ignored=NEED_EXTRAS),
+    Row("core-alone", "3.12", "load,cli", (), ignored=NEED_EXTRAS),
     Row("tensorflow-oldest", "3.11", "embedded,text", ("tensorflow==2.16.*",), SERVER_TESTS),
     Row("tensorflow-newest", "3.13", "embedded,text", (), SERVER_TESTS),
 )

@@ -110,6 +110,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments; ends the process with the usage where they do not go together."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if (arguments.serving_spec is None) == (arguments.address is None):
+        parser.error("one of --serving-spec and --address says which server is meant")
+    if arguments.address is not None and arguments.model_name is None:
+        parser.error("--address needs --model-name: a server may have several models")
+    if arguments.address is None and (arguments.rest_address, arguments.model_name) != (None, None):
+        parser.error("--rest-address and --model-name go with --address only")
+    return arguments
+
+
 def main(argv: Sequence[str], *, ends_process: bool = False) -> int:
     """Run the command. Returns the exit code (see ``infra-validator --help``).
 
@@ -118,7 +131,7 @@ def main(argv: Sequence[str], *, ends_process: bool = False) -> int:
       ends_process: whether the process ends with the command: signals are then ignored once the result is printed.
     """
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = _parse(argv)
     except SystemExit as ended:
         if ended.code:
             _keep_wrong_usage(argv)
@@ -239,19 +252,10 @@ def _validate(
 def _serving_spec(arguments: argparse.Namespace) -> ServingSpec:
     """The serving spec, or the one that --address stands for."""
     if arguments.address is None:
-        for flag in ("rest_address", "model_name"):
-            if getattr(arguments, flag) is not None:
-                raise UsageError(f"--{flag.replace('_', '-')} says something of --address, which is not given.")
-        if arguments.serving_spec is None:
-            raise UsageError("Neither --serving-spec nor --address is given: nothing says which server is meant.")
         spec = ServingSpec.of(arguments.serving_spec)
         if not arguments.model and spec.address is None:
             raise UsageError("--model is not given.", next_step="Name the SavedModel directory.")
         return spec
-    if arguments.serving_spec is not None:
-        raise UsageError("--address and --serving-spec are both given.", next_step="Take one of them out.")
-    if arguments.model_name is None:
-        raise UsageError("--address needs --model-name: a server may have several models.")
     address = {"grpc": arguments.address, "rest": arguments.rest_address or ""}
     return ServingSpec.of({"tensorflow_serving": {}, "address": address, "model_name": arguments.model_name})
 

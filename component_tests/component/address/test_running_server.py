@@ -166,9 +166,15 @@ def test_the_command_asks_a_server_by_its_address(
         ["--model-name", "m", "--serving-spec", "{}"],
         ["--rest-address", "localhost:1", "--serving-spec", "{}"],
         [],
-        ["--serving-spec", '{"tensorflow_serving": {}, "local_process": {}}'],
     ],
 )
 def test_flags_that_do_not_go_together(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments) == 2
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_only_an_address_does_without_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--serving-spec", '{"tensorflow_serving": {}, "local_process": {}}']) == 2
     assert "WRONG_USAGE" in capsys.readouterr().out

@@ -85,7 +85,8 @@ def test_what_protobuf_reads_is_read(message: bytes) -> None:
     with contextlib.suppress(DecodeError, SystemError, wire.WireError):
         parsed = descriptor_pb2.DescriptorProto.FromString(message)
         names = [octets for number, kind, _, octets in wire.contents(message) if (number, kind) == (1, wire.LENGTH)]
-        assert parsed.name.encode() == (names[-1] if names else b"")
+        name: str | bytes = parsed.name  # the newer implementation gives what is no UTF-8 as bytes
+        assert (name if isinstance(name, bytes) else name.encode()) == (names[-1] if names else b"")
 
 
 def test_a_map_whose_value_stands_in_pieces_is_joined() -> None:
