@@ -64,7 +64,7 @@ def main(argv: Sequence[str], *, ends_process: bool = False) -> int:
     if interruption.why is not None:
         return 128 + signal.Signals[interruption.why].value
     if not report.blessed:
-        print_report(report, "text", display.words)
+        print_report(report, "text", display)
         if report.finding.reason.blames is Blames.USAGE:
             return 2
         return 1 if report.verdict is Verdict.NOT_BLESSED else 3

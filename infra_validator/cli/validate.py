@@ -16,7 +16,6 @@ from infra_validator import api
 from infra_validator.cli.output_directory import OutputDirectory
 from infra_validator.cli.progress.choice import display_for
 from infra_validator.cli.progress.display import Display
-from infra_validator.cli.progress.printable import printable
 from infra_validator.cli.step_summary import add_to_step_summary
 from infra_validator.cli.warmup_directory import FLAG, warmed_copy
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
@@ -190,7 +189,7 @@ def _run(
     if warmed is not None and report.blessed:
         warmed.keep()
     display.end(report, output.report_path if output is not None else "")
-    print_report(report, arguments.format, display.words)
+    print_report(report, arguments.format, display)
     add_to_step_summary(report)
     if report.finding.reason.blames is Blames.USAGE:
         return _WRONG_USAGE
@@ -312,16 +311,17 @@ def _print_plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def print_report(report: ValidationReport, form: str, words: Callable[[str], str] = printable) -> None:
+def print_report(report: ValidationReport, form: str, display: Display) -> None:
     """Print a report on standard output.
 
     Args:
       form: ``text`` or ``json``.
-      words: makes text of unknown origin fit to be printed.
+      display: says how text of unknown origin is printed.
     """
     if form == "json":
-        print(report.to_json(), end="")
+        print(display.json(report.to_json()), end="")
         return
+    words = display.words
     if form in FORMATS:
         print(FORMATS[form].of_one(report.to_dict()), end="")
         return

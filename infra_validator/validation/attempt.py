@@ -261,6 +261,7 @@ class Attempt:
                 self._total,
                 self._interruption,
                 self._watch.say,
+                self._say,
             )
         )
 

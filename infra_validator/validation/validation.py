@@ -209,7 +209,7 @@ class Validation:
             tuple(attempt.left_behind),
             attempt.evidence,
             notes=(
-                *self.redaction.cleaned([*attempt.notes, *measuring.problems], self.total, self._interruption),
+                *self.redaction.cleaned([*attempt.notes, *measuring.with_quotes], self.total, self._interruption),
                 *measuring.notes,
             ),
             measurements=measuring.measurements,

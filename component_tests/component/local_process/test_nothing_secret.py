@@ -198,6 +198,33 @@ def test_errors_under_load_are_cleaned_too(saved_models: SavedModels, tmp_path: 
     assert_nothing_secret(all_of(report) + "".join(said))
 
 
+@pytest.mark.parametrize("advisory", [True, False])
+def test_what_a_baselines_server_says_is_cleaned_too(
+    saved_models: SavedModels, tmp_path: pathlib.Path, advisory: bool
+) -> None:
+    """The model answers; what is the default signature of the baseline fails, and quotes what it is asked."""
+    baseline = saved_models.copy("quoting", tmp_path / "baseline")
+    graph = tf.SavedModel.FromString((baseline / "saved_model.pb").read_bytes())
+    signatures = graph.meta_graphs[0].signature_def
+    signatures["serving_default"].CopyFrom(signatures["to_number"])
+    signatures["serving_default"].outputs["y"].dtype = tf.DT_STRING  # so that the signatures are alike
+    (baseline / "saved_model.pb").write_bytes(graph.SerializeToString())
+    said: list[str] = []
+    limits = {"advisory": advisory, "latency": [{"percentile": "p50", "at_most_times": 2.0}]}
+    report = run_validation(
+        saved_models.path("quoting"),
+        LOCAL,
+        {"num_tries": 1, "limits": limits, "load": {"seconds": 0.3, "warm_up_seconds": 0.1}},
+        requests=lambda: [request("serving_default", tensor_of_values(tf.DT_STRING, [1], [MARK]))],
+        on_progress=said.append,
+        baseline_model=str(baseline),
+    )
+    assert report.blessed == advisory
+    assert "BASELINE_FAILED" in all_of(report) or report.warnings
+    assert any(SHOWN in line for line in (*said, *report.warnings, report.finding.detail))
+    assert_nothing_secret(all_of(report) + "".join(said))
+
+
 def test_what_a_server_says_while_it_warms_up_is_cleaned_too(quoting: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """The file that was read in the validation is gone when the warm-up file's second request asks for it."""
     files = [tmp_path / "first", tmp_path / MARK]

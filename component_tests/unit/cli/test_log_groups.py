@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 
 from infra_validator.cli.progress.log_groups import GitHubGroups, GitLabSections
@@ -61,6 +62,8 @@ def test_a_server_gives_github_no_commands() -> None:
     assert "##[" not in out.getvalue()
     assert "\x1b" not in out.getvalue()
     assert "\u202e" not in out.getvalue()
+    assert json.loads(display.json(json.dumps({"a": hostile}))) == {"a": hostile}
+    assert "##[" not in display.json(json.dumps({"a": hostile}))
     shown = display.words(f"  the server's last lines:\n::warning::{hostile}")
     assert not [line for line in shown.splitlines() if line.lstrip().startswith("::")]
 

@@ -25,6 +25,10 @@ class Display:
         """Text of unknown origin as it may be printed on standard output beside this display."""
         return printable(text)
 
+    def json(self, text: str) -> str:
+        """JSON as it may be printed on standard output beside this display: the same data."""
+        return text
+
     def end(self, report: ValidationReport, path: str) -> None:
         """Show the end; called inside of the block, before the result is printed.
 

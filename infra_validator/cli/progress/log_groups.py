@@ -71,6 +71,9 @@ class GitHubGroups(_Groups):
         safe = printable(text).replace("##[", "#\u200b#[")
         return "\n".join(f"\u200b{line}" if line.lstrip().startswith("::") else line for line in safe.split("\n"))
 
+    def json(self, text: str) -> str:
+        return text.replace("##[", "\\u0023#[")
+
     def open(self, title: str) -> None:
         self.put(f"::group::{_data(title)}")
 

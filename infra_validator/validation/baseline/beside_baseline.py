@@ -74,11 +74,12 @@ class BesideBaseline:
         except InfrastructureError as error:
             if error.reason is not ReasonCode.BASELINE_FAILED:
                 raise
-            job.say(f"{job.label}: {error.sentence} The model is measured alone.")
+            job.say_with_quotes(f"{job.label}: {error.sentence} The model is measured alone.")
             outcome = self._without(job)
             advisory = self._spec.limits.advisory
-            notes = (*outcome.notes, error.sentence) if advisory else outcome.notes
-            return dataclasses.replace(outcome, notes=notes, problem=None if advisory else error)
+            if advisory:
+                return dataclasses.replace(outcome, with_quotes=(*outcome.with_quotes, error.sentence))
+            return dataclasses.replace(outcome, problem=error)
 
     def _side_by_side(self, job: LoadJob) -> LoadOutcome:
         kinds = kinds_of(job.requests, job.deadline, job.runner.Observe)

@@ -69,7 +69,7 @@ def running_baseline(
       InfrastructureError: it does not serve (BASELINE_FAILED), or the whole was ended.
     """
     runner = server.make_runner()
-    runner.on_progress = job.say
+    runner.on_progress = job.say_with_quotes
     runner.interruption = job.interruption
     runner.stop_grace_seconds = spec.stop_grace_seconds
     job.interruption.wakes(runner.news)
@@ -92,7 +92,7 @@ def running_baseline(
         runner.Stop(Deadline.after(spec.stop_grace_seconds + _STOP_SECONDS))
         job.interruption.forget(runner.news)
         for problem in runner.stop_problems:
-            job.say(f"{job.label}: the baseline's server: {problem}")
+            job.say_with_quotes(f"{job.label}: the baseline's server: {problem}")
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ class Measuring:
 
     Attributes:
       notes: what people should know, one sentence each.
-      problems: the same, where a server's words may stand in it.
+      with_quotes: the same, where a server's words may stand in it.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Measuring:
         self._began = clock.monotonic()
         self._memory: MemoryWatch | None = None
         self.notes: tuple[str, ...] = ()
-        self.problems: tuple[str, ...] = ()
+        self.with_quotes: tuple[str, ...] = ()
 
     @property
     def loads(self) -> bool:
@@ -125,11 +125,12 @@ class Measuring:
         except InfrastructureError as error:
             if error.reason not in _NOT_MEASURED or self._load_decides:
                 raise
-            self.problems += (f"The load was not measured: {error.sentence}",)
+            self.with_quotes += (f"The load was not measured: {error.sentence}",)
             return
         if job.deadline.expired():
             raise InfrastructureError(ReasonCode.TOTAL_TIMEOUT, "The server was under load.")
         self.notes += self._outcome.notes
+        self.with_quotes += self._outcome.with_quotes
         if job.runner.detour:
             self.notes += (
                 f"The latency was measured through {job.runner.detour}: callers beside the server see less of it.",

@@ -34,6 +34,7 @@ class LoadJob:
       deadline: when all of it must have ended: the whole validation's.
       interruption: ends it early.
       say: takes one line for people.
+      say_with_quotes: the same, for a line with a server's words in it: what was sent is taken out of it.
     """
 
     label: str
@@ -45,6 +46,7 @@ class LoadJob:
     deadline: Deadline
     interruption: Interruption
     say: Callable[[str], None]
+    say_with_quotes: Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +57,14 @@ class LoadOutcome:
       runs: this server's, one for each signature and batch size that was asked.
       baseline: the comparison with the baseline; its ``ratios`` are the relative limits, and decide like all others.
       notes: what people should know, one sentence each; they become warnings of the verdict.
+      with_quotes: the same, where a server's words stand in it.
       problem: why the comparison could not decide (TOO_NOISY); raised unless a limit is exceeded, which weighs more.
     """
 
     runs: tuple[LoadRun, ...] = ()
     baseline: BaselineComparison | None = None
     notes: tuple[str, ...] = ()
+    with_quotes: tuple[str, ...] = ()
     problem: AttemptFailed | InfrastructureError | None = None
 
 
