@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from component_tests.component.baseline.compared import Models
 from component_tests.fakes.saved_models import SavedModels
 from infra_validator import api
 from infra_validator.core.interruption import Interruption
@@ -130,3 +131,79 @@ def test_an_interruption_ends_a_load(saved_models: SavedModels) -> None:
     validation = {"load": {"seconds": 500, "at_most_seconds": 600}}
     report = run(saved_models.path("half_plus_two"), validation, interruption=interruption, on_progress=interrupt)
     assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, ReasonCode.INTERRUPTED)
+
+
+# ---------------------------------------------------------------- servers whose answers take a known time
+
+
+@pytest.fixture
+def models(saved_models: SavedModels, tmp_path: pathlib.Path) -> Models:
+    return Models(saved_models, tmp_path)
+
+
+def on_slow_server(models: Models, limits: Any, load: Any = SHORT, **behaviour: Any) -> ValidationReport:
+    """Validate a model whose server behaves so; two requests of one kind."""
+    (models.folder / "requests.json").write_text('{"instances": [1.0, 2.0]}')
+    return api.run_validation(
+        models.model("model", **behaviour),
+        models.serving_spec,
+        {"limits": limits, "load": load, "num_tries": 3, "stop_grace_seconds": 0.3},
+        requests=str(models.folder / "requests.json"),
+    )
+
+
+@pytest.mark.parametrize(("at_most_ms", "reason"), [(5, ReasonCode.LIMIT_EXCEEDED), (60000, ReasonCode.BLESSED)])
+@pytest.mark.parametrize("load", [SHORT, {**SHORT, "rate_rps": 15}])
+def test_answers_of_50_ms_against_a_limit(models: Models, at_most_ms: float, reason: ReasonCode, load: Any) -> None:
+    limits = {"latency": [{"percentile": "p90", "at_most_ms": at_most_ms}]}
+    report = on_slow_server(models, limits, load, delays_ms=[50])
+    assert report.finding.reason is reason, report.sentence
+    [run] = measured(report).load
+    seen = next(percentile for percentile in run.percentiles if percentile.name == "p90")
+    assert seen.ms >= 50
+    if reason is ReasonCode.LIMIT_EXCEEDED:
+        assert "p90 (serving_default, batch size 2)" in report.finding.detail
+        assert "at most 5 ms allowed" in report.finding.detail
+        assert len(report.serving_binaries[0].attempts) == 1
+
+
+def test_a_few_slow_answers_are_in_the_high_percentile_only(models: Models) -> None:
+    limits = {
+        "latency": [{"percentile": "p50", "at_most_ms": 200}, {"percentile": "p95", "at_most_ms": 200}],
+    }
+    report = on_slow_server(models, limits, delays_ms=[0, 0, 0, 0, 400])
+    assert report.finding.reason is ReasonCode.LIMIT_EXCEEDED
+    assert report.finding.detail.startswith("latency.p95")
+    assert outcomes(report)["latency.p50 (serving_default, batch size 2)"] is LimitOutcome.KEPT
+
+
+def test_the_first_answer_is_of_the_first_request_alone(models: Models) -> None:
+    """The delays are the requests' in turn, from the second on: the first request of all takes 300 ms, the others none."""
+    limits = {"cold_start": {"first_answer_ms": 100}}
+    report = on_slow_server(models, limits, delays_ms=[0, 300, *[0] * 200])
+    assert report.finding.reason is ReasonCode.LIMIT_EXCEEDED
+    assert report.finding.detail.startswith("cold_start.first_answer_ms")
+
+
+def test_a_server_that_dies_under_load_is_rejected_for_that(models: Models) -> None:
+    limits = {"latency": [{"percentile": "p50", "at_most_ms": 60000}]}
+    report = on_slow_server(models, limits, dies_at=40)
+    assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, ReasonCode.SERVER_KILLED)
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({}, ReasonCode.REQUEST_FAILED),
+        ({"error_rate_at_most": 0.5}, ReasonCode.BLESSED),
+        ({"error_rate_at_most": 0.01}, ReasonCode.LIMIT_EXCEEDED),
+        ({"advisory": True, "throughput_at_least_rps": 0.001}, ReasonCode.BLESSED),
+    ],
+)
+def test_requests_that_fail_under_load(models: Models, limits: Any, reason: ReasonCode) -> None:
+    """Every fifth answer takes longer than a request may."""
+    load = {"requests": 20, "warm_up_seconds": 0, "timeout_seconds": 0.5}
+    report = on_slow_server(models, limits, load, delays_ms=[0, 0, 0, 0, 1500])
+    assert report.finding.reason is reason, report.sentence
+    [run] = measured(report).load
+    assert 0 < run.errors < 20
