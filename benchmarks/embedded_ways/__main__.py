@@ -60,7 +60,8 @@ def program(command: list[str], ports_in: pathlib.Path) -> Iterator[dict[str, in
         wait_until_open(ports.get("grpc") or ports["rest"], process)
         yield ports
     finally:
-        os.killpg(process.pid, 9)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 9)
         process.wait()
 
 

@@ -41,9 +41,10 @@ _V1 = "/v1/models/m:predict", b'{"instances": [1.0, 2.0, 5.0]}'
 _TENSOR = {"name": "x", "shape": [3], "datatype": "FP32", "data": [1.0, 2.0, 5.0]}
 _V2 = "/v2/models/m/infer", json.dumps({"inputs": [_TENSOR]}).encode()
 
+# MLServer 1.7 wants a newer protobuf than the TensorFlow of the lock.
 PEERS = (
     Peer("fastapi", "FastAPI, over REST", ("fastapi", "uvicorn"), *_V1),
-    Peer("mlserver", "MLServer, over REST", ("mlserver",), *_V2),
+    Peer("mlserver", "MLServer, over REST", ("mlserver==1.6.1",), *_V2),
     Peer("kserve", "KServe's server, over REST", ("kserve",), *_V1),
 )
 
