@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -128,10 +129,10 @@ def of_strings(values: Sequence[bytes], shape: Sequence[int] | None = None) -> T
     dims = b"".join(
         wire.length_field(2, wire.varint_field(1, dim)) for dim in (shape if shape is not None else [len(values)])
     )
-    pieces = [wire.varint_field(1, STRING), wire.length_field(2, dims)]
-    for value in values:
-        pieces += (wire.header(8, len(value)), value)
-    return Tensor.from_proto(b"".join(pieces))
+    lengths = list(map(len, values))
+    heads = {length: wire.header(8, length) for length in set(lengths)}
+    pieces = itertools.chain.from_iterable(zip(map(heads.__getitem__, lengths), values, strict=True))
+    return Tensor.from_proto(b"".join([wire.varint_field(1, STRING), wire.length_field(2, dims), *pieces]))
 
 
 def encode(tensor: Tensor, as_content: bool = False) -> tuple[list[Buffer], int]:

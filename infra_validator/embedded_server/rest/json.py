@@ -21,9 +21,11 @@ from infra_validator.embedded_server.status import invalid_argument
 
 _BOM = b"\xef\xbb\xbf"
 _SHOWN = 256  # bytes of a value in an error text
-# What Python's scanner reads otherwise: surrogates, and numbers near the end of the double range by their exponents. Each begins with
-# a letter of its own: that is what makes a search through megabytes quick.
-_LEAVE_TO_STRICT = tuple(map(re.compile, (rb"\\u[dD][89a-fA-F]", rb"e\+?[0-9]{3}", rb"E\+?[0-9]{3}")))
+# What Python's scanner reads otherwise: surrogates, and numbers near the end of the double range by their exponents. Each pattern begins
+# with a letter of its own: that is what makes a search through megabytes quick.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_EXPONENTS = re.compile(rb"e\+?[0-9]{3}"), re.compile(rb"E\+?[0-9]{3}")
+_LONGEST_NUMBER = 400  # bytes; what is longer is found by _has_long_number
 _SAMPLED = 150  # bytes between two that are looked at for numbers of twice as many digits
 _TWO_DIGITS = re.compile(rb"(?=[0-9][0-9])")
 _OBJECTS_WORTH_COUNTING = 1000
@@ -50,7 +52,7 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def _parse_value(body: bytes) -> Any:
-    strict = b"\0" in body or _has_long_number(body) or any(pattern.search(body) for pattern in _LEAVE_TO_STRICT)
+    strict = b"\0" in body or _has_long_number(body) or _SURROGATE.search(body) or _has_large_exponent(body)
     if not strict:
         text = body.removeprefix(_BOM).decode("utf-8", "surrogateescape")
         start = len(text) - len(text.lstrip(" \t\n\r"))
@@ -69,6 +71,18 @@ def _has_long_number(body: bytes) -> bool:
     """Whether there may be a number of 300 digits: all of 151 in a row are."""
     pairs = _TWO_DIGITS.finditer(body[::_SAMPLED])
     return any(body[pair.start() * _SAMPLED : (pair.start() + 1) * _SAMPLED].isdigit() for pair in pairs)
+
+
+def _has_large_exponent(body: bytes) -> bool:
+    """Whether a number has an exponent of three digits; base64 is full of what looks like one."""
+    return any(_ends_a_number(body, found.start()) for pattern in _EXPONENTS for found in pattern.finditer(body))
+
+
+def _ends_a_number(body: bytes, end: int) -> bool:
+    """Whether what stands before ``end`` may be a number of its own: digits, after what can stand before a value."""
+    before = body[max(0, end - _LONGEST_NUMBER) : end]
+    rest = before.rstrip(b"0123456789.")
+    return len(rest) < len(before) and rest.removesuffix(b"-")[-1:] in b"[,: \t\n\r"
 
 
 def _has_no_other_keys(document: Any, colons: int) -> bool:

@@ -96,6 +96,9 @@ class TensorBuilder:
             self._values = leaves
         elif fits:
             self._values += leaves
+        elif self._dtype == STRING and kinds == {dict} and (decoded := _plain_base64(leaves)) is not None:
+            self._values += decoded
+            fits = True
         elif self._dtype == STRING and all(isinstance(leaf, str) or is_base64(leaf) for leaf in leaves):
             self._values += [_base64(leaf) if isinstance(leaf, dict) else leaf for leaf in leaves]
             fits = True
@@ -152,6 +155,8 @@ class TensorBuilder:
         if len(shape) > _HIGHEST_RANK:
             raise invalid_argument(f"tensor parsing error: {alias}")
         if self._dtype == STRING:
+            if set(map(type, self._values)) == {str}:
+                return tensors.of_strings([value.encode("utf-8", "surrogateescape") for value in self._values], shape)
             return tensors.of_strings([_bytes(value) for value in self._values], shape)
         values = self._values
         if not values:
@@ -196,6 +201,19 @@ def is_base64(value: Any) -> bool:
 
 _BASE64 = re.compile(r"([A-Za-z0-9+/]*)(=*)")
 _BLANK = re.compile(r"[ \t\n\v\f\r]+")
+
+
+def _plain_base64(values: list[dict[str, Any]]) -> list[bytes] | None:
+    """The bytes of base64 objects, all at once, if every one is written as an encoder writes it; else None, and ``_base64`` tells."""
+    texts: list[Any] = [value.get("b64") for value in values]
+    if set(map(len, values)) != {1} or set(map(type, texts)) != {str}:
+        return None
+    try:
+        decoded = list(map(binascii.a2b_base64, texts))
+        again = b"\n".join(binascii.b2a_base64(one, newline=False) for one in decoded)
+        return decoded if again == "\n".join(texts).encode("ascii") else None
+    except ValueError:
+        return None
 
 
 def _base64(value: dict[str, str]) -> bytes:
