@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from component_tests.conftest import python_of
-from infra_validator import run_validation
+from infra_validator import run_validation, serving
+from infra_validator.conformance.open_inference.points import POINTS
+from infra_validator.conformance.open_inference.subject import Subject
+from infra_validator.conformance.points import Outcome, run_points
 from infra_validator.core.reason_codes import ReasonCode as R
 from infra_validator.report.evidence import EvidenceLevel
 from infra_validator.report.verdict import ValidationReport, Verdict
@@ -30,7 +33,7 @@ class Double(Model):
         given = payload.inputs[0]
         output = InferOutput(name="y", shape=list(given.shape), datatype=given.datatype)
         output.set_data_from_numpy(given.as_numpy() * 2, binary_data="typed" not in sys.argv)
-        return InferResponse(response_id="1", model_name=self.name, infer_outputs=[output])
+        return InferResponse(response_id=payload.id or "1", model_name=self.name, infer_outputs=[output])
 
 arguments, _ = argparse.ArgumentParser(parents=[model_server.parser]).parse_known_args()
 model = Double(arguments.model_name)
@@ -48,10 +51,8 @@ def model(tmp_path: pathlib.Path) -> pathlib.Path:
     return model
 
 
-def validated(
-    model: pathlib.Path, *modes: str, name: str = "double", seconds: float = 60, **more: Any
-) -> ValidationReport:
-    spec = {
+def spec_of(model: pathlib.Path, *modes: str, name: str = "double", **more: Any) -> dict[str, Any]:
+    return {
         "open_inference": {
             "command": [python_of("kserve"), str(model / "server.py")],
             "extra_args": ["--model_name=double", "--http_port=${rest_port}", "--grpc_port=${grpc_port}", *modes],
@@ -62,6 +63,12 @@ def validated(
         "local_process": {},
         "model_name": name,
     }
+
+
+def validated(
+    model: pathlib.Path, *modes: str, name: str = "double", seconds: float = 60, **more: Any
+) -> ValidationReport:
+    spec = spec_of(model, *modes, name=name, **more)
     limits = {"num_tries": 1, "max_loading_time_seconds": seconds}
     return run_validation(model, spec, limits, {"generate": {}, "num_examples": 4, "batch_sizes": [1, 4]})
 
@@ -88,3 +95,20 @@ def test_a_model_that_fails_when_it_is_asked_has_its_words_in_the_log(model: pat
     assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, R.REQUEST_FAILED)
     assert "INTERNAL: Internal server error" in report.finding.detail  # KServe's words for whatever a model raises
     assert "the weights are not those of this model" in report.serving_binaries[0].server_log
+
+
+def test_where_it_departs_from_the_protocol(model: pathlib.Path) -> None:
+    """What KServe 0.21.0 is known to do otherwise; another release may do more of it right."""
+    with serving(model, spec_of(model)) as server:
+        subject = Subject(server.grpc_address, "double", inputs={"x": ("FP32", (2, 3))})
+        try:
+            results = run_points(subject, POINTS, lambda _: None)
+        finally:
+            subject.close()
+    departs = {result.point.name: result.outcome for result in results if result.outcome is not Outcome.PASSED}
+    assert departs == {
+        "unknown-version": Outcome.FAILED,  # any version is ready
+        "metadata-tensors": Outcome.ADVICE,
+        "requested-output": Outcome.NOT_JUDGED,  # the model has one output
+        "unknown-input": Outcome.ADVICE,
+    }

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from component_tests.conftest import python_of
-from infra_validator import run_validation
+from infra_validator import run_validation, serving
+from infra_validator.conformance.open_inference.points import POINTS
+from infra_validator.conformance.open_inference.subject import Subject
+from infra_validator.conformance.points import Outcome, run_points
 from infra_validator.core.network.held_port import HeldPort
 from infra_validator.core.reason_codes import ReasonCode as R
 from infra_validator.report.evidence import EvidenceLevel
@@ -52,11 +55,9 @@ def ports() -> Iterator[dict[str, int]]:
         port.release()
 
 
-def validated(
-    model: pathlib.Path, ports: dict[str, int], name: str = "iris", seconds: float = 60, **more: Any
-) -> ValidationReport:
+def spec_of(model: pathlib.Path, ports: dict[str, int], name: str = "iris", **more: Any) -> dict[str, Any]:
     fields = {"inputs": {"input": "FP64[-1,4]"}, "outputs": {"predict": "INT64[-1,1]"}, **more}
-    spec = {
+    return {
         "open_inference": {
             "command": [str(pathlib.Path(python_of("mlserver")).with_name("mlserver")), "start", str(model)],
             "env": {
@@ -69,6 +70,12 @@ def validated(
         "local_process": {"grpc_port": ports["GRPC"]},
         "model_name": name,
     }
+
+
+def validated(
+    model: pathlib.Path, ports: dict[str, int], name: str = "iris", seconds: float = 60, **more: Any
+) -> ValidationReport:
+    spec = spec_of(model, ports, name, **more)
     limits = {"num_tries": 1, "max_loading_time_seconds": seconds}
     return run_validation(model, spec, limits, {"generate": {}, "num_examples": 4, "batch_sizes": [1, 4]})
 
@@ -103,3 +110,20 @@ def test_rows_that_the_model_does_not_take_are_told_in_its_words(trained: pathli
     report = validated(trained, ports, inputs={"input": "FP64[-1,3]"})
     assert report.verdict is not Verdict.BLESSED
     assert "features" in report.finding.detail
+
+
+def test_where_it_departs_from_the_protocol(trained: pathlib.Path, ports: dict[str, int]) -> None:
+    """What MLServer 1.7.1 is known to do otherwise; another release may do more of it right."""
+    with serving(trained, spec_of(trained, ports)) as server:
+        subject = Subject(server.grpc_address, "iris", inputs={"input": ("FP64", (2, 4))})
+        try:
+            results = run_points(subject, POINTS, lambda _: None)
+        finally:
+            subject.close()
+    departs = {result.point.name: result.outcome for result in results if result.outcome is not Outcome.PASSED}
+    assert departs == {
+        "metadata-tensors": Outcome.ADVICE,
+        "requested-output": Outcome.NOT_JUDGED,  # the model has one output
+        "both-contents": Outcome.ADVICE,
+        "unknown-input": Outcome.ADVICE,
+    }
