@@ -15,8 +15,8 @@ from infra_validator.model_server_clients.request_failures import is_cut, is_ref
 class GrpcLoad:
     """A LoadConnection over gRPC.
 
-    A call blocks its thread, and that thread takes the time when it returns: with grpc's futures and with ``grpc.aio`` the answer
-    passes through one more thread or queue first, which showed in the 99th percentile (benchmarks/load.py has the comparison).
+    A call blocks its thread, and that thread takes the time when it returns: one way for callers that wait and for a schedule. grpc's
+    futures measure the same to within a few percent, ``grpc.aio`` some more (``benchmarks.load --only senders``).
 
     Args:
       endpoint: ``host:port``; connected to when first used, apart from every other channel.

@@ -15,24 +15,13 @@ from infra_validator.specs.limits.load_spec import LoadMode, LoadSpec
 from infra_validator.validation.load.block import Block, load_run_of
 from infra_validator.validation.load.histogram import require_package
 from infra_validator.validation.load.kinds import RequestKind
+from infra_validator.validation.load.reached import raise_if_not_reached
 from infra_validator.validation.load.schedule import Schedule
 from infra_validator.validation.load.sending import Sending
-from infra_validator.validation.load.windows import WINDOWS_THAT_AGREE, Window, why_not_steady
+from infra_validator.validation.load.windows import WINDOWS_THAT_AGREE, Window, none_answered, why_not_steady
 
 _TELL_SECONDS = 0.25  # between two reports of progress
 _SHARE_OF_WARM_UP = 0.5  # of the time that is left, at most, where the spec does not say how long is measured
-
-# When the validator itself, not the server, is why a load was not sent as asked for.
-_OWN_DELAY_SECONDS, _OWN_DELAY_SHARE = (
-    0.001,
-    0.10,
-)  # the median of its own delays is above both: this, and this share of the latency's
-_ENOUGH_TO_TELL = 20  # requests
-_REACHED = 0.95  # of the rate
-_FULL_PROCESSOR = (
-    0.9  # Python runs one thread at a time: a process that takes so much of a processor can send no faster
-)
-_LOOKS_LATE_SECONDS = 0.005  # the median lateness of a thread that only has to look
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +128,9 @@ class LoadGenerator:
             measured = spec.requests / spec.rate_rps
         left = self._seconds_left
         limit = left * _SHARE_OF_WARM_UP if measured is None else max(left - measured, 0.0) * 0.9
-        block = self._send(limit, None, warm_up=True, until=lambda windows: not why_not_steady(windows))
+        block = self._send(
+            limit, None, warm_up=True, until=lambda windows: not why_not_steady(windows) or none_answered(windows)
+        )
         return WarmUp(tuple(block.windows), why_not_steady(block.windows))
 
     def block(self, *, seconds: float | None = None, requests: int | None = None) -> Block:
@@ -182,7 +173,9 @@ class LoadGenerator:
             whole = [window for window in windows if window.whole]
             if first is None and not why_not_steady(whole):
                 first = len(whole) - WINDOWS_THAT_AGREE
-            return first is not None and sum(window.latencies.total for window in whole[first:]) >= at_least_requests
+            if first is None:
+                return none_answered(whole)
+            return sum(window.latencies.total for window in whole[first:]) >= at_least_requests
 
         block = self._send(None, None, warm_up=False, until=enough)
         why = "" if first is not None else why_not_steady(block.windows)
@@ -229,7 +222,7 @@ class LoadGenerator:
             self._seconds_left -= self._clock.monotonic() - now
             self._asked += sending.sent
         if spec.rate_rps is not None and not warm_up:
-            _check_reached(spec.rate_rps, block, sending)
+            raise_if_not_reached(spec.rate_rps, block, sending.rate_kept, sending.looks_late)
         return block
 
     def _tell(self, windows: Sequence[Window], warm_up: bool) -> None:
@@ -249,25 +242,3 @@ class LoadGenerator:
                 latest.latencies.percentile(50.0) if latest else 0.0,
             )
         )
-
-
-def _check_reached(rate_rps: float, block: Block, sending: Sending) -> None:
-    """Raise InfrastructureError(LOAD_NOT_REACHED) if the validator, not the server, is why the schedule was not kept."""
-    own = block.delays.percentile(50.0) / 1000
-    median = block.latencies.percentile(50.0) / 1000
-    client = block.client
-    if block.delays.total < _ENOUGH_TO_TELL:
-        return
-    if own > max(_OWN_DELAY_SECONDS, _OWN_DELAY_SHARE * median):
-        why = f"half of the requests were sent more than {own * 1000:.1f} ms after they were due, though callers were free"
-    elif sending.rate_kept < _REACHED and client.processor_share > _FULL_PROCESSOR:
-        why = f"its process took {client.processor_share:.0%} of a processor, and Python runs one thread at a time"
-    elif sending.rate_kept < _REACHED and sending.looks_late.percentile(50.0) / 1000 > _LOOKS_LATE_SECONDS:
-        why = f"its threads got to run {sending.looks_late.percentile(50.0):.0f} ms late"
-    else:
-        return
-    raise InfrastructureError(
-        ReasonCode.LOAD_NOT_REACHED,
-        f"{rate_rps:g} requests per second were to be sent, and {sending.rate_kept:.0%} of them were: {why}.",
-        fingerprint="LOAD_NOT_REACHED",
-    )

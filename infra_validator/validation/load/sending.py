@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from infra_validator.core.deadline import Deadline, News, wait_until
-from infra_validator.core.errors import DeadlineExceeded
+from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
+from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_clients.base_client import Job, raise_if_gone
 from infra_validator.model_server_clients.load_connection import LoadConnection, LoadFailure
 from infra_validator.validation.load.block import Block
@@ -107,13 +108,13 @@ class Sending:
         Raises:
           JobGone: the server ended meanwhile.
           AttemptFailed, InfrastructureError: the connection does not hold (see ConnectionWatch).
+          InfrastructureError: so many threads cannot be had (LOAD_NOT_REACHED).
         """
         processor = time.process_time()
         threads = [threading.Thread(target=self._call, name=f"load {i}", daemon=True) for i in range(self._callers)]
         try:
             with self._turn:  # callers begin when all are there
-                for thread in threads:
-                    thread.start()
+                self._start(threads)
                 self._begin()
             try:
                 wait_until(self._look, self._deadline, news=self._left, longest_pause=LOOK_SECONDS)
@@ -134,6 +135,18 @@ class Sending:
         if not (last.latencies.total or last.errors) and len(self._block.windows) > 1:
             self._block.windows.pop()
         return self._block
+
+    def _start(self, threads: Sequence[threading.Thread]) -> None:
+        for number, thread in enumerate(threads):
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self._working -= len(threads) - number
+                raise InfrastructureError(
+                    ReasonCode.LOAD_NOT_REACHED,
+                    f"Only {number} of {len(threads)} callers could be started: {error}.",
+                    next_step="Lower validation_spec.load.concurrency, or allow the validator more processes and threads.",
+                ) from error
 
     def _begin(self) -> None:
         now = self._clock.monotonic()

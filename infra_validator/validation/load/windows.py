@@ -45,6 +45,12 @@ class Window:
         )
 
 
+def none_answered(windows: Sequence[Window]) -> bool:
+    """Whether in the latest windows nothing at all was answered rightly, so that going on would only ask in vain."""
+    latest = [window for window in windows if window.whole][-WINDOWS_THAT_AGREE:]
+    return len(latest) == WINDOWS_THAT_AGREE and not any(window.latencies.total for window in latest)
+
+
 def why_not_steady(windows: Sequence[Window]) -> str:
     """Why the latest windows do not agree: one sentence; empty if they do.
 
