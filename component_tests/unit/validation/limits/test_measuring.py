@@ -104,3 +104,13 @@ def test_a_load_that_cannot_be_sent_decides_only_where_a_limit_needs_it(reason: 
 def test_an_interruption_is_never_only_a_warning() -> None:
     report, _ = run({"load": {}}, Failing(InfrastructureError(ReasonCode.INTERRUPTED)))
     assert report.finding.reason is ReasonCode.INTERRUPTED
+
+
+def test_latency_that_was_measured_through_a_port_forward_is_said_to_be_so() -> None:
+    def through_a_forward(job: LoadJob) -> LoadOutcome:
+        job.runner.detour = "a port-forward"
+        return LoadOutcome()
+
+    report, _ = run(LOADED, through_a_forward)
+    assert report.blessed
+    assert any("measured through a port-forward" in warning for warning in report.warnings)
