@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import platform
+import sys
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +30,13 @@ class Machine:
     @functools.cache
     def here() -> Machine:
         """This machine."""
+        system = os.uname()  # ``platform`` would say the same, and imports what starts processes
         return Machine(
-            f"{platform.system()} {platform.release()}".strip(),
-            platform.machine(),
+            f"{system.sysname} {system.release}",
+            system.machine,
             _cpus(),
             _memory_bytes(),
-            platform.python_version(),
+            ".".join(map(str, sys.version_info[:3])),
         )
 
     def to_dict(self) -> dict[str, object]:
