@@ -9,6 +9,7 @@ from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.report.evidence import CheckOutcome
 from infra_validator.report.measurements import LoadRun, Measurements
 from infra_validator.report.verdict import AttemptReport
 from infra_validator.validation.redaction.redaction import Redaction
@@ -41,15 +42,15 @@ def cleaned_report(
       deadline, interruption: see ``Redaction.cleaned``.
     """
     checks = report.evidence.checks
-    quotes = _quotes(failure, [report.finding.detail, *(check.detail for check in checks)])
+    failed = [check.detail for check in checks if check.outcome is CheckOutcome.FAILED]
+    quotes = _quotes(failure, [report.finding.detail, *failed])
     errors = [run.error for run in _loads(report.measurements) if run.error]
     texts = list(dict.fromkeys([report.server_log, *report.left_behind, *quotes, *errors]))
     said = dict(zip(texts, redaction.cleaned(texts, deadline, interruption), strict=True))
 
     def without(detail: str) -> str:
         for words in sorted(quotes, key=len, reverse=True):
-            if words in detail:
-                return detail.replace(words, said[words])
+            detail = detail.replace(words, said[words])
         return detail
 
     return dataclasses.replace(
@@ -85,7 +86,8 @@ def _with_errors(measured: Measurements | None, said: Mapping[str, str]) -> Meas
 
 
 def _quotes(failure: AttemptFailed | InfrastructureError | UsageError | None, details: Sequence[str]) -> list[str]:
-    """What of the details are a server's words."""
-    if failure is None or failure.reason in _OUR_OWN:
+    """What of the details are a server's words: what the failure says, or all of a detail that holds none of that (it may be cut)."""
+    if failure is None or failure.reason in _OUR_OWN or (failure.quotes is not None and not any(failure.quotes)):
         return []
-    return [words for words in dict.fromkeys(failure.quotes if failure.quotes is not None else details) if words]
+    told = [words for words in failure.quotes or () if words]
+    return list(dict.fromkeys([*told, *(d for d in details if d and not any(words in d for words in told))]))
