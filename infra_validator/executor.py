@@ -201,7 +201,8 @@ def _local_baseline(task: _Task) -> str | None:
     if not task.baseline_uri:
         return task.baseline_uri
     try:
-        return _local_model(task, task.baseline_uri, "baseline")
+        local = _local_model(task, task.baseline_uri, "baseline")
+        return local if os.path.exists(local) else task.baseline_uri  # of what is not there nothing is copied
     except InfrastructureError as error:
         if error.reason is ReasonCode.INTERRUPTED:
             raise

@@ -38,7 +38,8 @@ def main() -> int:
         began = time.monotonic()
         _say(f"run {number}: " + ("a model with Python in its graph" if python_in_graph else "a good model"))
         try:
-            tfx.orchestration.LocalDagRunner().run(create_pipeline("demo", directory, python_in_graph=python_in_graph))
+            pipeline = create_pipeline("demo", directory, python_in_graph=python_in_graph, compare_with_pushed=True)
+            tfx.orchestration.LocalDagRunner().run(pipeline)
             lines.append(read_outcome(directory / "metadata.sqlite").line())
         except (InfraValidatorError, LookupError) as error:
             _say(f"run {number} failed: {error}")

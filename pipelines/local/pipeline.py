@@ -21,6 +21,7 @@ def create_pipeline(
     validation_spec: Any = None,
     python_in_graph: bool = False,
     enable_cache: bool = True,
+    compare_with_pushed: bool = False,
 ) -> tfx.dsl.Pipeline:
     """The pipeline, with everything it writes under ``directory``; ``directory/data`` holds the CSV file.
 
@@ -31,6 +32,8 @@ def create_pipeline(
       validation_spec: limits and tries; None: two tries of at most 60 s.
       python_in_graph: train the model that no server can serve, see trainer.py.
       enable_cache: whether finished executions are used again.
+      compare_with_pushed: whether the model is compared with the one that was pushed last: its signatures, and limits of
+        ``validation_spec`` that are multiples of its figures. The first run has none.
     """
     example_gen = tfx.components.CsvExampleGen(input_base=str(directory / "data"))
     trainer = tfx.components.Trainer(
@@ -40,12 +43,20 @@ def create_pipeline(
         eval_args=tfx.proto.EvalArgs(num_steps=1),
         custom_config={"python_in_graph": python_in_graph},
     )
+    resolvers = []
+    if compare_with_pushed:
+        latest_pushed = tfx.dsl.Resolver(
+            strategy_class=tfx.dsl.experimental.LatestArtifactStrategy,
+            model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.PushedModel),
+        ).with_id("latest_pushed")
+        resolvers.append(latest_pushed)
     infra_validator = InfraValidator(
         model=trainer.outputs["model"],
         examples=example_gen.outputs["examples"],
         serving_spec=serving_spec or LOCAL_PROCESS,
         request_spec={"split_name": "eval", "num_examples": 10},
         validation_spec=validation_spec or {"max_loading_time_seconds": 60, "num_tries": 2},
+        baseline_model=latest_pushed.outputs["model"] if compare_with_pushed else None,
     )
     pusher = tfx.components.Pusher(
         model=trainer.outputs["model"],
@@ -57,7 +68,7 @@ def create_pipeline(
     return tfx.dsl.Pipeline(
         pipeline_name=name,
         pipeline_root=str(directory / "root"),
-        components=[example_gen, trainer, infra_validator, pusher],
+        components=[example_gen, trainer, *resolvers, infra_validator, pusher],
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             str(directory / "metadata.sqlite")
         ),

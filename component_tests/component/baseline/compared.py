@@ -6,11 +6,11 @@ import json
 import pathlib
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from component_tests.fakes.saved_models import ROOT, SavedModels
-from infra_validator import run_validation
+from infra_validator import Interruption, run_validation
 from infra_validator.report.verdict import ValidationReport
 
 #: Measured for a short time, since the injected delays are far apart: at most 8 blocks of 0.1 s and few of warm-up.
@@ -52,6 +52,9 @@ class Models:
         baseline: pathlib.Path | str | None,
         limits: Mapping[str, Any],
         load: Mapping[str, Any] = SHORT,
+        *,
+        on_progress: Callable[[str], None] = print,
+        interruption: Interruption | None = None,
         **spec: Any,
     ) -> ValidationReport:
         """Validate one model against the other."""
@@ -59,5 +62,11 @@ class Models:
         requests.write_text('{"instances": [1.0, 2.0]}')
         spec = {"limits": limits, "load": load, "num_tries": 1, "stop_grace_seconds": 0.3, **spec}
         return run_validation(
-            model, self.serving_spec, spec, requests=str(requests), baseline_model=baseline, on_progress=print
+            model,
+            self.serving_spec,
+            spec,
+            requests=str(requests),
+            baseline_model=baseline,
+            on_progress=on_progress,
+            interruption=interruption,
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 
 import pytest
 
-from component_tests.component.baseline.compared import Models
-from component_tests.fakes.saved_models import SavedModels
-from infra_validator import ReasonCode, Verdict
+from component_tests.component.baseline.compared import SHORT, Models
+from component_tests.fakes.saved_models import ROOT, SavedModels
+from infra_validator import Interruption, ReasonCode, ValidationSpec, Verdict
+from infra_validator.cli.main import main
 from infra_validator.core.errors import SpecError
 from infra_validator.model_server_runners.cleanup.watchdog import marked_processes
 from infra_validator.report.measurements import LimitOutcome
@@ -139,3 +141,57 @@ def test_the_baselines_signatures_are_kept_or_the_model_is_rejected_before_a_ser
     # What is expected is said otherwise, and outweighs the baseline's signatures; the baseline lacks nothing that is asked.
     report = models.compare(model, models.model("old"), P50, expected_signature=str(model))
     assert outcome(report) == (Verdict.BLESSED, ReasonCode.BLESSED)
+
+
+def test_the_ready_config_is_kept_by_a_model_like_its_baseline(models: Models) -> None:
+    """Its limits are held as they stand; only the time is shorter, and the limits are so wide that a busy machine keeps them."""
+    spec = ValidationSpec.of(ROOT / "configs" / "validation" / "no_slower_than_baseline.yaml").to_dict()
+    spec["limits"]["latency"][0]["at_most_times"] = spec["limits"]["latency"][1]["at_most_times"] = 3
+    spec["limits"].update(throughput_at_least_times=0.3, memory={"at_most_times": 3})
+    report = models.compare(models.model("new"), models.model("old"), spec["limits"], {**spec["load"], "seconds": 3})
+    assert outcome(report) == (Verdict.BLESSED, ReasonCode.BLESSED)
+    kinds = sorted(name.split()[0] for name in (limit.name for _, limit in report.limits) if "baseline" in name)
+    assert kinds == ["latency.p50", "latency.p90", "memory", "throughput"]
+
+
+def test_a_validation_that_is_interrupted_leaves_neither_server(models: Models) -> None:
+    interruption = Interruption()
+
+    def interrupt(line: str) -> None:
+        if "starting another server" in line:
+            interruption.set("SIGTERM")
+
+    report = models.compare(
+        models.model("new"), models.model("old"), P50, on_progress=interrupt, interruption=interruption
+    )
+    assert outcome(report) == (Verdict.INCONCLUSIVE, ReasonCode.INTERRUPTED)
+    assert nothing_is_left(models)
+
+
+def test_a_baseline_that_changes_meanwhile_is_told(models: Models) -> None:
+    model, baseline = models.model("new"), models.model("old")
+
+    def change(line: str) -> None:
+        if "starting another server" in line:
+            (baseline / "saved_model.pb").write_bytes(b"another")
+
+    report = models.compare(model, baseline, P50, on_progress=change)
+    assert outcome(report) == (Verdict.INCONCLUSIVE, ReasonCode.MODEL_CHANGED)
+    assert str(baseline) in report.finding.detail
+
+
+def test_on_the_command_line(models: Models, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, baseline = models.model("new", delays_ms=[30]), models.model("old")
+    (tmp_path / "requests.json").write_text('{"instances": [1.0]}')
+    limits = json.dumps({"limits": P50, "load": SHORT, "num_tries": 1})
+    arguments = ["validate", "--model", str(model), "--serving-spec", json.dumps(models.serving_spec), "--quiet"]
+    arguments += ["--requests", str(tmp_path / "requests.json"), "--validation-spec", limits]
+    assert main([*arguments, "--baseline-model", str(baseline)]) == 1
+    assert "NOT_BLESSED LIMIT_EXCEEDED" in capsys.readouterr().out
+    assert main([*arguments, "--baseline-model", str(tmp_path / "gone")]) == 2
+    assert "--baseline-model ''" in capsys.readouterr().out
+    assert main(arguments) == 2
+    assert "there is no baseline" in capsys.readouterr().out
+    assert main([*arguments, "--baseline-model", ""]) == 0
+    assert "There is no baseline yet" in capsys.readouterr().out
+    assert main([*arguments, "--baseline-model", str(baseline), "--dry-run"]) == 0
