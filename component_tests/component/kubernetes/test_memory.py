@@ -5,14 +5,20 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from component_tests.component.kubernetes.jobs import Jobs, jobs_in
+from component_tests.fakes.kubernetes_api import FakeCluster
 from component_tests.fakes.kubernetes_api.cluster import Fault
 from component_tests.fakes.kubernetes_pods import MisbehavingImagePlanner, misbehaving_image
+from component_tests.fakes.saved_models import SavedModels
+from infra_validator import api
 from infra_validator.core.deadline import Deadline
+from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import MemoryReading
+from infra_validator.report.verdict import ValidationReport, Verdict
 
 #: ``cat`` in a container whose control group has these files: tells what it has of what it is asked for, and fails for the rest.
 CAT = """
@@ -83,3 +89,56 @@ def test_a_server_that_does_not_run(jobs: Jobs) -> None:
     runner = jobs.runner()
     reading = runner.ReadMemory(Deadline.after(30))
     assert (reading.octets, reading.problem) == (None, "The server does not run.")
+
+
+def _validated(
+    saved_models: SavedModels, directory: pathlib.Path, limits: dict[str, Any], *, cat: bool
+) -> ValidationReport:
+    """A whole validation of a good model in a pod that is reached through a port-forward."""
+    model = saved_models.path("half_plus_two_tf2")
+    image = misbehaving_image("good")
+    if cat:
+        script = CAT % (VERSION_2[0], 1000, VERSION_2[1], 5000)
+        image = dataclasses.replace(image, programs={**image.programs, "cat": ("/bin/sh", "-c", script, "cat")})
+    (directory / "requests.json").write_text('{"instances": [1.0, 2.0]}')
+    with FakeCluster(images={"measured:1": image}) as cluster:
+        where = {
+            "kubeconfig": cluster.kubeconfig(directory),
+            "model": {"host_path": {"path": str(model)}},
+            "endpoint": "port_forward",
+        }
+        report = api.run_validation(
+            model,
+            {"tensorflow_serving": {"image_name": "measured", "tags": ["1"]}, "kubernetes": where, "model_name": "m"},
+            {
+                "limits": limits,
+                "load": {"requests": 20, "warm_up_seconds": 0},
+                "num_tries": 1,
+                "stop_grace_seconds": 0.3,
+            },
+            requests=str(directory / "requests.json"),
+        )
+        cluster.wait_for(lambda: not cluster.pods())
+    assert any("measured through a port-forward" in warning for warning in report.warnings)
+    return report
+
+
+@pytest.mark.parametrize(("limit", "reason"), [("512", ReasonCode.LIMIT_EXCEEDED), ("1m", ReasonCode.BLESSED)])
+def test_a_pods_memory_is_held_against_its_limit(
+    saved_models: SavedModels, tmp_path: pathlib.Path, limit: str, reason: ReasonCode
+) -> None:
+    report = _validated(saved_models, tmp_path, {"memory": {"after_load": limit}}, cat=True)
+    assert report.finding.reason is reason, report.sentence
+    measured = report.serving_binaries[0].measurements
+    assert measured is not None
+    assert measured.memory is not None
+    assert (measured.memory.after_load_bytes, measured.memory.peak_bytes) == (1000, 5000)
+
+
+def test_memory_that_may_not_be_read_is_an_error_only_where_a_limit_needs_it(
+    saved_models: SavedModels, tmp_path: pathlib.Path
+) -> None:
+    assert _validated(saved_models, tmp_path, {}, cat=False).blessed
+    report = _validated(saved_models, tmp_path, {"memory": {"under_load": "1g"}}, cat=False)
+    assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, ReasonCode.LIMIT_NOT_MEASURED)
+    assert "executable file not found" in report.finding.detail
