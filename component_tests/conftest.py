@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from component_tests.fakes.published_schema import verdicts_follow_the_schema  # noqa: F401 - used by every test
 from component_tests.fakes.saved_models import ROOT, SavedModels, made_once
 
 # The tests start hundreds of processes; where Python may not keep what it has compiled, each compiles its libraries anew (seconds).

@@ -19,6 +19,9 @@ from infra_validator.executor import Executor
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.agreement import check_agreement, check_examples
 from infra_validator.specs.reader import to_json
+from infra_validator.visualization import register
+
+register()
 
 _Spec = TypeVar("_Spec", ServingSpec, ValidationSpec, RequestSpec)
 

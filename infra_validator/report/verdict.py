@@ -292,6 +292,12 @@ class ValidationReport:
             "serving_binaries": [binary.to_dict() for binary in self.serving_binaries],
         }
 
+    def _repr_html_(self) -> str:
+        """The report as notebooks show it."""
+        from infra_validator.report.formats.html.frame import framed
+
+        return framed(self.to_dict())
+
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 

@@ -103,7 +103,12 @@ def _limits(told: Fields) -> list[str]:
         binary = row.text("binary").partition("@")[0]
         name = plain(row.text("name")) + (f"<br>{plain(binary)}" if binary else "")
         rows.append(
-            (name, in_unit(row.number("measured"), unit), f"{bound} {in_unit(row.number('limit'), unit)}", outcome)
+            (
+                name,
+                plain(in_unit(row.number("measured"), unit)),
+                plain(f"{bound} {in_unit(row.number('limit'), unit)}"),
+                outcome,
+            )
         )
     return [*_table(("limit", "measured", "allowed", "outcome"), rows), ""] if rows else []
 
