@@ -13,7 +13,7 @@ PYTEST := $(VENV)/python -m pytest
 WORKERS ?= 2
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help map env env-airflow env-caikit env-mlserver env-kserve lint format test test-fast test-platforms test-docker test-airflow test-caikit test-mlserver test-kserve test-kubectl test-tfx-next test-matrix bench-docker demo demo-airflow demo-kubeflow probe-pyz lock clean
+.PHONY: help map env env-airflow env-caikit env-mlserver env-kserve lint format test test-fast test-platforms test-docker test-airflow test-caikit test-mlserver test-kserve test-kubectl test-report test-tfx-next test-matrix bench-docker demo demo-airflow demo-kubeflow probe-pyz lock clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -43,12 +43,12 @@ format: env  ## Format the code.
 	$(VENV)/ruff check --fix .
 
 test: lint  ## Everything that needs no daemon, in two workers (WORKERS=2); under 10 minutes on two cores.
-	$(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not mlserver and not kserve and not kfp and not kubernetes and not kubectl"
+	$(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not mlserver and not kserve and not kfp and not kubernetes and not kubectl and not chromium"
 
 test-fast: env  ## The tests that take milliseconds; under a minute.
-	PYTHONHASHSEED=0 $(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not mlserver and not kserve and not kfp and not kubernetes and not kubectl and not tfx and not slow" component_tests/unit component_tests/contract
+	PYTHONHASHSEED=0 $(PYTEST) $(PARALLEL) -m "not docker and not airflow and not caikit and not mlserver and not kserve and not kfp and not kubernetes and not kubectl and not chromium and not tfx and not slow" component_tests/unit component_tests/contract
 
-test-platforms: test-docker test-airflow test-caikit test-mlserver test-kserve test-kubectl test-tfx-next  ## Docker, Airflow, Kubeflow Pipelines, caikit, MLServer, KServe, kubectl, TFX 1.21.
+test-platforms: test-docker test-airflow test-caikit test-mlserver test-kserve test-kubectl test-report test-tfx-next  ## Docker, Airflow, Kubeflow Pipelines, caikit, MLServer, KServe, kubectl, Chromium, TFX 1.21.
 
 test-docker: env  ## The tests on a Docker daemon: the one that answers, else one started for them.
 	tools/with_dockerd.sh $(PYTEST) -m "docker and not airflow and not kfp" --require-platforms
@@ -64,6 +64,9 @@ test-mlserver test-kserve: test-%: env-% env  ## The Open Inference client on ML
 
 test-kubectl: env  ## The fake cluster of the Kubernetes tests, driven by kubectl.
 	$(PYTEST) -m kubectl --require-platforms component_tests/real_platforms/test_kubectl.py
+
+test-report: env  ## The reports in a headless Chromium, with axe-core (npm fetches it into .cache).
+	$(PYTEST) -m chromium --require-platforms component_tests/real_platforms/test_report_in_chromium.py
 
 test-tfx-next: env  ## TFX 1.21, Python 3.13, protobuf 6: the TFX tests in a Debian 13; needs root and debootstrap.
 	$(VENV)/python -c "from component_tests.fakes.saved_models import made_once; made_once()"

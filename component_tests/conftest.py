@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from component_tests.fakes.chromium import program as chromium_program
 from component_tests.fakes.published_schema import verdicts_follow_the_schema  # noqa: F401 - used by every test
 from component_tests.fakes.saved_models import ROOT, SavedModels, made_once
 
@@ -76,6 +77,12 @@ def why_no(environment: str) -> str:
     return "" if os.path.exists(python) else f"{python} does not exist; make env-{environment} makes it"
 
 
+def why_no_chromium() -> str:
+    """Why pages cannot be looked at; empty if they can."""
+    missing = [*(() if chromium_program() else ("chromium",)), *(() if shutil.which("npm") else ("npm",))]
+    return f"there is no {' and no '.join(missing)}; so the packages are called in Debian" if missing else ""
+
+
 def why_no_kubectl() -> str:
     """Why kubectl cannot be used; empty if it can."""
     return (
@@ -116,7 +123,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         import_tfx()
     if item.get_closest_marker("kubernetes") is not None and not item.config.getoption("--with-kubernetes"):
         pytest.skip("needs a cluster: --with-kubernetes")
-    needs: list[tuple[str, Callable[[], str]]] = [("docker", why_no_docker), ("kubectl", why_no_kubectl)]
+    needs: list[tuple[str, Callable[[], str]]] = [
+        ("docker", why_no_docker),
+        ("kubectl", why_no_kubectl),
+        ("chromium", why_no_chromium),
+    ]
     needs += [(name, functools.partial(why_no, name)) for name in ("caikit", "mlserver", "kserve")]
     for marker, why_not in needs:
         if item.get_closest_marker(marker) is None:

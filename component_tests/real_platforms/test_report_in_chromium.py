@@ -66,7 +66,17 @@ def axe() -> str:
     script = directory / "node_modules" / "axe-core" / "axe.min.js"
     if not script.exists():
         directory.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(directory), _AXE]
+        command = [
+            "npm",
+            "install",
+            "--no-save",
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            "--prefix",
+            str(directory),
+            _AXE,
+        ]
         subprocess.run(command, check=True, timeout=240)
     return script.read_text(encoding="utf-8")
 

@@ -71,7 +71,7 @@ def _log(number: int, binary: Fields, attempt: Fields, room: int) -> Markup:
             class_="search",
             hidden=True,
         ),
-        element("pre", log, tabindex="0", role="region", aria_label=f"Log of {title}"),
+        element("pre", log, tabindex="0", role="group", aria_label=f"Log of {title}"),
         class_="log",
     )
 

@@ -14,13 +14,13 @@ _SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _BINS = 44
 
 
-def latency(measured: Fields) -> Markup | None:
-    """Every load run, beside the baseline's of the same kind."""
+def latency(measured: Fields, level: int = 3) -> Markup | None:
+    """Every load run, beside the baseline's of the same kind; ``level`` is that of their headings."""
     runs = measured.rows("load")
     if not runs:
         return None
     baseline = {_kind(run): run for run in measured.fields("baseline").rows("load")}
-    return join([_run(run, baseline.get(_kind(run))) for run in runs])
+    return join([_run(run, baseline.get(_kind(run)), level) for run in runs])
 
 
 def name_of(run: Fields) -> str:
@@ -38,13 +38,13 @@ def _kind(run: Fields) -> tuple[str, float | None]:
     return run.text("signature"), run.number("batch_size")
 
 
-def _run(run: Fields, baseline: Fields | None) -> Markup:
+def _run(run: Fields, baseline: Fields | None, level: int) -> Markup:
     counts = counts_of(run.text("histogram", 400_000))
     beside = counts_of(baseline.text("histogram", 400_000)) if baseline else None
     charts = [_curve(run, counts, baseline, beside), _histogram(run, counts) if counts else None, _windows(run)]
     return element(
         "div",
-        element("h4", name_of(run)),
+        element(f"h{level}", name_of(run), class_="kind"),
         _how(run),
         element("div", charts, class_="charts"),
         _table(run, baseline),

@@ -71,7 +71,7 @@ def number(value: float) -> str:
 
 def scrolling(label: str, *content: Content) -> Markup:
     """Something wide that scrolls inside itself, by keyboard as well."""
-    return element("div", *content, class_="scroll", role="region", aria_label=label, tabindex="0")
+    return element("div", *content, class_="scroll", role="group", aria_label=label, tabindex="0")
 
 
 def table(label: str, heads: Iterable[Content], rows: Iterable[Iterable[Content]], class_: str = "words") -> Markup:
@@ -96,6 +96,8 @@ def table(label: str, heads: Iterable[Content], rows: Iterable[Iterable[Content]
 def section(name: str, title: str, *content: Content, level: int = 2) -> Markup:
     """A part of the page with a heading; ``name`` is its address."""
     heading = element(f"h{level}", title, id=f"{name}-title")
+    if level > 2:  # parts of parts are no landmarks: those have names of their own
+        return element("div", heading, *content, id=name, class_="part")
     return element("section", heading, *content, id=name, aria_labelledby=f"{name}-title")
 
 

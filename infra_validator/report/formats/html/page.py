@@ -121,7 +121,7 @@ def _of_binary(number: int, binary: Fields, level: int) -> list[Markup]:
     attempt = last_attempt(binary)
     measured = attempt.fields("measurements")
     parts = (
-        ("latency", "Latency", latency.latency(measured)),
+        ("latency", "Latency", latency.latency(measured, level + 1)),
         ("baseline", "Baseline", compared.baseline(measured)),
         ("memory", "Memory", memory.memory(measured, attempt)),
         ("warm-up", "Warm-up", compared.warm_up(measured)),
