@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infra_validator.report.formats.characters import printable
-from infra_validator.report.formats.fields import Fields
+from infra_validator.report.formats.fields import Fields, last_attempt
 from infra_validator.report.formats.html.markup import Content, Markup, element, section
 from infra_validator.report.formats.quantities import count, figures, octets, seconds
 
@@ -15,12 +15,17 @@ def what_was_run(verdict: Fields) -> Markup:
         ("Model", _code(verdict.text("model"))),
         ("Model name", _code(verdict.text("model_name"))),
         ("Model digest", _code(verdict.text("model_digest"))),
+        ("Warmed model", _code(verdict.text("warmed_model"))),
+        ("Its digest", _code(verdict.text("warmed_model_digest"))),
+        ("Baseline", _code(verdict.text("baseline"))),
+        ("Its digest", _code(verdict.text("baseline_digest"))),
     ]
     for binary in verdict.rows("serving_binaries"):
         label, _, digest = binary.text("label").partition("@")
         advisory = " (advisory)" if binary.flag("advisory") else ""
         rows.append(("Serving binary", [_code(label), f" on {binary.text('platform') or 'no platform'}{advisory}"]))
         rows.append(("Image digest", _code(binary.text("image_digest") or digest)))
+        rows.append(("Held to", "; ".join(last_attempt(binary).texts("restrictions"))))
     memory, cpus = machine.number("memory_bytes"), machine.number("cpus")
     rows += [
         ("Validated by", verdict.text("tool")),
