@@ -17,11 +17,13 @@ class Outcome:
     Attributes:
       blessed: whether the artifact's mark file and its property say so; they must agree.
       reason_code: of the artifact's verdict.json.
+      report: the page for people in the blessing.
       pushed_to: the directory that holds the pushed model; None if none was pushed.
     """
 
     blessed: bool
     reason_code: str
+    report: pathlib.Path
     pushed_to: pathlib.Path | None
 
     def line(self) -> str:
@@ -51,7 +53,10 @@ def read_outcome(metadata_file: pathlib.Path) -> Outcome:
     target = pathlib.Path(pushed["pushed_destination"].string_value) if pushed["pushed"].int_value == 1 else None
     if target is not None and not (target / "saved_model.pb").exists():
         raise LookupError(f"There is no model in {target}.")
-    return Outcome(blessed, verdict["reason_code"], target)
+    report = directory / "report.html"
+    if not report.exists():
+        raise LookupError(f"There is no report in {directory}.")
+    return Outcome(blessed, verdict["reason_code"], report, target)
 
 
 def _newest(store: metadata_store.MetadataStore, type_name: str) -> metadata_store_pb2.Artifact:

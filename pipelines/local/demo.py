@@ -1,6 +1,7 @@
 """make demo: a real TFX pipeline trains a model, validates it against a real server and pushes it; then one that is not pushed.
 
-Everything is written under ``demo-output`` (or the directory given). The last two lines are read back from disk.
+Everything is written under ``demo-output`` (or the directory given). The last two lines on
+stdout are read back from disk; after them come the paths of the two reports.
 """
 
 from __future__ import annotations
@@ -33,20 +34,24 @@ def main() -> int:
     _say(f"TFX imported ({time.monotonic() - began:.0f} s)")
     shutil.rmtree(directory, ignore_errors=True)
     data.write_csv(directory / "data")
-    lines = []
+    lines, reports = [], []
     for number, python_in_graph in enumerate((False, True), start=1):
         began = time.monotonic()
         _say(f"run {number}: " + ("a model with Python in its graph" if python_in_graph else "a good model"))
         try:
             pipeline = create_pipeline("demo", directory, python_in_graph=python_in_graph, compare_with_pushed=True)
             tfx.orchestration.LocalDagRunner().run(pipeline)
-            lines.append(read_outcome(directory / "metadata.sqlite").line())
+            outcome = read_outcome(directory / "metadata.sqlite")
+            lines.append(outcome.line())
+            reports.append(outcome.report)
         except (InfraValidatorError, LookupError) as error:
             _say(f"run {number} failed: {error}")
             return 1
         _say(f"run {number} is done ({time.monotonic() - began:.0f} s)")
     sys.stderr.flush()
     print("\n".join(lines), flush=True)
+    for number, report in enumerate(reports, start=1):
+        _say(f"the report of run {number}, for your browser: {report.as_uri()}")
     return 0
 
 

@@ -11,7 +11,6 @@ from component_tests.fakes.rich_reports import blessed, could_not_test, rejected
 from infra_validator.cli.output_directory import OutputDirectory
 from infra_validator.cli.report import main
 from infra_validator.cli.step_summary import add_to_step_summary
-from infra_validator.cli.validate import print_report
 from infra_validator.report.formats.every_format import FORMATS, files_of
 
 REPORTS = ["junit.xml", "report.html", "summary.md"]
@@ -43,8 +42,6 @@ def test_a_report_is_made_again_of_a_file_and_of_its_directory(
     for named in (runs / "0", runs / "0" / "verdict.json"):
         assert main([str(named), "--format", form]) == 0
         assert capsys.readouterr().out == expected
-    print_report(blessed(0), form)
-    assert capsys.readouterr().out == expected
 
 
 @pytest.mark.parametrize("named", [["runs"], ["--history", "runs"], ["runs/0", "runs/1", "runs/2/verdict.json"]])
