@@ -9,7 +9,7 @@ AIRFLOW_VENV := .venv-airflow/bin
 AIRFLOW_TESTS := $(wildcard component_tests/real_platforms/airflow/test_*.py component_tests/real_platforms/kubeflow/test_kfp*.py)
 UV := $(firstword $(wildcard .cache/uv-venv/bin/uv) uv)
 PYTEST := $(VENV)/python -m pytest
-# A file's tests stay on one worker; those that import TFX begin (component_tests/conftest.py).
+# A file's tests stay on one worker; the files that import TFX share one and begin (component_tests/conftest.py).
 WORKERS ?= 2
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
