@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from typing import Any
 
 import pytest
 
 from component_tests.component.baseline.compared import Models
-from component_tests.fakes.saved_models import SavedModels
+from component_tests.fakes.saved_models import ROOT, SavedModels
 from infra_validator import api
 from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.report.measurements import LimitOutcome, Measurements
 from infra_validator.report.verdict import ValidationReport, Verdict
+from infra_validator.specs import LoadSpec, ValidationSpec
 
 SERVING: dict[str, Any] = {"tensorflow_serving": {}, "local_process": {}, "model_name": "m"}
 ASKED = {"generate": {}, "num_examples": 3}
@@ -131,6 +133,26 @@ def test_an_interruption_ends_a_load(saved_models: SavedModels) -> None:
     validation = {"load": {"seconds": 500, "at_most_seconds": 600}}
     report = run(saved_models.path("half_plus_two"), validation, interruption=interruption, on_progress=interrupt)
     assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, ReasonCode.INTERRUPTED)
+
+
+def test_the_ready_spec_is_one_that_can_be_run(saved_models: SavedModels) -> None:
+    """Its figures are for some model of some machine, so only reported here; its load is cut short."""
+    spec = ValidationSpec.of(ROOT / "configs" / "validation" / "limits.yaml")
+    load = dataclasses.replace(spec.load or LoadSpec(), seconds=8.0, warm_up_seconds=0.0)
+    spec = dataclasses.replace(spec, limits=dataclasses.replace(spec.limits, advisory=True), load=load)
+    report = api.run_validation(saved_models.path("half_plus_two"), SERVING, spec, ASKED)
+    assert report.blessed, report.sentence
+    assert {name.partition(" ")[0] for name in outcomes(report)} == {
+        "model_size",
+        "latency.p50",
+        "latency.p99",
+        "throughput",
+        "error_rate",
+        "cold_start.load_seconds",
+        "cold_start.first_answer_ms",
+        "memory.after_load",
+        "memory.under_load",
+    }
 
 
 # ---------------------------------------------------------------- servers whose answers take a known time
