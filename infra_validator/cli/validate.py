@@ -34,6 +34,15 @@ from infra_validator.validation.warmup.warmed_copy import WarmedCopy
 _EXIT_CODES = {Verdict.BLESSED: 0, Verdict.NOT_BLESSED: 1, Verdict.INCONCLUSIVE: 3}
 _WRONG_USAGE = 2
 
+#: Reasons that were found by measuring or reading, not in what the server wrote.
+_SERVERS_WORDS_SAY_NOTHING = (
+    ReasonCode.LIMIT_EXCEEDED,
+    ReasonCode.LIMIT_NOT_MEASURED,
+    ReasonCode.LOAD_NOT_REACHED,
+    ReasonCode.SIGNATURE_BROKE,
+    ReasonCode.TOO_NOISY,
+)
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -338,7 +347,7 @@ def print_report(report: ValidationReport, form: str, display: Display) -> None:
         print("BLESSED (loaded only: no request was sent)")
         return
     _print_finding(report.verdict, report.finding, words)
-    if not report.blessed:
+    if not report.blessed and report.finding.reason not in _SERVERS_WORDS_SAY_NOTHING:
         log = next((b.server_log for b in report.serving_binaries if b.finding.reason is report.finding.reason), "")
         if log:
             print("  the server's last lines:")

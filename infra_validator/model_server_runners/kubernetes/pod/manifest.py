@@ -20,6 +20,11 @@ from infra_validator.model_server_runners.cleanup.labels import own_process
 from infra_validator.model_server_runners.kubernetes.causes import SERVER_CONTAINER
 from infra_validator.model_server_runners.kubernetes.pod.liveness import add_liveness
 from infra_validator.model_server_runners.kubernetes.pod.model_source import MODEL_VOLUME, Delivery, escape
+from infra_validator.model_server_runners.kubernetes.pod.security import (
+    CONTAINER_SECURITY,
+    pod_security,
+    server_security,
+)
 from infra_validator.model_server_runners.kubernetes.pod.template import merge
 from infra_validator.specs import KubernetesConfig
 from infra_validator.specs.kubernetes.config import EnvVar, Resources
@@ -97,7 +102,7 @@ def build_pod(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery, co
         "terminationGracePeriodSeconds": math.ceil(context.stop_grace_seconds),
         "automountServiceAccountToken": bool(config.service_account_name),
         "enableServiceLinks": False,
-        "securityContext": _pod_security(config),
+        "securityContext": pod_security(config),
         "containers": [_server(plan, config, delivery)],
         "volumes": [*delivery.volumes, *map(dict, config.volumes)],
     }
@@ -105,7 +110,7 @@ def build_pod(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery, co
         spec["initContainers"] = [
             {
                 **delivery.init_container,
-                "securityContext": _CONTAINER_SECURITY,
+                "securityContext": CONTAINER_SECURITY,
                 "terminationMessagePolicy": "FallbackToLogsOnError",
             }
         ]
@@ -177,30 +182,6 @@ def _annotations(config: KubernetesConfig) -> dict[str, str]:
     return {**({} if config.service_mesh else mesh), **(overrides.annotations if overrides else {})}
 
 
-def _pod_security(config: KubernetesConfig) -> dict[str, Any]:
-    security: dict[str, Any] = {"seccompProfile": {"type": "RuntimeDefault"}}
-    if config.fs_group:
-        security.update(fsGroup=config.fs_group, fsGroupChangePolicy="OnRootMismatch")
-    if config.allow_root or config.hardening == "image":
-        return security
-    security["runAsNonRoot"] = True
-    if config.run_as_user:
-        # The stock image's user is root: without a number the node would refuse it.
-        security["runAsUser"] = config.run_as_user
-    if config.fs_group:
-        security["runAsGroup"] = config.fs_group
-    return security
-
-
-_CONTAINER_SECURITY: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-
-
-def _server_security(config: KubernetesConfig) -> dict[str, Any]:
-    if config.hardening == "image":
-        return {}
-    return {**_CONTAINER_SECURITY, "readOnlyRootFilesystem": config.read_only_root_filesystem}
-
-
 def _server(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery) -> dict[str, Any]:
     overrides = config.serving_pod_overrides
     arguments = plan.arguments(**_placeholders(plan))
@@ -213,7 +194,7 @@ def _server(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery) -> d
             {"name": protocol, "containerPort": number, "protocol": "TCP"} for protocol, number in plan.ports.items()
         ],
         "volumeMounts": [delivery.mount, *map(dict, config.volume_mounts)],
-        "securityContext": _server_security(config),
+        "securityContext": server_security(config),
         # The last lines of the log become the container's message where it wrote no other.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
