@@ -90,6 +90,25 @@ class RequestAnswered:
 
 
 @dataclasses.dataclass(frozen=True)
+class LoadWentOn:
+    """A load that measures went on; told some times a second.
+
+    Attributes:
+      of: the attempt.
+      warm_up: whether it does not count yet.
+      done: requests that were answered in this stretch.
+      rate_rps: requests a second of late; 0 before that is known.
+      p50_ms: half of them took no longer, in milliseconds; 0 before that is known.
+    """
+
+    of: Try
+    warm_up: bool
+    done: int
+    rate_rps: float
+    p50_ms: float
+
+
+@dataclasses.dataclass(frozen=True)
 class TriedAgain:
     """An attempt failed, and there will be another.
 
@@ -104,7 +123,7 @@ class TriedAgain:
     pause: float
 
 
-Progress = PhaseBegan | PhaseEnded | BytesMoved | RequestAnswered | TriedAgain
+Progress = PhaseBegan | PhaseEnded | BytesMoved | RequestAnswered | LoadWentOn | TriedAgain
 
 #: Takes what goes on; called from several threads, often, and by those who do the work: it must be quick and never raise.
 Tell = Callable[[Progress], None]

@@ -262,6 +262,7 @@ class Attempt:
                 self._interruption,
                 self._watch.say,
                 self._say,
+                self._watch.load_went_on,
             )
         )
 

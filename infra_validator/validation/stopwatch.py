@@ -7,9 +7,19 @@ import itertools
 from collections.abc import Callable, Iterator
 
 from infra_validator.core.deadline import Clock
-from infra_validator.core.progress import BytesMoved, PhaseBegan, PhaseEnded, RequestAnswered, Tell, Try, tell_nobody
+from infra_validator.core.progress import (
+    BytesMoved,
+    LoadWentOn,
+    PhaseBegan,
+    PhaseEnded,
+    RequestAnswered,
+    Tell,
+    Try,
+    tell_nobody,
+)
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.report.verdict import Phase
+from infra_validator.validation.load.load_generator import LoadProgress
 
 OnAnswer = Callable[[SampleRequest, bytes], None]
 
@@ -52,6 +62,10 @@ class Stopwatch:
     def bytes_moved(self, what: str, done: int, total: int) -> None:
         """Tell how far a pull or an upload is; called by the runner."""
         self._tell(BytesMoved(self._of, what, done, total))
+
+    def load_went_on(self, load: LoadProgress) -> None:
+        """Tell how far a load is; called by what sends it."""
+        self._tell(LoadWentOn(self._of, load.warm_up, load.requests, load.rate_rps, load.p50_ms))
 
     def note_latency(self, seconds: float) -> None:
         """Note how long the request took that is told next; called by the client."""

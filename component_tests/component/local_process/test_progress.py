@@ -10,7 +10,7 @@ import pytest
 
 from component_tests.fakes.saved_models import SavedModels
 from infra_validator.api import run_validation
-from infra_validator.core.progress import PhaseBegan, PhaseEnded, Progress, RequestAnswered, TriedAgain
+from infra_validator.core.progress import LoadWentOn, PhaseBegan, PhaseEnded, Progress, RequestAnswered, TriedAgain
 
 SPEC = {"tensorflow_serving": {}, "local_process": {}, "model_name": "m"}
 
@@ -52,3 +52,13 @@ def test_what_is_tried_again_is_told(saved_models: SavedModels) -> None:
     assert [event.of.number for event in again] == list(range(1, len(report.serving_binaries[0].attempts)))
     numbers = {event.of.number for event in told.events}
     assert numbers == set(range(1, len(report.serving_binaries[0].attempts) + 1))
+
+
+def test_a_load_is_told_as_it_goes(saved_models: SavedModels) -> None:
+    told = Told()
+    load = {"load": {"seconds": 1.5, "warm_up_seconds": 0.5}}
+    report = run_validation(saved_models.path("half_plus_two_tf2"), SPEC, load, {"generate": {}}, tell=told)
+    assert report.blessed, report.finding
+    loads = [event for event in told.events if isinstance(event, LoadWentOn)]
+    assert {event.warm_up for event in loads} == {True, False}
+    assert max(event.done for event in loads) > 0

@@ -6,7 +6,15 @@ import pytest
 
 from component_tests.fakes.hand_clock import HandClock
 from infra_validator.cli.progress.board import Board, size
-from infra_validator.core.progress import BytesMoved, PhaseBegan, PhaseEnded, RequestAnswered, TriedAgain, Try
+from infra_validator.core.progress import (
+    BytesMoved,
+    LoadWentOn,
+    PhaseBegan,
+    PhaseEnded,
+    RequestAnswered,
+    TriedAgain,
+    Try,
+)
 
 
 def test_a_row_for_each_serving_binary_in_the_order_of_their_coming() -> None:
@@ -34,6 +42,16 @@ def test_phases_bytes_and_requests() -> None:
     board.note(PhaseEnded(one, "query", "failed", 1.0))
     (row,) = board.rows()
     assert (row.phase, row.failed, row.done) == ("", True, (("prepare", 3.0), ("query", 1.0)))
+
+
+def test_a_load_is_told_as_it_goes() -> None:
+    board = Board(HandClock())
+    one = Try("a")
+    board.note(PhaseBegan(one, "measure"))
+    board.note(LoadWentOn(one, True, 12, 0.0, 0.0))
+    assert board.rows()[0].detail == "warm-up, 12 requests"
+    board.note(LoadWentOn(one, False, 400, 99.6, 3.21))
+    assert board.rows()[0].detail == "400 requests, 100/s, p50 3.2 ms"
 
 
 def test_another_attempt_begins_anew() -> None:

@@ -6,7 +6,16 @@ import dataclasses
 import threading
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock
-from infra_validator.core.progress import BytesMoved, PhaseBegan, PhaseEnded, Progress, RequestAnswered, TriedAgain, Try
+from infra_validator.core.progress import (
+    BytesMoved,
+    LoadWentOn,
+    PhaseBegan,
+    PhaseEnded,
+    Progress,
+    RequestAnswered,
+    TriedAgain,
+    Try,
+)
 
 _SMOOTHING = 0.05  # the weight of the newest latency in the one that is shown
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -70,6 +79,8 @@ class Board:
             seen = self._seen.setdefault(event.of.binary, _Seen())
             if isinstance(event, RequestAnswered):
                 self._answered(seen, event)
+            elif isinstance(event, LoadWentOn):
+                seen.detail = _under_load(event)
             elif isinstance(event, BytesMoved):
                 seen.detail = _moved(event)
             elif isinstance(event, PhaseBegan):
@@ -111,6 +122,12 @@ class Board:
         latency = f", {seen.latency_ms:.1f} ms" if seen.latency_ms >= 0 else ""
         words = "request" if event.done == 1 else "requests"
         seen.detail = seen.requests = f"{event.done} {words}{rate}{latency}"
+
+
+def _under_load(event: LoadWentOn) -> str:
+    rate = f", {event.rate_rps:.0f}/s" if event.rate_rps > 0 else ""
+    latency = f", p50 {event.p50_ms:.1f} ms" if event.p50_ms > 0 else ""
+    return f"{'warm-up, ' if event.warm_up else ''}{event.done} requests{rate}{latency}"
 
 
 def _moved(event: BytesMoved) -> str:

@@ -113,7 +113,7 @@ class BesideBaseline:
         path = self._server.path
         with contextlib.ExitStack() as closing:
             of_model = closing.enter_context(
-                LoadGenerator(job.client, job.runner.Observe, kind, job.spec, job.deadline)
+                LoadGenerator(job.client, job.runner.Observe, kind, job.spec, job.deadline, on_progress=job.on_load)
             )
             with blaming_the_baseline(path, baseline.runner):
                 of_baseline = closing.enter_context(

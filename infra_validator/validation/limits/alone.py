@@ -25,7 +25,9 @@ def runs_of(job: LoadJob, kinds: Iterable[RequestKind]) -> tuple[LoadRun, ...]:
     """
     runs = []
     for kind in kinds:
-        with LoadGenerator(job.client, job.runner.Observe, kind, job.spec, job.deadline) as generator:
+        with LoadGenerator(
+            job.client, job.runner.Observe, kind, job.spec, job.deadline, on_progress=job.on_load
+        ) as generator:
             runs.append(generator.run(requests_for(job.limits, kind)))
         job.say(f"{job.label}: load of {told_load(runs[-1])}")
     return tuple(runs)

@@ -18,6 +18,7 @@ from infra_validator.model_server_clients.base_client import BaseModelServerClie
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.report.measurements import BaselineComparison, LoadRun
 from infra_validator.specs import LimitsSpec, LoadSpec
+from infra_validator.validation.load.load_generator import LoadProgress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class LoadJob:
       interruption: ends it early.
       say: takes one line for people.
       say_with_quotes: the same, for a line with a server's words in it: what was sent is taken out of it.
+      on_load: called four times a second while requests are sent.
     """
 
     label: str
@@ -47,6 +49,7 @@ class LoadJob:
     interruption: Interruption
     say: Callable[[str], None]
     say_with_quotes: Callable[[str], None]
+    on_load: Callable[[LoadProgress], None] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
