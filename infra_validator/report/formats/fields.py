@@ -77,6 +77,12 @@ class Fields:
         """An object; an empty one if there is none."""
         return Fields(self._values.get(name), self.room)
 
+    def named(self, name: str) -> list[tuple[str, Fields]]:
+        """The objects of an object whose fields may be called anything: (name, object)."""
+        value = self._values.get(name)
+        found = list(value.items())[: self.room.rows] if isinstance(value, Mapping) else []
+        return [(str(key)[: self.room.text], Fields(one, self.room)) for key, one in found]
+
     def rows(self, name: str) -> list[Fields]:
         """The objects of a list."""
         return [Fields(row, self.room) for row in self._list(name)[: self.room.rows] if isinstance(row, Mapping)]

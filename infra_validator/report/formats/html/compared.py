@@ -44,6 +44,26 @@ def signature_changes(verdict: Fields) -> Markup | None:
     return section("signature-changes", "Changes of the signatures", shown)
 
 
+def signatures(verdict: Fields) -> Markup | None:
+    """What callers of the model see of it."""
+    rows: list[list[Content]] = [
+        [element("code", name), _tensors(signature.named("inputs")), _tensors(signature.named("outputs"))]
+        for name, signature in verdict.named("signatures")
+    ]
+    return (
+        section("signatures", "Signatures", table("Signatures", ("Name", "Inputs", "Outputs"), rows)) if rows else None
+    )
+
+
+def _tensors(tensors: list[tuple[str, Fields]]) -> list[Content]:
+    shown: list[Content] = []
+    for name, tensor in tensors:
+        sizes = ", ".join("any" if size < 0 else figures(size) for size in tensor.numbers("shape"))
+        optional = ", may be left out" if tensor.flag("optional") else ""
+        shown.append(element("div", element("code", name), f" {tensor.text('dtype', 40)} [{sizes}]{optional}"))
+    return shown
+
+
 def warm_up(measured: Fields) -> Markup | None:
     """The first answer and the load, with the warm-up file and without it."""
     found = measured.fields("warm_up")

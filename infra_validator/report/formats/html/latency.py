@@ -116,7 +116,7 @@ def _points(run: Fields | None, counts: LatencyCounts | None) -> list[tuple[floa
 
 
 def _histogram(run: Fields, counts: LatencyCounts) -> Content:
-    low, high = counts.at(0.0), max(counts.at(0.995), counts.at(0.0) + 0.001)
+    low, high = counts.at(0.0), max(min(counts.at(0.995), 3 * counts.at(0.9)), counts.at(0.0) + 0.001)
     bins, beyond = counts.bins(low, high, _BINS)
     x = even_axis(low, high, _plain_ms, "milliseconds", ends_there=True)
     y = even_axis(0, max(bins), lambda value: figures(value), "")

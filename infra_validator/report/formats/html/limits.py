@@ -27,7 +27,8 @@ def limits_table(label: str, rows: list[Fields]) -> Markup:
         advisory = not row.flag("decides")
         bound = "at most" if row.flag("at_most") else "at least"
         unit = row.text("unit")
-        notes = [row.text("detail")]
+        told = outcome != "good" or advisory or row.flag("within_noise")  # else the row says it all
+        notes = [row.text("detail")] if told else []
         if row.flag("within_noise"):
             notes.insert(0, "Within the noise: the point decided.")
         cells.append(

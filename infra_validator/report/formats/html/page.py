@@ -89,6 +89,7 @@ def _report(verdict: Fields) -> Markup:
         compared.signature_changes(verdict),
         timeline.timeline(verdict),
         *_measured(verdict),
+        compared.signatures(verdict),
         environment.what_was_run(verdict),
         environment.logs(verdict),
     ]
