@@ -62,6 +62,10 @@ class Fields:
         """The texts of a list."""
         return [text[: self.room.text] for text in self._list(name)[: self.room.rows] if isinstance(text, str)]
 
+    def is_list(self, name: str) -> bool:
+        """Whether the field is a list."""
+        return isinstance(self._values.get(name), list)
+
     def numbers(self, name: str) -> list[float]:
         """The finite numbers of a list."""
         found = (_number(value) for value in self._list(name)[: self.room.rows])

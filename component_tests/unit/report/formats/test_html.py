@@ -248,3 +248,11 @@ def test_old_verdicts_make_pages() -> None:
         ],
     }
     assert "the last words" in "".join(read(html(old)).texts)
+
+
+def test_the_signatures_are_told_with_their_types_and_shapes() -> None:
+    told = data(blessed())
+    told["signatures"]["classify"]["inputs"]["inputs"]["shape"] = None
+    text = " ".join(" ".join(read(html(told)).texts).split())
+    assert "classify inputs string of any rank classes string [any, 12] scores float [any, 12]" in text
+    assert "country string [any], may be left out" in text

@@ -59,8 +59,9 @@ def _tensors(tensors: list[tuple[str, Fields]]) -> list[Content]:
     shown: list[Content] = []
     for name, tensor in tensors:
         sizes = ", ".join("any" if size < 0 else figures(size) for size in tensor.numbers("shape"))
+        shape = f"[{sizes}]" if tensor.is_list("shape") else "of any rank"
         optional = ", may be left out" if tensor.flag("optional") else ""
-        shown.append(element("div", element("code", name), f" {tensor.text('dtype', 40)} [{sizes}]{optional}"))
+        shown.append(element("div", element("code", name), f" {tensor.text('dtype', 40)} {shape}{optional}"))
     return shown
 
 
