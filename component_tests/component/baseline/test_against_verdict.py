@@ -103,7 +103,7 @@ def test_a_file_that_is_no_such_verdict_is_told_by_its_field_and_nothing_is_star
     spoil, told = HOSTILE[name]
     verdict = copy.deepcopy(earlier)
     spoil(verdict)
-    file = tmp_path / "verdict.json"
+    file = tmp_path / "earlier.json"
     file.write_text(json.dumps(verdict))
     with pytest.raises(SpecError) as error:
         models.compare(saved_models.path("half_plus_two_tf2"), None, LIMITS, LOAD, baseline_verdict=str(file))
@@ -111,8 +111,8 @@ def test_a_file_that_is_no_such_verdict_is_told_by_its_field_and_nothing_is_star
     assert told in str(error.value)
 
 
-def test_the_cache_key_of_a_pipeline_holds_the_verdict(models: Models, tmp_path: pathlib.Path) -> None:
-    (tmp_path / "verdict.json").write_text("{}")
+def test_the_cache_key_of_a_pipeline_holds_the_verdict(earlier: dict[str, Any], tmp_path: pathlib.Path) -> None:
+    (tmp_path / "verdict.json").write_text(json.dumps(earlier))
     files = {
         field: path
         for given in (tmp_path, tmp_path / "verdict.json")
