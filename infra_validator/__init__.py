@@ -19,8 +19,8 @@ if TYPE_CHECKING:
         SpecError,
         UsageError,
     )
-    from infra_validator.core.interruption import Interruption
     from infra_validator.core.reason_codes import ReasonCode
+    from infra_validator.core.signals.interruption import Interruption
     from infra_validator.plan import make_plan
     from infra_validator.report.verdict import ValidationReport, Verdict
     from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "InfraValidatorError": "infra_validator.core.errors",
     "InfrastructureError": "infra_validator.core.errors",
-    "Interruption": "infra_validator.core.interruption",
+    "Interruption": "infra_validator.core.signals.interruption",
     "ModelRejected": "infra_validator.core.errors",
     "ReasonCode": "infra_validator.core.reason_codes",
     "RequestSpec": "infra_validator.specs",

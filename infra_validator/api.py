@@ -20,11 +20,11 @@ from infra_validator.core.errors import (
     SpecError,
     UsageError,
 )
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.launch_plan import LaunchPlan
 from infra_validator.core.progress import Tell, tell_nobody
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
 from infra_validator.plan import Plan, graph_of, make_plan, name_of
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict, report_of_error, verdict_of

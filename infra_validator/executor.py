@@ -17,10 +17,10 @@ from tfx.utils import path_utils
 
 from infra_validator import api, blessing
 from infra_validator.core.errors import InfrastructureError, SpecError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource
-from infra_validator.core.shutdown_signals import shutdown_signals
+from infra_validator.core.signals.interruption import Interruption
+from infra_validator.core.signals.shutdown_signals import shutdown_signals
 from infra_validator.model_server_runners.cleanup.temporary_directory import temporary_directory
 from infra_validator.report.verdict import Verdict
 from infra_validator.saved_model.digest import FILE_DIGESTS, file_digests

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
-from infra_validator._systems import LINUX, LINUX_AND_MACOS, why_not_here
 from infra_validator.core.errors import InfrastructureError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.systems import LINUX, LINUX_AND_MACOS, why_not_here
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.serving_binaries.base_binary import BaseServingBinary

@@ -21,7 +21,7 @@ Steps = tuple[tuple[str, ...], ...]
 ORDER: dict[str, Steps] = {
     "": (
         # Layer 0: the standard library only.
-        ("_version", "_lazy_names", "_systems"),
+        ("_version", "_lazy_names"),
         ("core",),
         # Layer 1: data.
         ("protos",),
@@ -44,8 +44,9 @@ ORDER: dict[str, Steps] = {
         ("testing",),
         ("cli",),
     ),
-    "core": (("*",), ("network",)),
-    "specs": (("reader", "placeholders"), ("local_process",), ("kubernetes", "limits"), ("*",)),
+    "core": (("*",), ("network", "signals")),
+    "specs": (("reader",), ("local_process",), ("kubernetes", "limits", "binaries"), ("*",)),
+    "specs/binaries": (("placeholders",), ("*",)),
     "model_server_runners": (
         ("cleanup",),
         ("*",),
@@ -121,7 +122,6 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
 GROUND: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "_version": ((), ()),
     "_lazy_names": ((), ()),
-    "_systems": ((), ()),
     "core": ((), ("yaml", "google")),
     "protos": (("google", "grpc"), ()),
     "specs": (("yaml", "google"), ()),

@@ -13,8 +13,8 @@ import pytest
 from component_tests.contract.runners import RUNNERS, Platform
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import AttemptFailed, IllegalStateError, InfrastructureError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.core.states import JobState, Life, Observation
 from infra_validator.model_server_clients.tensorflow_serving import TensorFlowServingClient
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner, failure_of

@@ -14,7 +14,7 @@ from infra_validator.conformance.points import Outcome, Result, run_points, told
 from infra_validator.conformance.report import as_json, as_junit, line, summary
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import DeadlineExceeded, SpecError
-from infra_validator.specs.open_inference import tensor_of
+from infra_validator.specs.binaries.open_inference import tensor_of
 
 _CONFORMS, _DEPARTS, _NOT_REACHABLE, _INTERRUPTED = 0, 1, 3, 130
 _PROTOCOL = "inference.GRPCInferenceService"

@@ -11,8 +11,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from infra_validator._systems import LINUX_AND_MACOS, why_not_here
 from infra_validator._version import __version__
+from infra_validator.core.systems import LINUX_AND_MACOS, why_not_here
 
 #: subcommand -> (module with ``main(argv) -> exit code``, what it does). Imported when used: a command pays for itself only. A module
 #: may have an ``as_program`` besides, the same for a process that ends with it.
@@ -26,7 +26,10 @@ COMMANDS = {
         "infra_validator.probe.sidecar.server",
         "answer health checks with the state of a server's models",
     ),
-    "model-runtime": ("infra_validator.cli.model_runtime", "serve models to model-mesh; check and test its runtimes"),
+    "model-runtime": (
+        "infra_validator.cli.model_runtime.command",
+        "serve models to model-mesh; check and test its runtimes",
+    ),
     "conformance": ("infra_validator.cli.conformance", "test a server's protocol, point by point"),
     "kubernetes": ("infra_validator.cli.kubernetes", "print the Role that a serving spec needs in its namespace"),
     "gc": ("infra_validator.cli.gc", "remove what killed validations left behind"),

@@ -13,9 +13,9 @@ from infra_validator.cli.progress.choice import display_for
 from infra_validator.cli.progress.display import Display
 from infra_validator.cli.validate import print_report
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import Blames, ReasonCode
-from infra_validator.core.shutdown_signals import shutdown_signals
+from infra_validator.core.signals.interruption import Interruption
+from infra_validator.core.signals.shutdown_signals import shutdown_signals
 from infra_validator.plan import make_plan
 from infra_validator.report.verdict import ValidationReport, Verdict, report_of_error
 from infra_validator.specs import ValidationSpec

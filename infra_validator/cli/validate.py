@@ -19,9 +19,9 @@ from infra_validator.cli.progress.display import Display
 from infra_validator.cli.step_summary import add_to_step_summary
 from infra_validator.cli.warmup_directory import FLAG, warmed_copy
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import Blames, ReasonCode
-from infra_validator.core.shutdown_signals import shutdown_signals
+from infra_validator.core.signals.interruption import Interruption
+from infra_validator.core.signals.shutdown_signals import shutdown_signals
 from infra_validator.plan import make_plan
 from infra_validator.report.evidence import EvidenceLevel
 from infra_validator.report.formats.every_format import FORMATS

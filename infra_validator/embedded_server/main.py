@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from infra_validator._version import __version__
-from infra_validator.core.shutdown_signals import StopSignals
+from infra_validator.core.signals.shutdown_signals import StopSignals
 from infra_validator.embedded_server import log
 from infra_validator.embedded_server.engine import c_api, op_libraries
 from infra_validator.embedded_server.flags import ParseResult, parse, usage

@@ -17,9 +17,9 @@ from collections.abc import Callable
 
 from infra_validator.core.deadline import Deadline, News, wait_until
 from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError, JobAborted
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.launch_plan import LaunchPlanner
 from infra_validator.core.reason_codes import Blames, ReasonCode
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.core.states import JobState, Life, MemoryReading, Observation, Verb, check_move
 from infra_validator.specs import ServingSpec
 

@@ -8,11 +8,11 @@ import re
 from typing import Any
 
 from infra_validator.core.errors import SpecError
+from infra_validator.specs.binaries.model_runtime import ModelRuntimeConfig
+from infra_validator.specs.binaries.open_inference import OF_REQUESTS, OpenInferenceConfig
 from infra_validator.specs.kubernetes.config import KubernetesConfig
 from infra_validator.specs.local_docker import LocalDockerConfig
 from infra_validator.specs.local_process import LocalProcessConfig
-from infra_validator.specs.model_runtime import ModelRuntimeConfig
-from infra_validator.specs.open_inference import OF_REQUESTS, OpenInferenceConfig
 from infra_validator.specs.reader import not_negative, plain, read, spec_field, to_dict
 
 _BINARIES = ("tensorflow_serving", "model_runtime", "open_inference")

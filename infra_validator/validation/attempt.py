@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from infra_validator.core.answer import Answer, Tensor
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError, UsageError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.core.states import ModelStatus, ModelStatusReport
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, RequestFailed, raise_if_gone
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner

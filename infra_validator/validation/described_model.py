@@ -10,7 +10,7 @@ from infra_validator.protos import tensorflow_pb2
 from infra_validator.saved_model.find import FoundModel
 from infra_validator.saved_model.graph import SavedModelGraph
 from infra_validator.specs import OpenInferenceConfig
-from infra_validator.specs.open_inference import tensor_of
+from infra_validator.specs.binaries.open_inference import tensor_of
 
 _SIGNATURE = "serving_default"  # what every source of requests asks where none is named
 _METHOD_NAME = "tensorflow/serving/predict"

@@ -7,10 +7,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 
 from infra_validator.core.deadline import Deadline, News, wait_until
 from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.read_beside import Ended, ReadBeside
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
+from infra_validator.core.signals.interruption import Interruption
 
 
 def read_within(

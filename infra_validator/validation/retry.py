@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import Blames, ReasonCode
+from infra_validator.core.signals.interruption import Interruption
 
 #: Seconds before the second, third ... attempt of what lies with the platform; the last one goes on.
 PAUSES = (1.0, 4.0, 15.0, 60.0)

@@ -6,8 +6,8 @@ import dataclasses
 
 from infra_validator.core.deadline import Deadline, News, wait_until
 from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, InfrastructureError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.report.evidence import EvidenceLevel
 from infra_validator.report.verdict import Finding, ValidationReport, Verdict
 from infra_validator.saved_model.unchanged import Unchanged

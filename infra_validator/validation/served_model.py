@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.core.states import Observation
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, JobGone
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner

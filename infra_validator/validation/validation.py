@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.progress import Tell, TriedAgain, Try, tell_nobody
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.sample_request import RequestSource, SampleRequest
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.model_server_clients.base_client import JobGone
 from infra_validator.model_server_runners.base_runner import failure_of
 from infra_validator.report.verdict import (

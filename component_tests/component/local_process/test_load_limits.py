@@ -11,8 +11,8 @@ import pytest
 from component_tests.component.baseline.compared import Models
 from component_tests.fakes.saved_models import ROOT, SavedModels
 from infra_validator import api
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.report.measurements import LimitOutcome, Measurements
 from infra_validator.report.verdict import ValidationReport, Verdict
 from infra_validator.specs import LoadSpec, ValidationSpec

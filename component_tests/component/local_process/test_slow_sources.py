@@ -9,9 +9,9 @@ import pytest
 
 from component_tests.fakes.saved_models import SavedModels
 from infra_validator.api import run_validation
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestSource, SampleRequest
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.report.verdict import Verdict
 
 SPEC = {"tensorflow_serving": {}, "local_process": {}, "model_name": "m"}

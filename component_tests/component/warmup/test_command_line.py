@@ -17,7 +17,7 @@ from component_tests.fakes.servers.embedded_server_process import embedded_serve
 from infra_validator import run_validation, validate
 from infra_validator.cli.main import main
 from infra_validator.core.errors import SpecError, UsageError
-from infra_validator.core.interruption import Interruption
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.protos import tensorflow_serving_pb2 as pb
 from infra_validator.report.verdict import Verdict
 from infra_validator.sample_requests.records.tfrecord import read_records, write_records

@@ -17,8 +17,8 @@ from component_tests.real_platforms.docker.validations import left
 from component_tests.real_platforms.docker_images import build
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import InfrastructureError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.model_server_runners.local_docker.daemon import DockerDaemon
 from infra_validator.model_server_runners.local_docker.images import Image, pull_if_missing, resolve
 from infra_validator.model_server_runners.local_docker.runner import LocalDockerRunner, resolve_digest

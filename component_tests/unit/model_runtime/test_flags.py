@@ -6,7 +6,9 @@ import argparse
 
 import pytest
 
-from infra_validator.cli import model_runtime, model_runtime_check, model_runtime_conformance
+from infra_validator.cli.model_runtime import check as model_runtime_check
+from infra_validator.cli.model_runtime import command as model_runtime
+from infra_validator.cli.model_runtime import conformance as model_runtime_conformance
 from infra_validator.model_runtime.sizes.container_memory import RESERVED_BYTES, memory_limit
 
 CONTROLLER = {

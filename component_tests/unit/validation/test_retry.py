@@ -9,8 +9,8 @@ import pytest
 from component_tests.fakes.hand_clock import HandClock
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, JobAborted, UsageError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.validation.retry import PAUSES, Failure, Retries, until_it_heals
 
 QUOTA = InfrastructureError(ReasonCode.QUOTA_EXCEEDED, "pods")

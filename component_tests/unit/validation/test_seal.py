@@ -8,8 +8,8 @@ import pathlib
 import pytest
 
 from infra_validator.core.deadline import Deadline
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.report.evidence import Evidence, EvidenceLevel
 from infra_validator.report.verdict import AttemptReport, BinaryReport, Finding, ValidationReport, Verdict
 from infra_validator.saved_model.digest import model_digest

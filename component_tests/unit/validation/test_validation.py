@@ -11,10 +11,10 @@ import pytest
 from component_tests.fakes.hand_clock import HandClock
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, JobAborted, UsageError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.launch_plan import LaunchPlan, ModelMount
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.core.states import JobState, ModelStatus, ModelStatusReport, Observation
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, JobGone
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner

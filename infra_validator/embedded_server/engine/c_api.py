@@ -25,7 +25,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from infra_validator._systems import LINUX, why_not_here
+from infra_validator.core.systems import LINUX, why_not_here
 from infra_validator.embedded_server.status import Code, StatusError
 
 POINTER = ctypes.c_void_p

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from infra_validator.core.shutdown_signals import StopSignals
+from infra_validator.core.signals.shutdown_signals import StopSignals
 from infra_validator.probe import exit_codes
 from infra_validator.probe.go.flags import DurationFlag, FlagError, HelpAsked, StringFlag, parse, usage
 from infra_validator.probe.go.text import log

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import SpecError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.sample_request import RequestSource
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.specs import LimitsSpec
 from infra_validator.specs.reader import one_of
 from infra_validator.validation.read_within import read_within

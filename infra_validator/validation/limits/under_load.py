@@ -12,8 +12,8 @@ from typing import Protocol
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.sample_request import RequestSource
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.report.measurements import BaselineComparison, LoadRun

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.report.evidence import CheckOutcome
 from infra_validator.report.measurements import LoadRun, Measurements
 from infra_validator.report.verdict import AttemptReport

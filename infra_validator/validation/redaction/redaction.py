@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from infra_validator.core.deadline import Deadline, News, wait_until
 from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.read_beside import Ended, ReadBeside
 from infra_validator.core.sample_request import RequestSource, SampleRequest
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.validation.redaction.search import Search, TooManyFinds
 from infra_validator.validation.redaction.sent_values import look_for_values
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.progress import Tell
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestSource
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.report.measurements import Measurements, WarmUpProof
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict, verdict_of
 from infra_validator.sample_requests.files.prediction_log import WARMUP_FILE, write_warmup_file

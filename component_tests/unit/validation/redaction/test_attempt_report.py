@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestSource, SampleRequest
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.protos import tensorflow_pb2 as tf
 from infra_validator.protos import tensorflow_serving_pb2 as serving
 from infra_validator.report.evidence import CheckOutcome, CheckResult, Evidence

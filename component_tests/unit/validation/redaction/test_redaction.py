@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from infra_validator.core.deadline import Deadline
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.sample_request import RequestSource, SampleRequest
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.model_server_clients.open_inference.datatypes import raw_strings
 from infra_validator.protos import open_inference_pb2 as pb
 from infra_validator.protos import tensorflow_pb2 as tf

@@ -19,7 +19,7 @@ import websocket
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
-from infra_validator.core.interruption import Interruption
+from infra_validator.core.signals.interruption import Interruption
 from infra_validator.model_server_runners.kubernetes.api.access import Access, find_access
 from infra_validator.model_server_runners.kubernetes.api.bounded_call import bounded
 from infra_validator.model_server_runners.kubernetes.api.errors import (

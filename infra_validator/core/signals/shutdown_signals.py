@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 
-from infra_validator.core.interruption import Interruption
+from infra_validator.core.signals.interruption import Interruption
 
 _LOG = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import grpc
 
-from infra_validator.cli.model_runtime_check import address, model_key
+from infra_validator.cli.model_runtime.check import address, model_key
 from infra_validator.conformance.points import Departure, Outcome, Result, told
 from infra_validator.conformance.report import as_json, as_junit, line, summary
 from infra_validator.core.errors import DeadlineExceeded

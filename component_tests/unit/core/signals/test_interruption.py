@@ -8,8 +8,8 @@ import pytest
 
 from infra_validator.core.deadline import Deadline, News, wait_until
 from infra_validator.core.errors import InfrastructureError
-from infra_validator.core.interruption import Interruption
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.core.signals.interruption import Interruption
 
 
 def test_it_is_quiet_until_it_is_set_and_keeps_the_first_reason() -> None:

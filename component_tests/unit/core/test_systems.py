@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from infra_validator._systems import LINUX, LINUX_AND_MACOS, why_not_here
+from infra_validator.core.systems import LINUX, LINUX_AND_MACOS, why_not_here
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -80,7 +80,7 @@ def test_what_macos_is_promised_imports_there() -> None:
         "infra_validator.cli.verify",
         "infra_validator.probe.command",
         "infra_validator.probe.sidecar.server",
-        "infra_validator.cli.model_runtime_conformance",
+        "infra_validator.cli.model_runtime.conformance",
         "infra_validator.model_server_runners.local_docker_runner",
         "infra_validator.model_server_runners.kubernetes_runner",
     ]

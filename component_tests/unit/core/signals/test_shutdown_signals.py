@@ -12,8 +12,8 @@ from types import FrameType
 import pytest
 
 from infra_validator.core.deadline import News
-from infra_validator.core.interruption import Interruption
-from infra_validator.core.shutdown_signals import shutdown_signals
+from infra_validator.core.signals.interruption import Interruption
+from infra_validator.core.signals.shutdown_signals import shutdown_signals
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from infra_validator.core.errors import InfrastructureError, UsageError
-from infra_validator.core.shutdown_signals import StopSignals
+from infra_validator.core.signals.shutdown_signals import StopSignals
 from infra_validator.embedded_server.ports import write_port_file
 from infra_validator.model_runtime.backends.base_backend import BackendSettings
 from infra_validator.model_runtime.backends.registry import BACKENDS, make_backend
@@ -22,8 +22,8 @@ from infra_validator.specs.local_process import parse_size
 
 #: other forms of the command -> module with ``main(argv)``
 _FORMS = {
-    "check": "infra_validator.cli.model_runtime_check",
-    "conformance": "infra_validator.cli.model_runtime_conformance",
+    "check": "infra_validator.cli.model_runtime.check",
+    "conformance": "infra_validator.cli.model_runtime.conformance",
 }
 
 _EPILOG = """\

@@ -10,7 +10,7 @@ from infra_validator.core.errors import SpecError
 from infra_validator.serving_binaries.open_inference import binaries_of
 from infra_validator.specs import RequestSpec, ServingSpec
 from infra_validator.specs.agreement import check_agreement
-from infra_validator.specs.open_inference import tensor_of
+from infra_validator.specs.binaries.open_inference import tensor_of
 
 COMMAND: dict[str, Any] = {"command": ["/bin/true"], "extra_args": ["--port=${grpc_port}"]}
 IMAGE: dict[str, Any] = {"image": "inference:1"}

@@ -7,8 +7,8 @@ import json
 import re
 
 from infra_validator.core.errors import SpecError
+from infra_validator.specs.binaries.placeholders import placeholders_in
 from infra_validator.specs.local_process import size
-from infra_validator.specs.placeholders import placeholders_in
 from infra_validator.specs.reader import not_negative, port, spec_field
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from infra_validator.core.datatypes import OPEN_INFERENCE_DATATYPES
 from infra_validator.core.errors import SpecError
-from infra_validator.specs.placeholders import placeholders_in
+from infra_validator.specs.binaries.placeholders import placeholders_in
 from infra_validator.specs.reader import port, spec_field
 
 #: The fields that say how a server is asked, rather than started.
