@@ -16,10 +16,10 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from infra_validator.driver import Driver
 from infra_validator.executor import Executor
+from infra_validator.notebook.blessing_visualization import register
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.agreement import check_agreement, check_examples
 from infra_validator.specs.reader import to_json
-from infra_validator.visualization import register
 
 register()
 

@@ -37,7 +37,7 @@ ORDER: dict[str, Steps] = {
         # Layer 4: the edges.
         ("embedded_server", "probe", "conformance"),
         ("model_runtime",),
-        ("blessing", "visualization"),
+        ("blessing", "notebook"),
         ("driver", "executor"),
         ("component",),
         ("component_under_tfx_name",),
@@ -109,7 +109,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "driver.py",
         "executor.py",
         "blessing.py",
-        "visualization.py",
+        "notebook/blessing_visualization.py",
         "sample_requests/examples/artifact.py",
     ),
     "tensorflow": (),

@@ -294,7 +294,7 @@ class ValidationReport:
 
     def _repr_html_(self) -> str:
         """The report as notebooks show it."""
-        from infra_validator.report.formats.html.frame import framed
+        from infra_validator.report.formats.html.page import framed
 
         return framed(self.to_dict())
 

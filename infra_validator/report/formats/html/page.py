@@ -13,6 +13,8 @@ from infra_validator.report.formats.fields import Fields, Room, last_attempt
 from infra_validator.report.formats.html import compared, environment, latency, limits, memory, summary, timeline
 from infra_validator.report.formats.html.markup import Content, Markup, element, join, mark, raw, section
 
+_FRAME_HEIGHT = 720  # pixels, in a notebook
+
 #: The most that a page may weigh, in octets; a verdict that has more to say is cut.
 MOST_OCTETS = 1_000_000
 _ROOMS = (
@@ -132,3 +134,17 @@ def _of_binary(number: int, binary: Fields, level: int) -> list[Markup]:
 
 def _foot(verdict: Fields) -> Markup:
     return element("footer", element("p", f"Made by {verdict.text('tool', 80) or 'infra-validator'}."))
+
+
+def framed(verdict: Mapping[str, Any]) -> str:
+    """``report.html`` of a verdict as a frame that may run the page's own script and do nothing else."""
+    frame = element(
+        "iframe",
+        srcdoc=html(verdict),
+        sandbox="allow-scripts",
+        title="Report of an infrastructure validation",
+        width="100%",
+        height=_FRAME_HEIGHT,
+        frameborder="0",
+    )
+    return element("div", frame)  # IPython warns of a text that begins with a frame

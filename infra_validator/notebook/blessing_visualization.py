@@ -11,7 +11,7 @@ from tfx.orchestration.experimental.interactive import visualizations
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils
 
-from infra_validator.report.formats.html.frame import framed
+from infra_validator.report.formats.html.page import framed
 
 
 class InfraBlessingVisualization(visualizations.ArtifactVisualization):  # type: ignore[misc]
