@@ -101,6 +101,11 @@ def import_tfx() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that import TFX (15 to 60 s) begin, as the longest."""
     items.sort(key=lambda item: item.get_closest_marker("tfx") is None)
+    for item in items:
+        if item.get_closest_marker("tfx") is not None and item.get_closest_marker("timeout") is None:
+            item.add_marker(
+                pytest.mark.timeout(900)
+            )  # the import is part of the first one's time, on a busy machine minutes of it
 
 
 @pytest.hookimpl(optionalhook=True)
