@@ -7,7 +7,9 @@ granularity: a file that was written just before the beginning is read again in 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +20,9 @@ from infra_validator.saved_model.digest import content_of, contents, digest_of, 
 _GRANULARITY = 2_000_000_000  # nanoseconds; the coarsest time stamps of common file systems
 
 _Stamp = tuple[int, int, int, int, int]
+
+
+_NICENESS = 10  # of the threads that read, so that the server that starts beside them has the processors first
 
 
 class _Stopped(Exception):
@@ -125,6 +130,7 @@ class Unchanged:
         return files | {f"{name} ({path})": path for name, path in self._others.items() if os.path.isfile(path)}
 
     def _read_all(self) -> None:
+        _stand_back()
         try:
             self._content = contents({path: path for path in self._files.values()}, self._read_one)
         except (InfrastructureError, AttemptFailed) as error:
@@ -157,3 +163,10 @@ def _stamp(path: str) -> _Stamp:
     except OSError:
         return (0, 0, 0, 0, 0)
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _stand_back() -> None:
+    """Lower the priority of this thread and of those that it starts; only Linux has that for threads."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
+import sys
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -113,3 +115,22 @@ def test_the_digest_does_not_depend_on_how_many_files_are_read_at_once(tmp_path:
         content = hashlib.sha256((tmp_path / name).read_bytes()).digest()
         whole.update(len(name).to_bytes(8, "big") + name.encode() + content)
     assert large == f"sha256:{whole.hexdigest()}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_reading_stands_back_behind_the_server_that_starts(tmp_path: pathlib.Path) -> None:
+    read_at: list[int] = []
+
+    class Watched(Unchanged):
+        def _read_one(self, path: str) -> bytes:
+            read_at.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return super()._read_one(path)
+
+    (tmp_path / "saved_model.pb").write_bytes(b"x" * (9 << 20))
+    (tmp_path / "more").write_bytes(b"y")
+    done = threading.Event()
+    with Watched(str(tmp_path), {}) as unchanged:
+        unchanged.when_read(done.set)
+        assert done.wait(60)
+    assert len(read_at) == 2
+    assert min(read_at) > os.getpriority(os.PRIO_PROCESS, 0)
