@@ -41,7 +41,7 @@ KIND = RequestKind("s", 1, (SampleRequest(load_loops.METHOD, "s", load_loops.PAY
 DELAYS = {
     "constant 5 ms": Behaviour(delays_ms=(5.0,)),
     "bimodal 2 and 50 ms": Behaviour(delays_ms=(2.0, 2.0, 50.0)),
-    "2 ms, 1 % stalls of 200 ms": Behaviour(delays_ms=(2.0,), stall_every=80, stall_ms=200.0),
+    "2 ms, 1.25 % stalls of 200 ms": Behaviour(delays_ms=(2.0,), stall_every=80, stall_ms=200.0),
 }
 STALLS = Behaviour(delays_ms=(2.0,), stall_every=100, stall_ms=200.0, one_at_a_time=True)
 
@@ -137,7 +137,7 @@ def omission(rounds: int, requests: int) -> None:
         whole = merged(parts)
         rows.append((label, *(f"{whole.percentile(p):.2f}" for p in (50.0, 90.0, 95.0, 99.0)), str(whole.total)))
     print_columns(
-        ("one at a time, 2 ms, 1 % stalls of 200 ms", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "requests"), rows
+        ("one at a time, 2 ms, 1.25 % stalls of 200 ms", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "requests"), rows
     )
 
 

@@ -8,9 +8,11 @@ import pathlib
 import pytest
 
 from component_tests.fakes.rich_reports import blessed, could_not_test, rejected
+from component_tests.fakes.saved_models import SavedModels
 from infra_validator.cli.output_directory import OutputDirectory
 from infra_validator.cli.report import main
 from infra_validator.cli.step_summary import add_to_step_summary
+from infra_validator.cli.validate import main as validate_main
 from infra_validator.report.formats.every_format import FORMATS, files_of
 
 REPORTS = ["junit.xml", "report.html", "summary.md"]
@@ -105,3 +107,24 @@ def test_the_summary_of_a_job_grows_by_the_verdict(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
     add_to_step_summary(rejected())
     assert "GITHUB_STEP_SUMMARY" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("form", "beginning"),
+    [("html", "<!doctype html>"), ("junit", "<?xml "), ("markdown", "### \u274c"), ("json", "{")],
+)
+def test_validate_prints_each_format_and_adds_to_the_jobs_summary(
+    form: str,
+    beginning: str,
+    tmp_path: pathlib.Path,
+    saved_models: SavedModels,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    summary = tmp_path / "summary"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    spec = '{"tensorflow_serving": {}, "local_process": {}}'
+    model = str(saved_models.path("garbage_pb"))  # rejected before a server is started
+    assert validate_main(["--model", model, "--serving-spec", spec, "--format", form, "--quiet"]) == 1
+    assert capsys.readouterr().out.lstrip().lower().startswith(beginning)
+    assert "MODEL_NOT_A_SAVED_MODEL" in summary.read_text()

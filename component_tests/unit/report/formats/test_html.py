@@ -6,7 +6,10 @@ import base64
 import hashlib
 import html.parser as html_parser
 import json
+import pathlib
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -16,6 +19,8 @@ from hypothesis import strategies as st
 from component_tests.fakes.rich_reports import blessed, could_not_test, every_kind, rejected
 from infra_validator.report.formats.every_format import FORMATS
 from infra_validator.report.formats.html.page import MOST_OCTETS, asset, html
+
+ROOT = pathlib.Path(__file__).parents[4]
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -256,3 +261,17 @@ def test_the_signatures_are_told_with_their_types_and_shapes() -> None:
     text = " ".join(" ".join(read(html(told)).texts).split())
     assert "classify inputs string of any rank classes string [any, 12] scores float [any, 12]" in text
     assert "country string [any], may be left out" in text
+
+
+def test_without_the_package_for_histograms_the_percentiles_are_shown() -> None:
+    program = (
+        "import sys\n"
+        "from component_tests.fakes.rich_reports import blessed\n"
+        "verdict = blessed().to_dict()\n"
+        "for name in [name for name in sys.modules if name.split('.')[0] == 'hdrh']:\n    sys.modules[name] = None\n"
+        "from infra_validator.report.formats.html.page import html\n"
+        "page = html(verdict)\n"
+        "print('p99' in page, '<svg' in page)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["True", "True"]
