@@ -433,7 +433,7 @@ def as_its_model_says(flags: Flags) -> None:
         number = next(count)
         if number == says.get("dies_at"):
             say(f"about to die of request {number}")
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGABRT)
         if says.get("refuses"):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not this one")
         time.sleep(delays[number % len(delays)] / 1000)
