@@ -28,6 +28,7 @@ def executor_class(side: str) -> Any:
 
         from infra_validator.executor import Executor
         from infra_validator.model_server_clients import tensorflow_serving  # noqa: F401
+        from infra_validator.validation.limits import deciding  # noqa: F401  imported while a server starts
     return Executor
 
 
@@ -50,6 +51,7 @@ def run(executor: Any, case: dict[str, Any]) -> None:
         properties["request_spec"] = json.dumps({"tensorflow_serving": {}, "num_examples": case["examples"]})
     blessing = tfx_artifacts.blessing_artifact(folder / "blessing")
     context = base_executor.BaseExecutor.Context(tmp_dir=str(scratch), unique_id="1")
+    os.sync()  # the copy of the model: a daemon's writes wait until it is on the disk
     began = time.time()
     executor(context).Do(inputs, {"blessing": [blessing]}, properties)
     result = {"began": began, "ended": time.time(), "blessed": (folder / "blessing" / "INFRA_BLESSED").exists()}

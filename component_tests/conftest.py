@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -18,10 +20,20 @@ import pytest
 from component_tests.fakes.chromium import program as chromium_program
 from component_tests.fakes.published_schema import verdicts_follow_the_schema  # noqa: F401 - used by every test
 from component_tests.fakes.saved_models import ROOT, SavedModels, made_once
+from infra_validator.model_server_runners.local_process.sandbox import Sandbox
 
 # The tests start hundreds of processes; where Python may not keep what it has compiled, each compiles its libraries anew (seconds).
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Tests that run side by side do not wait for each other's servers; those of the slots say what their validations do.
+os.environ.setdefault("INFRA_VALIDATOR_SERVERS_AT_ONCE", "0")
+
+# An example may take as long as a machine with other work makes it. The environments of single platforms have no examples.
+if importlib.util.find_spec("hypothesis"):
+    hypothesis = importlib.import_module("hypothesis")
+    hypothesis.settings.register_profile("untimed", deadline=None)
+    hypothesis.settings.load_profile("untimed")
 
 # Whoever starts the tests in a shell's background has SIGINT ignored, which every server and command of a test would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -67,7 +79,7 @@ def why_no_docker() -> str:
 
 
 def python_of(environment: str) -> str:
-    """The interpreter of an environment of tools/bootstrap.py: ``caikit``, ``mlserver``, ``kserve``."""
+    """The interpreter of an environment of tools/bootstrap.py: ``caikit``, ``mlserver``, ``kserve``, ``triton``, ``docs``, ``release``."""
     return os.environ.get(f"{environment.upper()}_PYTHON") or str(ROOT / f".venv-{environment}" / "bin" / "python")
 
 
@@ -88,6 +100,20 @@ def why_no_kubectl() -> str:
     return (
         "" if shutil.which("kubectl") else "there is no kubectl; the package is kubernetes-client in Debian and Ubuntu"
     )
+
+
+def why_no_decision_forests() -> str:
+    """Why no forest can be made; empty if one can."""
+    found = importlib.util.find_spec("tensorflow_decision_forests")
+    return (
+        "" if found else "TensorFlow Decision Forests is not installed; make test-matrix ROWS=decision-forests does it"
+    )
+
+
+@functools.cache
+def why_no_bubblewrap() -> str:
+    """Why no server can run in a sandbox; empty if one can."""
+    return Sandbox(["/bin/true"], os.environ, model="/usr", directory="/usr", writable=tempfile.gettempdir()).why_not()
 
 
 @functools.cache
@@ -132,8 +158,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         ("docker", why_no_docker),
         ("kubectl", why_no_kubectl),
         ("chromium", why_no_chromium),
+        ("bubblewrap", why_no_bubblewrap),
+        ("decision_forests", why_no_decision_forests),
     ]
-    needs += [(name, functools.partial(why_no, name)) for name in ("caikit", "mlserver", "kserve")]
+    needs += [
+        (name, functools.partial(why_no, name))
+        for name in ("caikit", "mlserver", "kserve", "triton", "docs", "release")
+    ]
     for marker, why_not in needs:
         if item.get_closest_marker(marker) is None:
             continue

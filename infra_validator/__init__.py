@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     )
     from infra_validator.core.reason_codes import ReasonCode
     from infra_validator.core.signals.interruption import Interruption
+    from infra_validator.fleet.fleet import validate_fleet
+    from infra_validator.fleet.fleet_report import FleetReport
     from infra_validator.plan import make_plan
     from infra_validator.report.verdict import ValidationReport, Verdict
     from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 #: The public list: name -> the module that holds it.
 _PUBLIC = {
+    "FleetReport": "infra_validator.fleet.fleet_report",
     "InfraValidatorError": "infra_validator.core.errors",
     "InfrastructureError": "infra_validator.core.errors",
     "Interruption": "infra_validator.core.signals.interruption",
@@ -44,9 +47,11 @@ _PUBLIC = {
     "run_validation": "infra_validator.api",
     "serving": "infra_validator.testing.running_server",
     "validate": "infra_validator.api",
+    "validate_fleet": "infra_validator.fleet.fleet",
 }
 
 __all__ = [
+    "FleetReport",
     "InfraValidatorError",
     "InfrastructureError",
     "Interruption",
@@ -64,6 +69,7 @@ __all__ = [
     "run_validation",
     "serving",
     "validate",
+    "validate_fleet",
 ]
 
 

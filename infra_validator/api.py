@@ -7,9 +7,8 @@ import dataclasses
 import functools
 import logging
 import os
-import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra_validator import wiring
 from infra_validator.core.deadline import Deadline
@@ -19,42 +18,47 @@ from infra_validator.core.errors import (
     ModelRejected,
     SpecError,
     UsageError,
+    of_exhaustion,
 )
 from infra_validator.core.launch_plan import LaunchPlan
 from infra_validator.core.progress import Tell, tell_nobody
-from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource
 from infra_validator.core.signals.interruption import Interruption
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
+from infra_validator.model_server_runners.local_process import spares
 from infra_validator.plan import Plan, graph_of, make_plan, name_of
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict, report_of_error, verdict_of
 from infra_validator.sample_requests.request_source import GivenRequests, chosen_source
 from infra_validator.saved_model.graph import SavedModelGraph
 from infra_validator.saved_model.unchanged import Unchanged
-from infra_validator.specs import AnswersSpec, OnRejected, RequestSpec, ServingSpec, ValidationSpec
-from infra_validator.specs.agreement import check_measurable, with_warm_up
+from infra_validator.specs import AnswersSpec, OnRejected, RequestSpec, ServingSpec, ValidationSpec, extensions
+from infra_validator.specs.agreement import check_measurable, only_tags, with_warm_up
 from infra_validator.specs.named_files import named_files
 from infra_validator.specs.tag_set import with_one_tag_set
-from infra_validator.validation.answers.compared.golden_file import Recording
+from infra_validator.telemetry.observing import observed
 from infra_validator.validation.attempt import Candidate
 from infra_validator.validation.baseline.outcome import with_baseline
-from infra_validator.validation.baseline.second_server import SecondServer
-from infra_validator.validation.described_model import needed_graph
+from infra_validator.validation.described_model import needed_graph, no_graph
+from infra_validator.validation.hardening import OF_A_SANDBOX, Relaxing
 from infra_validator.validation.limits.alone import alone
 from infra_validator.validation.limits.asked import check_asked
 from infra_validator.validation.limits.under_load import UnderLoad
-from infra_validator.validation.read_within import read_within
+from infra_validator.validation.read_within import check_first_request
 from infra_validator.validation.retry import Retries, until_it_heals
 from infra_validator.validation.seal import sealed
 from infra_validator.validation.served_model import served_graph
+from infra_validator.validation.slots import Slots
 from infra_validator.validation.validation import Validation
-from infra_validator.validation.warmup.proof import WarmUp
-from infra_validator.validation.warmup.selection import CountedRequests
-from infra_validator.validation.warmup.warmed_copy import LocalWarmedCopy, WarmedCopy
+
+if TYPE_CHECKING:  # few have need of them
+    from infra_validator.validation.answers.compared.golden_file import Recording
+    from infra_validator.validation.warmup.selection import CountedRequests
+    from infra_validator.validation.warmup.warmed_copy import WarmedCopy
 
 _LOG = logging.getLogger(__name__)
 
 
+@observed
 def run_validation(
     model: str | os.PathLike[str],
     serving_spec: object,
@@ -71,6 +75,7 @@ def run_validation(
     warmed: WarmedCopy | None = None,
     baseline_model: str | os.PathLike[str] | None = None,
     baseline_graph_path: str = "",
+    run_id: str = "",
 ) -> ValidationReport:
     """Validate and report every outcome, INCONCLUSIVE included.
 
@@ -89,21 +94,24 @@ def run_validation(
       warmed: where the model with a warm-up file of these requests is to lie; None: none is made. The caller keeps it, or not.
       baseline_model: the model to compare with (docs/baseline.md); empty: there is none yet, which is said; None: nothing is compared.
       baseline_graph_path: a local copy of the graph of a remote one.
+      run_id: names the validation in its report and logs and on what it starts; empty: one is made up.
 
     Raises:
       SpecError: a spec is wrong; nothing was started.
     """
     spec = ServingSpec.of(serving_spec)
     limits = ValidationSpec.of(validation_spec)
+    if limits.limits.needs_a_start_from_nothing():
+        spares.end()
     spec, asked = with_one_tag_set(spec, RequestSpec.of(request_spec))
     asked = with_warm_up(asked, directory=warmed is not None)
     interruption = interruption or Interruption()
+    slots = Slots.of_environment()
     check_source(requests if requests is not None else examples, limits, asked, baseline=baseline_model is not None)
     plan: Plan | None = None
     try:
-        served = (
-            _served_graph(spec, limits, interruption) if spec.address is not None and not os.fspath(model) else None
-        )
+        only_there = spec.address is not None and not os.fspath(model)
+        served = _served_graph(spec, limits, interruption) if only_there else None
         plan = make_plan(
             model,
             spec,
@@ -122,12 +130,15 @@ def run_validation(
             graph = functools.partial(needed_graph, spec.open_inference, plan.model)
         has_graph = bool(spec.open_inference and spec.open_inference.inputs)
         has_graph |= served is not None
-        has_graph |= spec.tensorflow_serving is not None and (plan.is_local or bool(graph_path))
-        source = chosen_source(requests, examples, asked, graph, spec.model_name, has_graph)
+        has_graph |= wiring.serves_saved_models(spec) and (plan.is_local or bool(graph_path))
+        if not has_graph and spec.other_binaries:
+            graph = functools.partial(no_graph, spec.binary)
+        offered = wiring.offered_requests(asked)
+        source = chosen_source(requests, examples, asked, graph, spec.model_name, has_graph, offered)
         source = plan.standards.with_golden_requests(source)
         if source is not None:
             deadline = Deadline.after(limits.max_query_time_seconds)
-            _check_first_request(source, deadline, interruption)
+            check_first_request(source, deadline, interruption)
             check_asked(limits.limits, source, deadline, interruption)
         # All attempts run one image, even if its tag moves meanwhile.
         spec = _pinned(spec, limits, interruption, on_progress)
@@ -136,10 +147,21 @@ def run_validation(
         unchanged = Unchanged(plan.model if plan.is_local else "", files, baseline)
     except SpecError:
         raise
-    except (AttemptFailed, InfrastructureError, UsageError) as error:
-        report = _report_without_a_server(name_of(model, spec), spec, error)
+    except Exception as error:
+        known = (
+            error
+            if isinstance(error, (AttemptFailed, InfrastructureError, UsageError))
+            else extensions.failure_of(error)
+        )
+        if known is None:
+            raise
+        report = _report_without_a_server(name_of(model, spec), spec, known)
         return _with_plan(report, plan) if plan is not None else report
-    counted = CountedRequests(source) if warmed is not None and source is not None else None
+    counted: CountedRequests | None = None
+    if warmed is not None and source is not None:
+        from infra_validator.validation.warmup.selection import CountedRequests
+
+        counted = CountedRequests(source)
     with unchanged:
         validation = Validation(
             _candidates(spec, plan.model),
@@ -152,9 +174,19 @@ def run_validation(
             on_progress=on_progress,
             tell=tell,
             interruption=interruption,
+            slots=slots,
+            run_id=run_id,
         )
-        report = _with_plan(validation.run(name_of(model, spec), spec.model_name), plan)
+        try:
+            report = _with_plan(validation.run(name_of(model, spec), spec.model_name), plan)
+        except (OSError, RuntimeError, MemoryError) as error:
+            exhausted = of_exhaustion(error)
+            if exhausted is None:
+                raise
+            return _with_plan(_report_without_a_server(name_of(model, spec), spec, exhausted), plan)
         if counted is not None and warmed is not None:
+            from infra_validator.validation.warmup.proof import WarmUp
+
             warm_up = WarmUp(
                 plan.model,
                 warmed,
@@ -166,6 +198,8 @@ def run_validation(
                 tell,
                 interruption,
                 validation.redaction,
+                slots,
+                run_id,
             )
             report = warm_up.proven(report, validation.total)
         report = with_baseline(report, plan.baseline, limits)
@@ -204,16 +238,19 @@ def _candidates(spec: ServingSpec, model: str) -> list[Candidate]:
     candidates = []
     for index, binary in enumerate(wiring.serving_binaries_function(spec.binary)(spec)):
         launch_plan = binary.MakeLaunchPlan(model, spec.platform)
-        held_to = [*spec.restrictions, *(f"the argument {own}" for own in launch_plan.own_args)]
+        own_args = launch_plan.own_args if spec.as_authored().hardening == "image" else ()
+        held_to = [*spec.restrictions, *(f"the argument {own}" for own in own_args)]
         candidates.append(
             Candidate(
                 binary,
                 spec.platform,
                 functools.partial(runner, model, binary, spec),
                 functools.partial(_make_client, binary.client, launch_plan),
-                functools.partial(_import_client, binary.client),
+                functools.partial(wiring.import_meanwhile, binary.client),
                 tuple(held_to) if spec.restrictions else (),
+                runner.takes_a_slot(spec),
                 relaxed[index] if relaxed is not None else None,
+                OF_A_SANDBOX if spec.local_process is not None else Relaxing(),
             )
         )
     return candidates
@@ -229,7 +266,8 @@ def _under_load(spec: ServingSpec, plan: Plan) -> Callable[[Candidate], UnderLoa
         return lambda candidate: against
     if baseline is None or not baseline.path or not limits.limits.relative():
         return lambda candidate: alone
-    from infra_validator.validation.baseline.beside_baseline import BesideBaseline  # few need it
+    from infra_validator.validation.baseline.beside_baseline import BesideBaseline
+    from infra_validator.validation.baseline.second_server import SecondServer
 
     if spec.local_process is not None:  # two servers cannot have one port
         spec = dataclasses.replace(spec, local_process=dataclasses.replace(spec.local_process, grpc_port=0))
@@ -274,6 +312,8 @@ def validate(
     with contextlib.ExitStack() as closing:
         warmed: WarmedCopy | None = None
         if warmup_directory:
+            from infra_validator.validation.warmup.warmed_copy import LocalWarmedCopy
+
             warmed = closing.enter_context(LocalWarmedCopy(os.fspath(warmup_directory), os.fspath(model)))
         report = run_validation(
             model,
@@ -326,7 +366,7 @@ def check_source(source: object, limits: ValidationSpec, asked: RequestSpec, *, 
     """
     loads_only = isinstance(source, RequestSource) and source.origin is RequestOrigin.NONE
     given = source is not None and not loads_only
-    asks = asked.generate is not None or bool(limits.answers.golden) or given
+    asks = asked.makes_requests or bool(limits.answers.golden) or given
     check_measurable(limits, asks=asks, baseline=baseline)
     if asks:
         return
@@ -343,34 +383,8 @@ def check_source(source: object, limits: ValidationSpec, asked: RequestSpec, *, 
         raise SpecError("request_spec", "says what to ask, but there is nothing to ask it with", next_step=how)
 
 
-def only_tags(asked: RequestSpec) -> RequestSpec:
-    """What is left of a request spec for a validation that only loads the model: which graph is meant."""
-    if asked.tensorflow_serving is None:
-        return RequestSpec()
-    return RequestSpec(dataclasses.replace(asked.tensorflow_serving, signature_names=()))
-
-
-def _check_first_request(requests: RequestSource, deadline: Deadline, interruption: Interruption) -> None:
-    """Have the mistakes that the first request shows before anything is started. The source may be slow, or hang."""
-    reading = read_within(requests, deadline, interruption, at_once=1, too_slow="Not even the first one came.")
-    with contextlib.closing(reading):
-        if next(reading, None) is None:
-            raise InfrastructureError(ReasonCode.NO_EXAMPLES)
-
-
 def _make_client(name: str, plan: LaunchPlan, endpoint: str) -> BaseModelServerClient:
     return wiring.client_class(name)(endpoint, plan.model.name, plan.model.version or None, **plan.client_arguments)
-
-
-def _import_client(name: str) -> None:
-    """Import a client in a thread of its own: that takes as long as a fast server takes to start. Whoever makes one hears of problems."""
-
-    def load() -> None:
-        with contextlib.suppress(Exception):
-            wiring.client_class(name)
-
-    with contextlib.suppress(RuntimeError):  # no more threads can be had
-        threading.Thread(target=load, name="import-client").start()
 
 
 def _report_without_a_server(

@@ -17,6 +17,7 @@ from tfx.utils import path_utils
 
 from infra_validator import api, blessing
 from infra_validator.core.errors import InfrastructureError, SpecError
+from infra_validator.core.progress import tell_nobody
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource
 from infra_validator.core.signals.interruption import Interruption
@@ -25,8 +26,9 @@ from infra_validator.model_server_runners.cleanup.temporary_directory import tem
 from infra_validator.report.verdict import Verdict
 from infra_validator.saved_model.digest import FILE_DIGESTS, file_digests
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
-from infra_validator.specs.agreement import check_agreement, check_examples
+from infra_validator.specs.agreement import check_agreement, check_examples, only_tags
 from infra_validator.specs.named_files import named_files
+from infra_validator.telemetry.json_log import LOG_FORMAT, JsonLog
 from infra_validator.validation.warmup.warmed_copy import WarmedCopy
 
 _LOG = logging.getLogger(__name__)
@@ -76,8 +78,10 @@ class Executor(base_executor.BaseExecutor):  # type: ignore[misc]
         with shutdown_signals(interruption), temporary_directory() as scratch:
             _validate(
                 _Task(
-                    model_uri=_serving_uri(model),
-                    baseline_uri=_baseline_uri(input_dict.get("baseline_model") or []) if compares else None,
+                    model_uri=_serving_uri(model, serving_spec),
+                    baseline_uri=_baseline_uri(input_dict.get("baseline_model") or [], serving_spec)
+                    if compares
+                    else None,
                     examples=examples,
                     output=output,
                     serving_spec=serving_spec,
@@ -116,21 +120,22 @@ def _single(name: str, artifacts: list[types.Artifact]) -> types.Artifact:
     return artifacts[0]
 
 
-def _serving_uri(model: types.Artifact) -> str:
-    """Where a model's SavedModel is: in a PushedModel at its root, as the Pusher copies it."""
+def _serving_uri(model: types.Artifact, spec: ServingSpec) -> str:
+    """Where a model is: in a PushedModel at its root, as the Pusher copies it; so may a model be that is no SavedModel."""
     if model.type_name == standard_artifacts.PushedModel.TYPE_NAME:
         return str(model.uri)
-    return str(path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model)))
+    inside = str(path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model)))
+    return str(model.uri) if spec.open_inference is not None and not fileio.exists(inside) else inside
 
 
-def _baseline_uri(artifacts: list[types.Artifact]) -> str:
+def _baseline_uri(artifacts: list[types.Artifact], spec: ServingSpec) -> str:
     """The model to compare with; empty: there is none yet. A Pusher that pushed nothing leaves an artifact without a model."""
     if not artifacts:
         return ""
     artifact = _single("baseline_model", artifacts)
     if artifact.has_custom_property("pushed") and not artifact.get_int_custom_property("pushed"):
         return ""
-    return _serving_uri(artifact)
+    return _serving_uri(artifact, spec)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,13 +158,15 @@ def _validate(task: _Task) -> None:
     baseline = _local_baseline(task)
     asked = task.request_spec or RequestSpec()
     examples = task.examples if task.request_spec is not None else None  # as in TFX: no request spec, no requests
-    loads_only = examples is None and asked.generate is None
-    warnings = (_NOTHING_TO_ASK_WITH,) if loads_only and asked != api.only_tags(asked) else ()
+    loads_only = examples is None and not asked.makes_requests
+    warnings = (_NOTHING_TO_ASK_WITH,) if loads_only and asked != only_tags(asked) else ()
     for warning in warnings:
         _LOG.warning(warning)
     compares = bool(baseline or task.validation_spec.expected_signature)
     without_graph = loads_only and not asked.named_signatures and not compares
+    without_graph |= task.serving_spec.open_inference is not None  # the spec describes what there is to ask
     graph_path = model if without_graph else _local_graph(task, model, "graph")
+    log = JsonLog(_LOG.info) if os.environ.get(LOG_FORMAT) == "json" else None
     with contextlib.ExitStack() as closing:
         warmed: WarmedCopy | None = None
         if asked.make_warmup:
@@ -172,7 +179,8 @@ def _validate(task: _Task) -> None:
             requests=RequestSource(tuple, RequestOrigin.NONE) if loads_only else None,
             examples=examples,
             graph_path=graph_path,
-            on_progress=_LOG.info,
+            on_progress=log.say if log is not None else _LOG.info,
+            tell=log.tell if log is not None else tell_nobody,
             interruption=task.interruption,
             warmed=warmed,
             baseline_model=baseline,
@@ -192,6 +200,9 @@ def _validate(task: _Task) -> None:
         if report.verdict is not Verdict.INCONCLUSIVE:
             blessing.mark(task.output, report.blessed)
     api.raise_for(report, task.validation_spec)
+    if log is not None:
+        log.end(report)
+        return
     level = logging.INFO if report.blessed else logging.WARNING
     _LOG.log(level, "%s: %s", report.verdict.value, report.sentence)
 

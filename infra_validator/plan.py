@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra_validator import wiring
 from infra_validator.core.errors import InfrastructureError, SpecError
 from infra_validator.core.launch_plan import LaunchPlan
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.report.measurements import LimitResult
 from infra_validator.report.signatures import Signatures, signatures_of
 from infra_validator.saved_model.digest import model_size
-from infra_validator.saved_model.find import GRAPH_FILES, TFLITE_FILE, FoundModel, find_saved_model
+from infra_validator.saved_model.find import GRAPH_FILES, TFLITE_FILE, WARMUP_FILE, FoundModel, find_saved_model
 from infra_validator.saved_model.graph import SavedModelGraph, read_graph
 from infra_validator.saved_model.model_files import check_model_files, notes_on
-from infra_validator.serving_binaries.model_config_file import read_model_config
-from infra_validator.specs import LoadSpec, RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.agreement import check_agreement
 from infra_validator.specs.tag_set import with_one_tag_set
 from infra_validator.validation.answers.standards import AnswerStandards
-from infra_validator.validation.baseline.baseline import Baseline, read_baseline
-from infra_validator.validation.baseline.earlier_verdict import read_verdict
 from infra_validator.validation.baseline.signature_contract import SignatureContract, contract_of
 from infra_validator.validation.described_model import described_graph, find_directory
 from infra_validator.validation.limits.asked import check_signatures
-from infra_validator.validation.limits.deciding import raise_for
-from infra_validator.validation.limits.deciding import warnings as limits_warned_of
-from infra_validator.validation.limits.judging import model_size_judged
-from infra_validator.validation.load.histogram import require_package
-from infra_validator.validation.warmup.model_warmup_file import check_warmup_file
+
+if TYPE_CHECKING:  # what few models or specs need is imported when it is needed: a verdict waits for all that is imported before the start
+    from infra_validator.report.measurements import LimitResult
+    from infra_validator.validation.baseline.baseline import Baseline
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +66,10 @@ class Plan:
     @property
     def model_limits(self) -> tuple[LimitResult, ...]:
         """The limits of the model's files, held against them."""
+        if not self.validation_spec.limits.model_size:
+            return ()
+        from infra_validator.validation.limits.judging import model_size_judged
+
         return model_size_judged(self.validation_spec.limits, self.model_size_bytes)
 
     def check(self) -> None:
@@ -81,20 +80,26 @@ class Plan:
           InfrastructureError: its size cannot be told here (LIMIT_NOT_MEASURED); what measures load is not installed.
         """
         if self.validation_spec.loads:
+            from infra_validator.validation.load.histogram import require_package
+
             require_package()
         self.contract.check()
-        raise_for(self.model_limits)
+        if self.model_limits:
+            from infra_validator.validation.limits.deciding import raise_for
+
+            raise_for(self.model_limits)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What to know of the model, and what cannot be as the specs have it: one sentence each."""
         notes = [note for launch_plan in self.launch_plans for note in launch_plan.notes]
         baseline = self.baseline.warnings(self.validation_spec.limits) if self.baseline is not None else ()
-        return tuple(
-            dict.fromkeys(
-                [*self.model_warnings, *self.contract.warnings, *baseline, *limits_warned_of(self.model_limits), *notes]
-            )
-        )
+        of_limits: tuple[str, ...] = ()
+        if self.model_limits:
+            from infra_validator.validation.limits.deciding import warnings
+
+            of_limits = warnings(self.model_limits)
+        return tuple(dict.fromkeys([*self.model_warnings, *self.contract.warnings, *baseline, *of_limits, *notes]))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -159,8 +164,9 @@ def make_plan(
     known = graph.signatures if graph is not None else {}
     signatures = {name: known[name] for name in sorted(known) if not name.startswith("__")}
     standards = AnswerStandards.of(limits.answers, signatures, spec.model_name, len(plans))
+    standards = dataclasses.replace(standards, offered=wiring.offered_checks(limits.answers))
     warnings = [*filter(None, [found.warning]), *(notes_on(graph) if graph is not None and not at_address else ())]
-    if graph is None and graph_path and spec.tensorflow_serving is not None and not spec.prefers_tflite:
+    if graph is None and graph_path and wiring.serves_saved_models(spec) and not spec.prefers_tflite:
         known = graph_of(graph_path, asked).signatures
     check_signatures(limits.limits, known)
     read = signatures_of(known)
@@ -189,21 +195,36 @@ def _baseline(
         to be compared with cannot be.
     """
     if limits.baseline_verdict:
+        from infra_validator.specs import LoadSpec
+        from infra_validator.validation.baseline.baseline import Baseline
+        from infra_validator.validation.baseline.earlier_verdict import read_verdict
+
         if given is not None:
             raise SpecError("validation_spec.baseline_verdict", "is given beside a baseline model", next_step=_ONE)
         verdict = read_verdict(limits.baseline_verdict, limits.load or LoadSpec())
         return Baseline(limits.baseline_verdict, signatures=verdict.signatures, verdict=verdict)
     if given is None:
         return None
+    from infra_validator.validation.baseline.baseline import read_baseline
+
     if limits.limits.relative() and os.fspath(given) and not spec.serves_named_files:
         raise SpecError(
             f"validation_spec.limits.{limits.limits.relative()[0]}",
             "needs a second server with the baseline, but the serving spec says itself what is served",
             next_step="Let the validator bring the model to the server, or compare with an earlier verdict.",
         )
-    tensorflow = spec.tensorflow_serving is not None and not spec.prefers_tflite
+    tensorflow = wiring.serves_saved_models(spec) and not spec.prefers_tflite
     remote = spec.platform == "kubernetes"
-    return read_baseline(os.fspath(given), asked.tag_set, tensorflow=tensorflow, remote=remote, graph_path=graph_path)
+    graph = described_graph(spec.open_inference, os.fspath(given)) if spec.open_inference is not None else None
+    return read_baseline(
+        os.fspath(given),
+        asked.tag_set,
+        tensorflow=tensorflow,
+        remote=remote,
+        graph_path=graph_path,
+        find=find_directory if _is_any_directory(spec) else find_saved_model,
+        described=signatures_of(graph.signatures) if graph is not None else None,
+    )
 
 
 _TFLITE = f"The server is told to load {TFLITE_FILE}, which cannot be looked into here: it is passed on unchecked."
@@ -220,25 +241,37 @@ def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> tuple[Fou
                 next_step="Copy the model to a local directory first; only the kubernetes platform reads remote stores.",
             )
         return FoundModel(model), described
-    if spec.open_inference is not None:
+    if _is_any_directory(spec):
         return find_directory(model), described
     if spec.prefers_tflite:
         found = find_saved_model(model, _asked_versions(spec), (TFLITE_FILE, *GRAPH_FILES))
         if os.path.exists(os.path.join(found.path, TFLITE_FILE)):
             return dataclasses.replace(found, warning=_TFLITE), None
     found = find_saved_model(model, _asked_versions(spec))
-    if spec.tensorflow_serving is None:
+    if not wiring.serves_saved_models(spec):
         return found, None
     graph = check_model_files(found.path, asked.tag_set)
-    if not spec.turns_warmup_off:
+    checks_warmup = spec.tensorflow_serving is not None and not spec.turns_warmup_off
+    if checks_warmup and os.path.exists(os.path.join(found.path, WARMUP_FILE)):
+        from infra_validator.validation.warmup.model_warmup_file import check_warmup_file
+
         check_warmup_file(found.path)
     return found, graph
+
+
+def _is_any_directory(spec: ServingSpec) -> bool:
+    """Whether the models are directories of whatever the server takes, rather than SavedModels."""
+    return spec.open_inference is not None or (bool(spec.other_binaries) and not wiring.serves_saved_models(spec))
 
 
 def _asked_versions(spec: ServingSpec) -> tuple[int, ...]:
     """The only versions of a base path that production's configuration serves, where it names them."""
     file = spec.tensorflow_serving.model_config_file if spec.tensorflow_serving is not None else ""
-    return read_model_config(file, spec.model_name).asked_versions if file else ()
+    if not file:
+        return ()
+    from infra_validator.serving_binaries.model_config_file import read_model_config
+
+    return read_model_config(file, spec.model_name).asked_versions
 
 
 def graph_of(path: str, asked: RequestSpec, served: SavedModelGraph | None = None) -> SavedModelGraph:
@@ -249,4 +282,4 @@ def name_of(model: str | os.PathLike[str], spec: ServingSpec) -> str:
     """The model's path as it was given; where only a running server has it, that server's address and the model's name."""
     if os.fspath(model) or spec.address is None:
         return os.fspath(model)
-    return f"grpc://{spec.address.grpc}/{spec.model_name}"
+    return f"{'grpc' if spec.address.grpc else 'http'}://{spec.address.asked}/{spec.model_name}"

@@ -10,6 +10,7 @@ the row, and what the tests need. The tests run on the wheel, not on the checkou
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 import re
@@ -22,10 +23,12 @@ import zipfile
 from collections.abc import Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 CACHE = ROOT / ".cache" / "matrix"
 WITH_TESTS = (
     "pytest",
     "pytest-timeout",
+    "pytest-xdist",
     "hypothesis",
     "numpy",
     "h2",
@@ -33,6 +36,7 @@ WITH_TESTS = (
     "pyarrow",
     "Pillow",
     "google-crc32c",
+    "lxml",
 )
 
 #: What is about the checkout itself, not about the package.
@@ -41,12 +45,29 @@ HOUSE = (
     "unit/test_docs.py",
     "unit/test_layers.py",
     "unit/test_map.py",
+    "unit/test_vulnerabilities.py",
     "unit/probe/test_imports.py",
 )
-NEED_EXTRAS = ("unit/model_server_runners", "unit/embedded_server", "component/probe/test_embedded_server.py")
+NEED_TENSORFLOW = (
+    "unit/embedded_server",
+    "unit/test_fuzz_corpus.py::test_a_parser_bears_what_is_kept[rest_body]",
+    "unit/test_fuzz_corpus.py::test_a_parser_bears_what_is_kept[grpc_request]",
+    "unit/cli/test_imports_of_validate.py",
+    "component/probe/test_embedded_server.py",
+)
+#: Files, and tests of files that have others, which need the extras ``docker`` or ``kubernetes``.
+NEED_PLATFORMS = (
+    "unit/model_server_runners",
+    "unit/test_wiring.py::test_platforms[local_docker]",
+    "unit/test_wiring.py::test_platforms[kubernetes]",
+    "unit/test_wiring.py::test_every_platform_that_starts_something_has_its_garbage_collector[local_docker]",
+    "unit/test_wiring.py::test_the_names_that_users_of_tfx_import",
+    "unit/test_public_list.py::test_a_family_hands_on_its_public_names[model_server_runners]",
+    "unit/core/test_systems.py::test_what_macos_is_promised_imports_there",
+)
 LIBRARY_TESTS = ("component_tests/unit", "component_tests/component/probe")
-NEED_TENSORFLOW = NEED_EXTRAS[1:]
 SERVER_TESTS = ("component_tests/contract/tensorflow_serving", "component_tests/component/cli")
+FOREST_TESTS = ("--require-platforms", "component_tests/real_platforms/test_decision_forests.py")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +79,7 @@ class Row:
       python: its version.
       extras: of the wheel.
       pins: versions of libraries; what is not pinned is the newest that the wheel allows.
-      tests: what is run in it; ignored: what of that cannot.
+      tests: what pytest runs in it; ignored: files of that, or tests of files, which cannot.
     """
 
     name: str
@@ -80,9 +101,11 @@ ROWS = (
     Row("protobuf-5", "3.12", "docker,kubernetes,load,cli", ("protobuf>=5,<6",)),
     Row("protobuf-6", "3.13", "docker,kubernetes,load,cli", ("protobuf>=6,<7",)),
     Row("newest", "3.13", "docker,kubernetes,load,cli", ("protobuf>=7,<8",)),
-    Row("core-alone", "3.12", "load,cli", (), ignored=NEED_EXTRAS),
-    Row("tensorflow-oldest", "3.11", "embedded,text", ("tensorflow==2.16.*",), SERVER_TESTS),
-    Row("tensorflow-newest", "3.13", "embedded,text", (), SERVER_TESTS),
+    Row("core-alone", "3.12", "load,cli", (), ignored=(*NEED_TENSORFLOW, *NEED_PLATFORMS)),
+    Row("tensorflow-oldest", "3.11", "embedded,text,load", ("tensorflow==2.16.*",), SERVER_TESTS),
+    Row("tensorflow-2.18", "3.12", "embedded,text,load", ("tensorflow==2.18.*",), SERVER_TESTS),
+    Row("tensorflow-newest", "3.13", "embedded,text,load", (), SERVER_TESTS),
+    Row("decision-forests", "3.12", "embedded,decision_forests,load", ("ydf<0.12",), FOREST_TESTS),  # ydf: protobuf 5
 )
 
 
@@ -104,9 +127,14 @@ def _passed(outcome: str) -> bool:
     return "passed" in outcome and "failed" not in outcome and "error" not in outcome
 
 
+@functools.cache
 def _uv() -> str:
-    own = ROOT / ".cache" / "uv-venv" / "bin" / "uv"
-    return str(own) if own.exists() else shutil.which("uv") or "uv"
+    from tools import bootstrap
+
+    found = bootstrap.find_uv(sys.executable)
+    if found is None:
+        raise SystemExit("test_matrix: uv cannot be had, and pip cannot make an environment of another Python")
+    return found[0]
 
 
 def _wheel() -> pathlib.Path:
@@ -134,7 +162,6 @@ def _check_content(wheel: pathlib.Path) -> None:
 def _run(row: Row, wheel: pathlib.Path) -> tuple[str, str, float]:
     """(the versions that were installed, how the tests ended, seconds)."""
     began = time.monotonic()
-    sys.path.insert(0, str(ROOT))
     from component_tests.fakes.pythons import python_of
 
     found = python_of(row.python)
@@ -161,9 +188,18 @@ def _test(row: Row, python: pathlib.Path) -> str:
     """How the tests ended, in pytest's own last words. They lie in a directory without the package: it comes from the wheel."""
     with tempfile.TemporaryDirectory() as place:
         for path in ROOT.iterdir():
-            if path.name not in ("infra_validator", ".git", ".venv"):
+            if path.name not in ("infra_validator", ".git", ".venv", ".cache"):
                 os.symlink(path, pathlib.Path(place, path.name))
-        ignored = [f"--ignore=component_tests/{name}" for name in (*HOUSE, *row.ignored)]
+        if row.tests == SERVER_TESTS:  # the row's own TensorFlow makes the models; not in the time that a test has
+            cache = CACHE / "models" / row.name
+            cache.mkdir(parents=True, exist_ok=True)
+            os.symlink(cache, pathlib.Path(place, ".cache"))
+            making = [str(python), "-c", "from component_tests.fakes.saved_models import made_once; made_once()"]
+            if subprocess.run(making, cwd=place, check=False).returncode:
+                return "failed: no SavedModels"
+        ignored = [
+            f"--{'deselect' if '::' in name else 'ignore'}=component_tests/{name}" for name in (*HOUSE, *row.ignored)
+        ]
         command = [
             str(python),
             "-m",
@@ -171,15 +207,20 @@ def _test(row: Row, python: pathlib.Path) -> str:
             "-q",
             "-p",
             "no:cacheprovider",
+            *("-n", "2", "--dist", "loadfile"),
+            "--timeout=900",  # seconds; environments are made beside it
             "-m",
             "not tfx and not docker",
             *ignored,
             *row.tests,
         ]
         done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    log = CACHE / f"{row.name}.log"
+    log.write_text(done.stdout + done.stderr)
     last = done.stdout.strip().splitlines()[-1:] or [""]
     if done.returncode:
-        print(f"--- {row.name}\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}")
+        said = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        print(f"--- {row.name}: {log}", *said, done.stderr[-2000:], sep="\n", flush=True)
     counted = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", last[0])
     return ", ".join(counted) or f"failed: exit code {done.returncode}"
 

@@ -39,8 +39,9 @@ log="$run/dockerd.log"
 start() {
   if answers "$DOCKER_HOST"; then return; fi
   rm -f "$run/docker.sock" "$run/docker.pid"
+  # It may outlive this command, for others: nothing that the caller has open (a lock, a pipe) is held by it.
   setsid dockerd --data-root="$cache/data" --exec-root="$run/exec" --pidfile="$run/docker.pid" --host="$DOCKER_HOST" \
-    --storage-driver="${INFRA_VALIDATOR_STORAGE_DRIVER:-overlay2}" >"$log" 2>&1 9>&- 8>&- </dev/null &
+    --storage-driver="${INFRA_VALIDATOR_STORAGE_DRIVER:-overlay2}" >"$log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- </dev/null &
   for _ in $(seq 300); do
     if [ -S "$run/docker.sock" ] && answers "$DOCKER_HOST"; then return; fi
     kill -0 $! 2>/dev/null || break

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import sys
-import typing
-from typing import Any
 
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec
+from infra_validator.specs.reader import documented
 
 ROOT = pathlib.Path(__file__).parents[1]
 BEGIN, END = "<!-- reason codes: written by tools/write_docs.py -->", "<!-- end of reason codes -->"
@@ -29,46 +27,6 @@ def reason_table() -> str:
     return "\n".join(rows)
 
 
-def default_of(field: dataclasses.Field[Any]) -> str:
-    value = field.default
-    if value is dataclasses.MISSING:
-        value = field.default_factory() if field.default_factory is not dataclasses.MISSING else None
-    if value is None:
-        return "unset"
-    value = getattr(value, "value", value)
-    if isinstance(value, (tuple, dict)) and not value:
-        return "none"
-    if dataclasses.is_dataclass(value):
-        return "as below"
-    return f"`{value}`" if value != "" else "empty"
-
-
-def nested(hint: Any) -> type | None:
-    for candidate in (hint, *typing.get_args(hint)):
-        if dataclasses.is_dataclass(candidate):
-            return typing.cast(type, candidate)
-    return None
-
-
-def spec_section(kind: type, path: str, level: int) -> list[str]:
-    lines = [f"{'#' * level} {path}", "", (kind.__doc__ or "").strip().replace("\n    ", "\n"), ""]
-    lines += ["| field | default | unit | meaning |", "|---|---|---|---|"]
-    hints = typing.get_type_hints(kind)
-    inside = []
-    for field in dataclasses.fields(kind):
-        meaning = field.metadata["doc"].replace("|", "\\|")
-        also = field.metadata.get("alias")
-        also = f" (also `{also}`)" if also else ""
-        lines.append(f"| `{field.name}`{also} | {default_of(field)} | {field.metadata['unit']} | {meaning} |")
-        below = nested(hints[field.name])
-        if below is not None:
-            inside.append((below, f"{path}.{field.name}"))
-    lines.append("")
-    for below, name in inside:
-        lines += spec_section(below, name, level + 1)
-    return lines
-
-
 def specs_page() -> str:
     lines = [
         "# Specs: every field, default and unit",
@@ -85,7 +43,7 @@ def specs_page() -> str:
         (ValidationSpec, "validation_spec"),
         (RequestSpec, "request_spec"),
     ):
-        lines += spec_section(kind, path, 2)
+        lines += documented(kind, path)
     return "\n".join(lines).rstrip() + "\n"
 
 

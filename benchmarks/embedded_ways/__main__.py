@@ -43,7 +43,7 @@ from benchmarks.embedded_server import (
 from benchmarks.embedded_ways.peers import PEERS, installed
 from component_tests.fakes.saved_models import made_once
 
-WAYS = ("lean pool", "two threads", "two processes", "nghttp2")
+WAYS = ("lean pool", "growing pool", "two threads", "two processes", "nghttp2")
 TURNS = 3
 PROGRAM = pathlib.Path(__file__).parent / "peer_servers.py"
 

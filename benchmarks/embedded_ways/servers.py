@@ -15,6 +15,7 @@ import pathlib
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,30 @@ class LeanPool(concurrent.futures.ThreadPoolExecutor):
 
     def submit(self, call: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
         self._calls.put((call, args, named))
+
+
+class GrowingPool(LeanPool):
+    """Two threads, and one more for each time that something waits 5 ms for one."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(2)
+        self._most = most
+        self._began = time.monotonic()  # the last call's start
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            call, args, named = self._calls.get()
+            self._began = time.monotonic()
+            call(*args, **named)
+
+    def _watch(self) -> None:
+        threads = 2
+        while threads < self._most:
+            time.sleep(0.005)
+            if not self._calls.empty() and time.monotonic() - self._began > 0.005:
+                threads += 1
+                threading.Thread(target=self._work, daemon=True).start()
 
 
 def loaded(model: str) -> Any:
@@ -104,8 +129,12 @@ def main(way: str, model: str, path: str) -> None:
     elif way == "two processes":
         two_processes(model, path)
     else:
-        executor = LeanPool(THREADS) if way == "lean pool" else concurrent.futures.ThreadPoolExecutor(2)
-        server, port = over_grpcio(model, executor, "127.0.0.1:0", shared=False)
+        pools: dict[str, Callable[[], concurrent.futures.ThreadPoolExecutor]] = {
+            "lean pool": lambda: LeanPool(THREADS),
+            "growing pool": lambda: GrowingPool(THREADS),
+            "two threads": lambda: concurrent.futures.ThreadPoolExecutor(2),
+        }
+        server, port = over_grpcio(model, pools[way](), "127.0.0.1:0", shared=False)
         report(path, port)
         server.wait_for_termination()
 

@@ -57,7 +57,7 @@ def _tensorflow_serving(script: Script) -> Mapping[str, Handler]:
             entry.status.error_message = script.message
         return answer.SerializeToString()
 
-    return {GET_MODEL_STATUS: status, methods.PREDICT: script.infer}
+    return {GET_MODEL_STATUS: status, methods.PREDICT: script.call}
 
 
 def _model_runtime(script: Script) -> Mapping[str, Handler]:
@@ -85,7 +85,7 @@ def _model_runtime(script: Script) -> Mapping[str, Handler]:
         "/mmesh.ModelRuntime/predictModelSize": size,
         "/mmesh.ModelRuntime/loadModel": load,
         "/mmesh.ModelRuntime/unloadModel": lambda request, context: b"",
-        methods.PREDICT: script.infer,
+        methods.PREDICT: script.call,
     }
 
 
@@ -106,7 +106,7 @@ def _open_inference(script: Script) -> Mapping[str, Handler]:
         return answer.SerializeToString()
 
     service = "/inference.GRPCInferenceService/"
-    return {f"{service}ModelReady": ready, f"{service}RepositoryIndex": index, MODEL_INFER: script.infer}
+    return {f"{service}ModelReady": ready, f"{service}RepositoryIndex": index, MODEL_INFER: script.call}
 
 
 CLIENT_KINDS = [

@@ -1,9 +1,8 @@
-"""What every model server client does, against real gRPC servers, the misbehaving ones among them."""
+"""The clients' contract over every client of the package, and what those that speak gRPC do besides, against real gRPC servers."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import socket
 import threading
@@ -16,33 +15,26 @@ import pytest
 
 from component_tests.contract.client_kinds import CLIENT_KINDS, ClientKind
 from component_tests.fakes.hand_clock import HandClock
-from component_tests.fakes.servers.scripted_server import Script, answering_connections, serving
+from component_tests.fakes.servers.scripted_server import Script, serving
 from infra_validator import wiring
 from infra_validator.core.deadline import Deadline
-from infra_validator.core.errors import AttemptFailed, ExamplesError
+from infra_validator.core.errors import AttemptFailed
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
-from infra_validator.core.states import ModelStatus, Observation
+from infra_validator.core.states import ModelStatus
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, JobGone
+from infra_validator.testing.contracts import ModelServerClientContract
+from infra_validator.testing.contracts import Script as AnyScript
+from infra_validator.testing.contracts.clients import ENOUGH, OUT_OF_MEMORY, SHORT, Job, free_port
+from infra_validator.testing.contracts.scripts import answering_connections
 
 T = TypeVar("T")
-
-ENOUGH = 30.0  # seconds; a test that needs them fails
-SHORT = 0.4  # seconds; for waits that must end by their deadline
-
-OUT_OF_MEMORY = Observation.gone(ReasonCode.SERVER_OUT_OF_MEMORY, "killed")
 
 
 @pytest.fixture(params=CLIENT_KINDS, ids=lambda kind: kind.name)
 def kind(request: pytest.FixtureRequest) -> ClientKind:
     given: ClientKind = request.param
     return given
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def requests(kind: ClientKind, count: int, payload: bytes = b"secret-payload") -> Iterator[SampleRequest]:
@@ -56,35 +48,33 @@ def wait_for(event: threading.Event, then: T) -> T:
     return then
 
 
-class Job:
-    """A job whose end a test decides."""
-
-    def __init__(self) -> None:
-        self.seen = Observation.running()
-
-    def __call__(self) -> Observation:
-        return self.seen
-
-
 def test_every_client_of_the_wiring_is_here() -> None:
     assert {kind.name for kind in CLIENT_KINDS} == set(wiring.CLIENTS), "add a ClientKind to client_kinds.py"
 
 
+class TestEveryClient(ModelServerClientContract):
+    @pytest.fixture(autouse=True, params=CLIENT_KINDS, ids=lambda kind: kind.name)
+    def _kind(self, request: pytest.FixtureRequest) -> None:
+        self.kind: ClientKind = request.param
+        self.refused_model = self.kind.refused_model
+
+    def make_client(self, endpoint: str) -> BaseModelServerClient:
+        return self.kind.make(endpoint)
+
+    def make_script(self, model: str = "ready") -> Script:
+        return Script(model)
+
+    @contextlib.contextmanager
+    def serving(self, script: AnyScript) -> Iterator[str]:
+        assert isinstance(script, Script)
+        with serving(self.kind.handlers(script)) as (endpoint, _):
+            yield endpoint
+
+    def make_request(self, text: str, label: str) -> SampleRequest:
+        return SampleRequest(self.kind.inference, "serving_default", text.encode(), label)
+
+
 # ------------------------------------------------------------------------------------------- waiting for the model
-
-
-def test_a_ready_model_ends_the_wait(kind: ClientKind) -> None:
-    with serving(kind.handlers(Script("ready"))) as (endpoint, _), kind.make(endpoint) as client:
-        client.WaitUntilModelLoaded(Deadline.after(ENOUGH))
-        assert client.GetModelStatus(Deadline.after(ENOUGH)).status is ModelStatus.READY
-
-
-def test_a_loading_model_is_waited_for(kind: ClientKind) -> None:
-    script = Script("loading")
-    with serving(kind.handlers(script)) as (endpoint, _), kind.make(endpoint) as client:
-        assert client.GetModelStatus(Deadline.after(ENOUGH)).status is ModelStatus.NOT_READY
-        threading.Timer(0.1, lambda: setattr(script, "model", "ready")).start()
-        client.WaitUntilModelLoaded(Deadline.after(ENOUGH))
 
 
 def test_a_port_that_opens_late_is_noticed(kind: ClientKind) -> None:
@@ -110,36 +100,11 @@ def test_a_port_that_opens_late_is_noticed(kind: ClientKind) -> None:
             thread.join()
 
 
-def test_a_model_that_failed_is_told_in_the_servers_words(kind: ClientKind) -> None:
-    script = Script("failed")
-    script.message = "Op type not registered 'Foo'"
-    with serving(kind.handlers(script)) as (endpoint, _), kind.make(endpoint) as client:
-        with pytest.raises(AttemptFailed, match="Op type not registered 'Foo'") as caught:
-            client.WaitUntilModelLoaded(Deadline.after(ENOUGH))
-    assert caught.value.reason is kind.refused_model
-
-
 def test_a_model_that_keeps_loading_is_a_load_timeout_with_the_last_answer(kind: ClientKind) -> None:
     with serving(kind.handlers(Script("loading"))) as (endpoint, _), kind.make(endpoint) as client:
         with pytest.raises(AttemptFailed, match="Its last answer: ") as caught:
             client.WaitUntilModelLoaded(Deadline.after(SHORT, HandClock()))
     assert caught.value.reason is ReasonCode.LOAD_TIMEOUT
-
-
-def test_nobody_there_is_a_load_timeout(kind: ClientKind) -> None:
-    with kind.make(f"127.0.0.1:{free_port()}") as client:
-        with pytest.raises(AttemptFailed, match="never answered") as caught:
-            client.WaitUntilModelLoaded(Deadline.after(SHORT))
-    assert caught.value.reason is ReasonCode.LOAD_TIMEOUT
-
-
-def test_the_jobs_end_ends_the_wait_for_the_model(kind: ClientKind) -> None:
-    job = Job()
-    with kind.make(f"127.0.0.1:{free_port()}") as client:
-        threading.Timer(0.1, lambda: setattr(job, "seen", OUT_OF_MEMORY)).start()
-        with pytest.raises(JobGone) as caught:
-            client.WaitUntilModelLoaded(Deadline.after(ENOUGH), job)
-    assert caught.value.seen is OUT_OF_MEMORY
 
 
 def test_a_grpc_server_without_the_service_is_told(kind: ClientKind) -> None:
@@ -185,16 +150,6 @@ def test_another_protocol_is_unhealthy(kind: ClientKind, answer: object) -> None
     assert caught.value.reason is ReasonCode.SERVER_UNHEALTHY
 
 
-def test_a_deaf_server_does_not_outlast_the_deadline(kind: ClientKind) -> None:
-    released = threading.Event()
-    with answering_connections(lambda connection: wait_for(released, None)) as endpoint:
-        with kind.make(endpoint) as client:
-            with pytest.raises(AttemptFailed, match="never answered") as caught:
-                client.WaitUntilModelLoaded(Deadline.after(SHORT))
-        released.set()
-    assert caught.value.reason is ReasonCode.LOAD_TIMEOUT
-
-
 def test_a_proxy_of_the_environment_is_not_used(kind: ClientKind, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "grpc_proxy", "https_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
@@ -213,38 +168,6 @@ def loaded(kind: ClientKind, endpoint: str) -> Iterator[BaseModelServerClient]:
     with kind.make(endpoint) as client:
         client.WaitUntilModelLoaded(Deadline.after(ENOUGH))
         yield client
-
-
-def test_all_requests_are_sent_and_counted(kind: ClientKind) -> None:
-    script = Script()
-    with serving(kind.handlers(script)) as (endpoint, _), loaded(kind, endpoint) as client:
-        assert client.SendRequests(requests(kind, 100), Deadline.after(ENOUGH)) == 100
-        assert client.SendRequests([], Deadline.after(ENOUGH)) == 0
-    assert script.received == [b"secret-payload"] * 100
-
-
-def test_concurrency_is_used_and_bounded_and_requests_are_made_as_they_are_sent(kind: ClientKind) -> None:
-    script = Script()
-    together = threading.Barrier(3)
-
-    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
-        together.wait(ENOUGH)
-        return b""
-
-    script.answer = answer
-    made = itertools.count()
-    furthest_ahead = 0
-
-    def counted() -> Iterator[SampleRequest]:
-        nonlocal furthest_ahead
-        for request in requests(kind, 30):
-            furthest_ahead = max(furthest_ahead, next(made) + 1 - len(script.received))
-            yield request
-
-    with serving(kind.handlers(script)) as (endpoint, _), loaded(kind, endpoint) as client:
-        assert client.SendRequests(counted(), Deadline.after(ENOUGH), concurrency=3) == 30
-    assert script.most_at_once == 3
-    assert furthest_ahead <= 3
 
 
 def test_load_asks_the_same_bytes_with_the_same_headers_as_the_checks(kind: ClientKind) -> None:
@@ -409,62 +332,6 @@ def test_a_failed_request_cancels_those_under_way(kind: ClientKind) -> None:
         assert cancelled.acquire(timeout=ENOUGH)
 
 
-def test_a_request_that_hangs_is_a_query_timeout(kind: ClientKind) -> None:
-    script = Script()
-    released = threading.Event()
-    script.answer = lambda request, context: wait_for(released, b"")
-    with serving(kind.handlers(script)) as (endpoint, _), loaded(kind, endpoint) as client:
-        try:
-            with pytest.raises(AttemptFailed, match="record 1 of ") as caught:
-                client.SendRequests(requests(kind, 2), Deadline.after(SHORT))
-        finally:
-            released.set()
-    assert caught.value.reason is ReasonCode.QUERY_TIMEOUT
-
-
-def test_the_jobs_end_ends_the_requests(kind: ClientKind) -> None:
-    script = Script()
-    released = threading.Event()
-    job = Job()
-
-    def end_the_job(request: bytes, context: grpc.ServicerContext) -> bytes:
-        job.seen = OUT_OF_MEMORY
-        released.wait(ENOUGH)
-        return b""
-
-    script.answer = end_the_job
-    with serving(kind.handlers(script)) as (endpoint, _), loaded(kind, endpoint) as client:
-        with pytest.raises(JobGone) as caught:
-            client.SendRequests(requests(kind, 2), Deadline.after(ENOUGH), job)
-        released.set()
-    assert caught.value.seen is OUT_OF_MEMORY
-
-
-def test_the_jobs_end_ends_requests_that_flow_without_end(kind: ClientKind) -> None:
-    """An interruption shows in the job, too, while the server answers as ever."""
-    script = Script()
-    job = Job()
-
-    def end_the_job(request: bytes, context: grpc.ServicerContext) -> bytes:
-        if len(script.received) == 20:
-            job.seen = OUT_OF_MEMORY
-        return b""
-
-    script.answer = end_the_job
-    endless = itertools.repeat(next(requests(kind, 1)))
-    with serving(kind.handlers(script)) as (endpoint, _), loaded(kind, endpoint) as client:
-        with pytest.raises(JobGone):
-            client.SendRequests(endless, Deadline.after(ENOUGH), job)
-
-
-def test_requests_that_flow_without_end_are_a_query_timeout(kind: ClientKind) -> None:
-    endless = itertools.repeat(next(requests(kind, 1)))
-    with serving(kind.handlers(Script())) as (endpoint, _), loaded(kind, endpoint) as client:
-        with pytest.raises(AttemptFailed) as caught:
-            client.SendRequests(endless, Deadline.after(SHORT))
-    assert caught.value.reason is ReasonCode.QUERY_TIMEOUT
-
-
 def test_a_connection_that_breaks_because_the_server_died_is_the_servers_end(kind: ClientKind) -> None:
     """The watcher of the job notices a moment after the connection broke."""
     script = Script()
@@ -491,19 +358,3 @@ def test_a_connection_that_breaks_while_the_server_lives_is_a_failed_request(kin
         with pytest.raises(AttemptFailed, match="UNAVAILABLE: the queue is full") as caught:
             client.SendRequests(requests(kind, 1), Deadline.after(ENOUGH), Job())
     assert caught.value.reason is ReasonCode.REQUEST_FAILED
-
-
-def test_examples_that_turn_out_bad_end_the_requests(kind: ClientKind) -> None:
-    def broken() -> Iterator[SampleRequest]:
-        yield from requests(kind, 3)
-        raise ExamplesError(ReasonCode.EXAMPLES_NOT_READABLE, "f.gz, record 4: cut off.")
-
-    with serving(kind.handlers(Script())) as (endpoint, _), loaded(kind, endpoint) as client:
-        with pytest.raises(ExamplesError, match="record 4"):
-            client.SendRequests(broken(), Deadline.after(ENOUGH))
-
-
-def test_close_may_be_called_twice(kind: ClientKind) -> None:
-    client = kind.make(f"127.0.0.1:{free_port()}")
-    client.Close()
-    client.Close()

@@ -15,8 +15,6 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-import websocket
-
 from infra_validator.core.deadline import Deadline, wait_until
 
 _SECONDS = 60.0
@@ -37,6 +35,8 @@ class Page:
     """
 
     def __init__(self, address: str) -> None:
+        import websocket  # every test run looks for a Chromium, and few have the extra that brings this
+
         self._socket = websocket.create_connection(address, timeout=_SECONDS, suppress_origin=True)
         self._last = 0
         self._happened: list[dict[str, Any]] = []

@@ -40,6 +40,7 @@ GOOD = {
     "keras_features": "a Keras model with the named raw inputs age, income, embedding -> score, as model.export writes it",
     "quoting": "signatures that quote what they are asked: assert_<dtype>, to_number, decode_csv, decode_json, print, ...",
     "words": "serving_default: text string -> folded, by an operation of TensorFlow Text (CaseFoldUTF8)",
+    "hostile": "y = x; signatures read, write, merge touch the files that they are told, hungry takes memory, spin never ends",
     "odd_signatures": "classify and regress signatures of wrong structure, rank, dtype and batch",
 }
 
@@ -129,6 +130,7 @@ def write_all(directory: pathlib.Path) -> None:
         "nan": _nan,
         "quoting": _quoting,
         "words": _words,
+        "hostile": _hostile,
         "odd_signatures": _odd_signatures,
         "signatures": _signatures,
         "keras_features": _keras_features,
@@ -293,6 +295,48 @@ def _identity(tf: Any, path: pathlib.Path) -> None:
         builder = v1.saved_model.Builder(str(path))
         builder.add_meta_graph_and_variables(session, ["serve"], signatures)
         builder.save()
+
+
+def _hostile(tf: Any, path: pathlib.Path) -> None:
+    """What a graph can do to the machine that it runs on, with operations that every TensorFlow Serving has."""
+    module = tf.Module()
+    text = tf.TensorSpec([], tf.string)
+
+    def signature(work: Callable[..., Any], **inputs: Any) -> Any:
+        specs = [tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in inputs.items()]
+        return tf.function(work, input_signature=specs)
+
+    def read(path: Any) -> dict[str, Any]:
+        return {"content": tf.io.read_file(path)}
+
+    def write(path: Any, content: Any) -> dict[str, Any]:
+        with tf.control_dependencies([tf.io.write_file(path, content)]):
+            return {"written": tf.strings.length(content)}
+
+    def merge(source: Any, target: Any) -> dict[str, Any]:
+        """Moves the checkpoint ``source`` to ``target``."""
+        merged = tf.raw_ops.MergeV2Checkpoints(
+            checkpoint_prefixes=tf.reshape(source, [1]), destination_prefix=target, delete_old_dirs=False
+        )
+        with tf.control_dependencies([merged]):
+            return {"merged": tf.constant(1)}
+
+    def hungry(mebibytes: Any) -> dict[str, Any]:
+        return {"sum": tf.reduce_sum(tf.random.uniform([mebibytes, 262144]))}
+
+    def spin(start: Any) -> dict[str, Any]:
+        return {"end": tf.while_loop(lambda i: i >= 0.0, lambda i: (i * 0.5,), [start])[0]}
+
+    number, count = tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32)
+    signatures = {
+        "serving_default": signature(lambda x: {"y": tf.identity(x)}, x=number),
+        "read": signature(read, path=text),
+        "write": signature(write, path=text, content=text),
+        "merge": signature(merge, source=text, target=text),
+        "hungry": signature(hungry, mebibytes=count),
+        "spin": signature(spin, start=tf.TensorSpec([], tf.float32)),
+    }
+    tf.saved_model.save(module, str(path), signatures=signatures)
 
 
 def _words(tf: Any, path: pathlib.Path) -> None:

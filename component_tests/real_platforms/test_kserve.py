@@ -8,13 +8,10 @@ from typing import Any
 import pytest
 
 from component_tests.conftest import python_of
-from infra_validator import run_validation, serving
-from infra_validator.conformance.open_inference.points import POINTS
-from infra_validator.conformance.open_inference.subject import Subject
-from infra_validator.conformance.points import Outcome, run_points
+from component_tests.real_platforms.inference_servers import NO_BINARY_DATA, departures, said, validated
 from infra_validator.core.reason_codes import ReasonCode as R
 from infra_validator.report.evidence import EvidenceLevel
-from infra_validator.report.verdict import ValidationReport, Verdict
+from infra_validator.report.verdict import Verdict
 
 pytestmark = pytest.mark.kserve
 
@@ -65,50 +62,52 @@ def spec_of(model: pathlib.Path, *modes: str, name: str = "double", **more: Any)
     }
 
 
-def validated(
-    model: pathlib.Path, *modes: str, name: str = "double", seconds: float = 60, **more: Any
-) -> ValidationReport:
-    spec = spec_of(model, *modes, name=name, **more)
-    limits = {"num_tries": 1, "max_loading_time_seconds": seconds}
-    return run_validation(model, spec, limits, {"generate": {}, "num_examples": 4, "batch_sizes": [1, 4]})
-
-
 @pytest.mark.parametrize("answers", ["raw", "typed"])
 @pytest.mark.parametrize("typed", [False, True], ids=["asked raw", "asked typed"])
 def test_a_good_model_is_blessed(model: pathlib.Path, typed: bool, answers: str) -> None:
-    report = validated(model, answers, typed_contents=typed)
+    report = validated(model, spec_of(model, answers, typed_contents=typed))
     assert report.blessed, report.finding
     assert (report.evidence.level, report.evidence.requests) == (EvidenceLevel.ANSWERED, 5)
+
+
+def test_a_model_in_kserves_layout_is_blessed(model: pathlib.Path) -> None:
+    spec = spec_of(model, layout={"kserve": {}}, extra_args=[])
+    report = validated(model, spec)
+    assert report.blessed, said(report)
+    assert [path.name for path in model.iterdir()] == ["server.py"]
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["json", "binary"])
+def test_over_rest(model: pathlib.Path, binary: bool) -> None:
+    report = validated(model, spec_of(model, protocol="rest", binary_data=binary))
+    assert report.blessed, report.finding
 
 
 @pytest.mark.parametrize(
     ("modes", "name"), [(["not_ready"], "double"), ([], "another")], ids=["not ready", "another model"]
 )
 def test_a_server_that_runs_without_the_model_is_not_enough(model: pathlib.Path, modes: list[str], name: str) -> None:
-    report = validated(model, *modes, name=name, seconds=10)
+    report = validated(model, spec_of(model, *modes, name=name), seconds=10)
     assert report.verdict is Verdict.NOT_BLESSED
     assert report.finding.reason in (R.LOAD_TIMEOUT, R.SERVER_EXITED), report.finding
 
 
 def test_a_model_that_fails_when_it_is_asked_has_its_words_in_the_log(model: pathlib.Path) -> None:
-    report = validated(model, "raises")
+    report = validated(model, spec_of(model, "raises"))
     assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, R.REQUEST_FAILED)
     assert "INTERNAL: Internal server error" in report.finding.detail  # KServe's words for whatever a model raises
     assert "the weights are not those of this model" in report.serving_binaries[0].server_log
 
 
-def test_where_it_departs_from_the_protocol(model: pathlib.Path) -> None:
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_where_it_departs_from_the_protocol(
+    model: pathlib.Path, capsys: pytest.CaptureFixture[str], protocol: str
+) -> None:
     """What KServe 0.21.0 is known to do otherwise; another release may do more of it right."""
-    with serving(model, spec_of(model)) as server:
-        subject = Subject(server.grpc_address, "double", inputs={"x": ("FP32", (2, 3))})
-        try:
-            results = run_points(subject, POINTS, lambda _: None)
-        finally:
-            subject.close()
-    departs = {result.point.name: result.outcome for result in results if result.outcome is not Outcome.PASSED}
-    assert departs == {
-        "unknown-version": Outcome.FAILED,  # any version is ready
-        "metadata-tensors": Outcome.ADVICE,
-        "requested-output": Outcome.NOT_JUDGED,  # the model has one output
-        "unknown-input": Outcome.ADVICE,
+    told = departures(model, spec_of(model, protocol=protocol), "x=FP32[2,3]", capsys)
+    assert told == {
+        "metadata-tensors": "advice",
+        "requested-output": "not judged",  # the model has one output
+        "unknown-input": "advice",
+        **({"unknown-version": "failed"} if protocol == "grpc" else NO_BINARY_DATA),  # any version is ready
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pathlib
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -42,7 +44,12 @@ def offered(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "from infra_validator.model_server_runners.local_process.runner import LocalProcessRunner\n"
         "class TheirRunner(LocalProcessRunner):\n    platform = 'theirs'\n"
         "class NoRunner:\n    pass\n"
-        "def their_binaries(spec):\n    return []\n"
+        "class StopsItself(TheirRunner):\n    def Stop(self, deadline=None):\n        pass\n"
+        "from infra_validator.serving_binaries.base_binary import BaseServingBinary\n"
+        "class TheirBinary(BaseServingBinary):\n"
+        "    label = 'theirs'\n"
+        "    def MakeLaunchPlan(self, model_path, platform):\n        raise NotImplementedError\n"
+        "class HalfABinary(BaseServingBinary):\n    pass\n"
         "NUMBER = 3\n"
     )
     metadata = tmp_path / "their_package-1.0.dist-info"
@@ -50,8 +57,10 @@ def offered(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(
         "[infra_validator.platforms]\ntheirs = their_package:TheirRunner\nbroken = their_package:NoRunner\n"
-        "[infra_validator.clients]\nbroken = their_package:their_binaries\n"
-        "[infra_validator.serving_binaries]\ntheirs = their_package:their_binaries\nbroken = their_package:NUMBER\n"
+        "stops_itself = their_package:StopsItself\nlocal_process = their_package:TheirRunner\n"
+        "[infra_validator.clients]\nbroken = their_package:TheirBinary\n"
+        "[infra_validator.serving_binaries]\ntheirs = their_package:TheirBinary\nbroken = their_package:NUMBER\n"
+        "half = their_package:HalfABinary\n"
         "[infra_validator.garbage_collectors]\nbroken = their_package:NUMBER\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -60,7 +69,7 @@ def offered(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("offered")
 def test_what_another_package_offers() -> None:
     assert wiring.runner_class("theirs").platform == "theirs"
-    assert wiring.serving_binaries_function("theirs").__name__ == "their_binaries"
+    assert wiring.serving_binaries_function("theirs").__qualname__ == "BaseServingBinary.OfSpec"
 
 
 @pytest.mark.usefixtures("offered")
@@ -69,18 +78,37 @@ def test_what_another_package_offers() -> None:
     [
         (wiring.runner_class, "BaseModelServerRunner"),
         (wiring.client_class, "BaseModelServerClient"),
-        (wiring.serving_binaries_function, "function"),
+        (wiring.serving_binaries_function, "BaseServingBinary"),
         (wiring.garbage_collector, "function"),
     ],
 )
 def test_what_another_package_offers_by_mistake(find: Callable[[str], object], kind: str) -> None:
-    with pytest.raises(UsageError, match=f"'broken' leads to .* is no {kind}"):
+    with pytest.raises(UsageError, match=f"'broken' of the package their-package 1.0 leads to .* is no {kind}"):
         find("broken")
 
 
+@pytest.mark.usefixtures("offered")
+@pytest.mark.parametrize(
+    ("find", "name", "problem"),
+    [
+        (wiring.runner_class, "stops_itself", "which overrides Stop; that is BaseModelServerRunner's alone"),
+        (wiring.serving_binaries_function, "half", "which lacks MakeLaunchPlan, label"),
+    ],
+)
+def test_what_does_not_fit(find: Callable[[str], object], name: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=f"'{name}' of the package their-package 1.0 leads to .*, {problem}"):
+        find(name)
+
+
+@pytest.mark.usefixtures("offered")
+def test_what_is_built_in_keeps_its_name() -> None:
+    assert wiring.runner_class("local_process").__module__.startswith("infra_validator.")
+
+
+@pytest.mark.usefixtures("offered")
 def test_a_name_that_nobody_offers() -> None:
-    with pytest.raises(KeyError, match="nothing is called 'nowhere'"):
-        wiring.runner_class("nowhere")
+    with pytest.raises(UsageError, match=r"nothing is called 'thiers'. Did you mean 'theirs'\?"):
+        wiring.runner_class("thiers")
 
 
 def test_the_names_that_users_of_tfx_import() -> None:
@@ -90,3 +118,18 @@ def test_the_names_that_users_of_tfx_import() -> None:
     assert wiring.runner_class("kubernetes") is KubernetesRunner
     assert wiring.runner_class("local_docker") is LocalDockerRunner
     assert issubclass(LocalDockerRunner, BaseModelServerRunner)
+
+
+def test_entry_points_are_looked_up_only_for_a_name_that_is_not_built_in() -> None:
+    code = (
+        "import sys\n"
+        "from infra_validator import wiring\n"
+        "from infra_validator.specs import RequestSpec, ServingSpec, ValidationSpec\n"
+        "spec = ServingSpec.of({'tensorflow_serving': {}, 'local_process': {}})\n"
+        "RequestSpec.of({'generate': {}}), ValidationSpec.of({'answers': {'sums_to_one': ['y']}})\n"
+        "wiring.runner_class(spec.platform), wiring.serving_binaries_function(spec.binary)\n"
+        "wiring.client_class('tensorflow_serving')\n"
+        "print('importlib.metadata' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 
@@ -16,8 +17,8 @@ from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import DeadlineExceeded, SpecError
 from infra_validator.specs.binaries.open_inference import tensor_of
 
-_CONFORMS, _DEPARTS, _NOT_REACHABLE, _INTERRUPTED = 0, 1, 3, 130
-_PROTOCOL = "inference.GRPCInferenceService"
+_CONFORMS, _DEPARTS, _WRONG_USAGE, _NOT_REACHABLE, _INTERRUPTED = 0, 1, 2, 3, 130
+_PROTOCOLS = {"grpc": "inference.GRPCInferenceService", "rest": "Open Inference REST v2"}
 _WHO = "callers"
 
 _EPILOG = """\
@@ -34,13 +35,14 @@ exit codes:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="infra-validator conformance open-inference",
-        description="Test a running server against the Open Inference Protocol (KServe v2) over gRPC, with one good model.",
+        description="Test a running server against the Open Inference Protocol (KServe v2) over gRPC or REST, with one good model.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--target", required=True, metavar="HOST:PORT", help="the server's gRPC address")
+    add("--target", required=True, metavar="HOST:PORT", help="the server's address; http://HOST:PORT means REST")
+    add("--protocol", choices=("grpc", "rest"), default="grpc", help="what is spoken there (default: grpc)")
     add("--model-name", required=True, metavar="NAME", help="a good model that it has")
     add("--model-version", default="", metavar="VERSION", help="its version (default: the server chooses)")
     add(
@@ -91,9 +93,14 @@ def main(argv: Sequence[str]) -> int:
         )
         return 0 if asks else 2
     arguments = _parser().parse_args(argv[1:])
-    subject = Subject(
-        arguments.target, arguments.model_name, arguments.model_version, dict(arguments.input), arguments.text
-    )
+    rest = arguments.protocol == "rest" or arguments.target.startswith("http://")
+    target = arguments.target.removeprefix("http://").rstrip("/")
+    if not re.fullmatch(r"[^/\s]+:[0-9]{1,5}", target):
+        print(f"--target is not HOST:PORT or http://HOST:PORT: {arguments.target}", file=sys.stderr)
+        return _WRONG_USAGE
+    protocol = "rest" if rest else "grpc"
+    name, version = arguments.model_name, arguments.model_version
+    subject = Subject(target, name, version, dict(arguments.input), arguments.text, protocol)
     wanted = [point for point in POINTS if not arguments.only or point.name in arguments.only]
     try:
         problem = _why_not_reached(subject, arguments.start_timeout)
@@ -110,7 +117,7 @@ def main(argv: Sequence[str]) -> int:
     elif arguments.format == "json":
         print(as_json(arguments.target, results))
     else:
-        print(as_junit(arguments.target, results, _PROTOCOL, _WHO))
+        print(as_junit(arguments.target, results, _PROTOCOLS[protocol], _WHO))
     return _DEPARTS if any(result.outcome is Outcome.FAILED for result in results) else _CONFORMS
 
 

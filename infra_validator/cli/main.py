@@ -18,6 +18,10 @@ from infra_validator.core.systems import LINUX_AND_MACOS, why_not_here
 #: may have an ``as_program`` besides, the same for a process that ends with it.
 COMMANDS = {
     "validate": ("infra_validator.cli.validate", "validate a model: start a server, ask it, give a verdict"),
+    "validate-changed": (
+        "infra_validator.cli.git.changed_models",
+        "validate each model that holds a changed file (pre-commit)",
+    ),
     "record": ("infra_validator.cli.record", "write what a model answers down, to hold the next one against it"),
     "verify": ("infra_validator.cli.verify", "check that a model is the one that was blessed"),
     "report": ("infra_validator.cli.report", "make a page, JUnit or Markdown of verdict.json, or of several"),
@@ -32,6 +36,7 @@ COMMANDS = {
     ),
     "conformance": ("infra_validator.cli.conformance", "test a server's protocol, point by point"),
     "kubernetes": ("infra_validator.cli.kubernetes", "print the Role that a serving spec needs in its namespace"),
+    "plugins": ("infra_validator.cli.plugins", "list what installed packages add to specs, and its fields"),
     "gc": ("infra_validator.cli.gc", "remove what killed validations left behind"),
 }
 
@@ -49,7 +54,7 @@ exit codes:
 
 def usage() -> str:
     lines = ["usage: infra-validator COMMAND [ARGUMENTS]", "", "commands:"]
-    lines += [f"  {name:<15} {what}" for name, (_, what) in COMMANDS.items()]
+    lines += [f"  {name:<17} {what}" for name, (_, what) in COMMANDS.items()]
     lines += ["", _EXIT_CODES, "", "infra-validator COMMAND --help tells more about a command."]
     return "\n".join(lines)
 
@@ -103,12 +108,22 @@ def _run(arguments: list[str], *, ends_process: bool) -> int:
         print(f"infra-validator: {elsewhere} On Windows use WSL 2.", file=sys.stderr)
         return _COULD_NOT_TEST
     name, _ = COMMANDS[arguments[0]]
-    module = importlib.import_module(name)
-    command = getattr(module, "as_program", module.main) if ends_process else module.main
-    try:
-        return int(command(arguments[1:]))
-    except SystemExit as ended:  # argparse's way
-        return ended.code if isinstance(ended.code, int) else 2
+    with _begun_ahead(arguments):
+        module = importlib.import_module(name)
+        command = getattr(module, "as_program", module.main) if ends_process else module.main
+        try:
+            return int(command(arguments[1:]))
+        except SystemExit as ended:  # argparse's way
+            return ended.code if isinstance(ended.code, int) else 2
+
+
+def _begun_ahead(arguments: list[str]) -> contextlib.AbstractContextManager[None]:
+    """What is begun before a command is imported."""
+    if arguments[0] != "validate":
+        return contextlib.nullcontext()
+    from infra_validator.cli.ahead.server import server_ahead
+
+    return server_ahead(arguments[1:])
 
 
 def _settle_in() -> None:

@@ -11,7 +11,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from infra_validator.core.errors import InfrastructureError, UsageError
 from infra_validator.report.formats.every_format import FORMATS
+from infra_validator.report.output_directory import remove_verdict_file, write_verdict_file
+from infra_validator.report.verdict import Verdict
 
 _DONE, _WRONG_USAGE, _NOT_ALL = 0, 2, 3
 _VERDICT = "verdict.json"
@@ -42,9 +45,26 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--history", action="append", default=[], metavar="DIR", help="all verdict.json files below DIR"
     )
+    parser.add_argument(
+        "--merge",
+        action="store_true",
+        help="one report of the parts of a fleet (validate --models --shard): each PATH is the output of one; --output is a directory; "
+        "the exit code is that of the verdict on all, as validate's",
+    )
     parser.add_argument("--format", choices=tuple(FORMATS), default="html", help="what is made (default: html)")
     parser.add_argument("--output", metavar="FILE", help="where it is written; default: stdout")
+    parser.add_argument(
+        "--verdict-file",
+        metavar="FILE",
+        help="with --merge: write BLESSED or NOT_BLESSED there; the exit code is then 0 for both, as validate's",
+    )
     arguments = parser.parse_args(argv)
+    if arguments.merge:
+        if not arguments.verdicts or arguments.history:
+            parser.error("--merge: name the outputs of all parts")
+        return _merge(arguments)
+    if arguments.verdict_file is not None:
+        parser.error("--verdict-file goes with --merge only")
     files, several, problems = _files(arguments.verdicts, arguments.history)
     if not arguments.verdicts and not arguments.history:
         parser.error("name a verdict.json, or a directory with --history")
@@ -63,6 +83,28 @@ def main(argv: Sequence[str]) -> int:
     if not _write(text, arguments.output):
         return _NOT_ALL
     return _NOT_ALL if problems else _DONE
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    from infra_validator.cli.validate_fleet import print_fleet  # only here
+    from infra_validator.fleet.kept import KeptFleet
+    from infra_validator.fleet.merging import merged
+
+    decided = False
+    try:
+        if arguments.verdict_file is not None:
+            remove_verdict_file(arguments.verdict_file)
+        report = merged(arguments.verdicts, arguments.output)
+        if arguments.output is not None:
+            KeptFleet(arguments.output).write(report)
+        if arguments.verdict_file is not None and report.verdict is not Verdict.INCONCLUSIVE:
+            write_verdict_file(arguments.verdict_file, report.verdict)
+            decided = True
+    except (UsageError, InfrastructureError) as error:
+        print(f"infra-validator report: {error.detail}", file=sys.stderr)
+        return _WRONG_USAGE if isinstance(error, UsageError) else _NOT_ALL
+    code = print_fleet(report, "text" if arguments.output is not None else arguments.format)
+    return _DONE if decided else code
 
 
 def _files(named: Sequence[str], histories: Sequence[str]) -> tuple[list[pathlib.Path], bool, list[str]]:

@@ -8,28 +8,30 @@ import dataclasses
 import functools
 import json
 import os
-import pathlib
 import signal
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from infra_validator import api
-from infra_validator.cli.output_directory import OutputDirectory
 from infra_validator.cli.progress.choice import display_for
 from infra_validator.cli.progress.display import Display
 from infra_validator.cli.step_summary import add_to_step_summary
 from infra_validator.cli.warmup_directory import FLAG, warmed_copy
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
+from infra_validator.core.progress import new_run_id
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.signals.interruption import Interruption
 from infra_validator.core.signals.shutdown_signals import shutdown_signals
 from infra_validator.plan import make_plan
 from infra_validator.report.evidence import EvidenceLevel
 from infra_validator.report.formats.every_format import FORMATS
+from infra_validator.report.output_directory import OutputDirectory, remove_verdict_file, write_verdict_file
 from infra_validator.report.verdict import SCHEMA_VERSION, Finding, ValidationReport, Verdict, report_of_error
 from infra_validator.specs import GenerateSpec, RequestSpec, ServingSpec, ValidationSpec
 from infra_validator.specs.agreement import with_warm_up
-from infra_validator.validation.limits.lines import lines_of_measurements
-from infra_validator.validation.warmup.warmed_copy import WarmedCopy
+
+if TYPE_CHECKING:
+    from infra_validator.validation.warmup.warmed_copy import WarmedCopy
 
 _EXIT_CODES = {Verdict.BLESSED: 0, Verdict.NOT_BLESSED: 1, Verdict.INCONCLUSIVE: 3}
 _WRONG_USAGE = 2
@@ -55,6 +57,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", default="", metavar="DIR", help="the SavedModel directory; may be left out with --address"
     )
+    fleet = parser.add_argument_group("many models (docs/fleet.md)")
+    fleet.add_argument(
+        "--models", metavar="FILE-OR-GLOB", help="in place of --model: a list, a directory of models, a pattern"
+    )
+    fleet.add_argument(
+        "--at-once", type=int, default=0, metavar="N", help="models validated at once; default: one a processor"
+    )
+    fleet.add_argument(
+        "--resume", action="store_true", help="keep the verdicts that --output has of the same models and specs"
+    )
+    fleet.add_argument("--fail-fast", action="store_true", help="begin no further model once one is not blessed")
+    fleet.add_argument("--shard", default="", metavar="I/N", help="only the Ith of N parts of the list")
     parser.add_argument("--serving-spec", metavar="SPEC", help="serving binary, platform, model name")
     parser.add_argument(
         "--address",
@@ -115,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dry-run", action="store_true", help="check everything and print the plan; start nothing")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), default="", help="of the progress (docs/observability.md)"
+    )
     return parser
 
 
@@ -126,9 +143,20 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error("one of --serving-spec and --address says which server is meant")
     if arguments.address is not None and arguments.model_name is None:
         parser.error("--address needs --model-name: a server may have several models")
+    _check_fleet(parser, arguments)
     if arguments.address is None and (arguments.rest_address, arguments.model_name) != (None, None):
         parser.error("--rest-address and --model-name go with --address only")
     return arguments
+
+
+def _check_fleet(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    given = (arguments.at_once, arguments.resume, arguments.fail_fast, arguments.shard)
+    if arguments.models is None and any(given):
+        parser.error("--at-once, --resume, --fail-fast and --shard go with --models only")
+    alone = ("model", "address", "make_warmup", "baseline_model", "dry_run")
+    with_it = [name for name in alone if getattr(arguments, name) not in (None, "", False)]
+    if arguments.models is not None and with_it:
+        parser.error(f"--models does not go with --{with_it[0].replace('_', '-')}")
 
 
 def main(argv: Sequence[str], *, ends_process: bool = False) -> int:
@@ -146,7 +174,12 @@ def main(argv: Sequence[str], *, ends_process: bool = False) -> int:
         raise
     interruption = Interruption()
     with shutdown_signals(interruption, until_exit=ends_process), contextlib.ExitStack() as closing:
-        display = closing.enter_context(display_for(os.environ, quiet=arguments.quiet or arguments.dry_run))
+        if arguments.models is not None:
+            code = _run_fleet(arguments, interruption)
+            return code if interruption.why is None else 128 + signal.Signals[interruption.why].value
+        arguments.run_id = new_run_id()
+        quiet, form = arguments.quiet or arguments.dry_run, arguments.log_format
+        display = closing.enter_context(display_for(os.environ, quiet=quiet, log_format=form, run_id=arguments.run_id))
         code = _run(arguments, interruption, closing, display)
     if interruption.why is not None:
         return 128 + signal.Signals[interruption.why].value
@@ -180,7 +213,7 @@ def _run(
         if arguments.output is not None:
             output = OutputDirectory(arguments.output, arguments.model)
         if arguments.verdict_file is not None:
-            _remove_verdict(arguments.verdict_file)
+            remove_verdict_file(arguments.verdict_file)
         if arguments.make_warmup is not None:
             others = {"--output": arguments.output, "--verdict-file": arguments.verdict_file}
             warmed = closing.enter_context(warmed_copy(arguments.make_warmup, arguments.model, others))
@@ -192,7 +225,7 @@ def _run(
         if output is not None:
             output.write(report)
         if arguments.verdict_file is not None and report.verdict is not Verdict.INCONCLUSIVE:
-            _write_verdict(arguments.verdict_file, report.verdict)
+            write_verdict_file(arguments.verdict_file, report.verdict)
     except InfrastructureError as error:
         report = report_of_error(arguments.model, error)
     if warmed is not None and report.blessed:
@@ -207,33 +240,29 @@ def _run(
     return _EXIT_CODES[report.verdict]
 
 
+def _run_fleet(arguments: argparse.Namespace, interruption: Interruption) -> int:
+    from infra_validator.cli import validate_fleet  # one model does not wait for its import
+
+    try:
+        if arguments.verdict_file is not None:
+            remove_verdict_file(arguments.verdict_file)
+        specs = (ServingSpec.of(arguments.serving_spec), _validation_spec(arguments), _request_spec(arguments))
+        code, report = validate_fleet.run(arguments, specs, interruption)
+        if arguments.verdict_file is None or report is None or report.verdict is Verdict.INCONCLUSIVE:
+            return code
+        write_verdict_file(arguments.verdict_file, report.verdict)
+    except (UsageError, InfrastructureError) as error:
+        print(f"{error.reason.name}: {error.detail}")
+        return _WRONG_USAGE if error.reason.blames is Blames.USAGE else _EXIT_CODES[Verdict.INCONCLUSIVE]
+    return 0
+
+
 def _interrupted(interruption: Interruption) -> InfrastructureError | None:
     try:
         interruption.check()
     except InfrastructureError as error:
         return error
     return None
-
-
-def _remove_verdict(path: str) -> None:
-    """An earlier run's verdict is not this one's."""
-    try:
-        pathlib.Path(path).unlink(missing_ok=True)
-    except OSError as error:
-        raise _verdict_file_error(path, error) from error
-
-
-def _write_verdict(path: str, verdict: Verdict) -> None:
-    try:
-        file = pathlib.Path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(verdict.value, encoding="utf-8")
-    except OSError as error:
-        raise _verdict_file_error(path, error) from error
-
-
-def _verdict_file_error(path: str, error: OSError) -> InfrastructureError:
-    return InfrastructureError(ReasonCode.OUTPUT_NOT_WRITABLE, f"--verdict-file {path}: {error.strerror or error}.")
 
 
 def _validate(
@@ -250,6 +279,7 @@ def _validate(
         interruption=interruption,
         warmed=warmed,
         baseline_model=_baseline_model(arguments),
+        run_id=arguments.run_id,
     )
     interruption.close()  # a signal that comes from now on changes nothing: exit code and verdict agree
     if report.verdict is not Verdict.INCONCLUSIVE:
@@ -338,6 +368,8 @@ def print_report(report: ValidationReport, form: str, display: Display) -> None:
         for binary in report.serving_binaries:
             note = " (advisory)" if binary.advisory else ""
             print(f"  {words(binary.label)}{note}: {binary.verdict.value} {binary.finding.reason.name}")
+    from infra_validator.validation.limits.lines import lines_of_measurements
+
     for line in lines_of_measurements(report):
         print(f"  {words(line)}")
     for warning in report.warnings:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from infra_validator.core.errors import UsageError
-from infra_validator.validation.warmup.warmed_copy import LocalWarmedCopy
+
+if TYPE_CHECKING:
+    from infra_validator.validation.warmup.warmed_copy import LocalWarmedCopy
 
 FLAG = "--make-warmup"
 
@@ -22,6 +25,8 @@ def warmed_copy(directory: str, model: str, others: dict[str, str | None]) -> Lo
       UsageError: the directory holds something, lies in the model, or something else is to be written to it.
       InfrastructureError: it cannot be written to (OUTPUT_NOT_WRITABLE).
     """
+    from infra_validator.validation.warmup.warmed_copy import LocalWarmedCopy
+
     around = os.path.realpath(directory)
     for flag, path in others.items():
         if path is not None and os.path.commonpath([around, os.path.realpath(path)]) == around:

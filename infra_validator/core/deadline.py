@@ -117,12 +117,19 @@ class Deadline:
         """The earlier of this deadline and ``seconds`` from now."""
         return Deadline(min(self._at, self._clock.monotonic() + seconds), self._clock)
 
+    def put_off(self, seconds: float) -> Deadline:
+        """The moment ``seconds`` after this one."""
+        return Deadline(self._at + seconds, self._clock)
+
     def earlier(self, other: Deadline) -> Deadline:
         """The earlier of two deadlines of one clock."""
         return self if self._at <= other._at else other
 
     def __repr__(self) -> str:
         return f"<Deadline in {self.remaining():.3f} s>"
+
+
+_LONGEST_PATIENCE = 1.0  # seconds
 
 
 def wait_until(
@@ -132,6 +139,7 @@ def wait_until(
     news: News | None = None,
     first_pause: float = 0.002,
     longest_pause: float = 0.1,
+    patience: float = 0.0,
 ) -> T:
     """Ask ``question`` until it answers something other than None, and return the answer.
 
@@ -144,12 +152,14 @@ def wait_until(
       deadline: when to give up.
       news: whose announcements end a pause; None: only time does.
       first_pause, longest_pause: seconds.
+      patience: the share of the time waited so far that a pause may last beyond that, a second at most.
 
     Raises:
       DeadlineExceeded: there was no answer in time.
     """
     news = news or News()
     pause = first_pause
+    began = deadline.clock.monotonic()
     while True:
         seen = news.count
         last_call = deadline.expired()
@@ -158,5 +168,6 @@ def wait_until(
             return answer
         if last_call:
             raise DeadlineExceeded()
-        deadline.clock.pause(news, seen, min(pause, deadline.remaining()))
+        patient = min(patience * (deadline.clock.monotonic() - began), _LONGEST_PATIENCE)
+        deadline.clock.pause(news, seen, min(max(pause, patient), deadline.remaining()))
         pause = min(pause * 1.5, longest_pause)

@@ -17,7 +17,11 @@ attributes, text is made in ``__str__``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import errno
+import mmap
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from infra_validator.core.reason_codes import ReasonCode
@@ -147,3 +151,68 @@ class DeadlineExceeded(InfraValidatorError, TimeoutError):
 
 class IllegalStateError(InfraValidatorError, AssertionError):
     """A verb was called in a state where it makes no sense; the message says what to call."""
+
+
+_SOME_MEMORY = 2**20  # bytes
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+
+#: What the dynamic linker says of a library that finds no room in memory, or no descriptor.
+_NO_ROOM_FOR_A_LIBRARY = (
+    "failed to map segment",
+    ": Cannot allocate memory",
+    "cannot open shared object file: Too many",
+)
+
+
+def of_exhaustion(error: BaseException) -> InfrastructureError | None:
+    """RESOURCES_EXHAUSTED where ``error`` says that this process has no descriptor, thread or memory left; else None."""
+    no_thread = isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+    no_room = isinstance(error, ImportError) and any(words in str(error) for words in _NO_ROOM_FOR_A_LIBRARY)
+    if (
+        no_thread
+        or no_room
+        or isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno in _EXHAUSTED)
+    ):
+        return InfrastructureError(ReasonCode.RESOURCES_EXHAUSTED, f"{str(error) or type(error).__name__}.")
+    return None
+
+
+def of_exhaustion_now() -> InfrastructureError | None:
+    """RESOURCES_EXHAUSTED where this process has no descriptor or memory at this moment; else None.
+
+    What is imported without memory may be imported by halves, and then fails in ways that say nothing of it (a NameError).
+    """
+    try:
+        raise_if_exhausted()
+        mmap.mmap(-1, _SOME_MEMORY).close()
+    except OSError as error:
+        return of_exhaustion(error)
+    return None
+
+
+@contextlib.contextmanager
+def naming_exhaustion() -> Iterator[None]:
+    """For threads, whose own exceptions nobody hears: what the block raises for want of something is ``of_exhaustion``'s error.
+
+    Raises:
+      InfrastructureError: RESOURCES_EXHAUSTED.
+    """
+    try:
+        yield
+    except Exception as error:
+        exhausted = of_exhaustion(error)
+        if exhausted is None:
+            raise
+        raise exhausted from error
+
+
+def raise_if_exhausted(descriptors: int = 1) -> None:
+    """Ask the system for file descriptors and give them back. grpcio without any connects to nothing and says only that time is up.
+
+    Raises:
+      OSError: there are not so many; ``of_exhaustion`` knows it.
+    """
+    with contextlib.ExitStack() as opened:
+        for _ in range(descriptors):
+            opened.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,10 +14,12 @@ class Try:
     Attributes:
       binary: the serving binary's label.
       number: the attempt's number, counted from 1.
+      run_id: the validation's.
     """
 
     binary: str
     number: int = 1
+    run_id: str = ""
 
     def __str__(self) -> str:
         return self.binary if self.number == 1 else f"{self.binary} (try {self.number})"
@@ -123,10 +126,34 @@ class TriedAgain:
     pause: float
 
 
-Progress = PhaseBegan | PhaseEnded | BytesMoved | RequestAnswered | LoadWentOn | TriedAgain
+@dataclasses.dataclass(frozen=True)
+class FleetWentOn:
+    """A model of a fleet is done.
+
+    Attributes:
+      of: the fleet.
+      done: how many models are done.
+      total: how many there are.
+      counts: verdict -> how many models have it.
+      left: what the labels of the model that is done begin with; nothing more comes of it.
+    """
+
+    of: Try
+    done: int
+    total: int
+    counts: Mapping[str, int]
+    left: str
+
+
+Progress = PhaseBegan | PhaseEnded | BytesMoved | RequestAnswered | LoadWentOn | TriedAgain | FleetWentOn
 
 #: Takes what goes on; called from several threads, often, and by those who do the work: it must be quick and never raise.
 Tell = Callable[[Progress], None]
+
+
+def new_run_id() -> str:
+    """A name for one validation: in its report, logs, traces, and on what it starts. 16 hexadecimal digits."""
+    return os.urandom(8).hex()
 
 
 def tell_nobody(event: Progress) -> None:

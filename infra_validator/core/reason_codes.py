@@ -63,6 +63,12 @@ class ReasonCode(enum.Enum):
         "Files that the model's graph needs are missing.",
         "Copy or export the whole SavedModel directory, with variables/ and assets/.",
     )
+    MODEL_REPOSITORY_BROKEN = (
+        Blames.MODEL,
+        False,
+        "The model's directory is not laid out as its server reads it.",
+        "Correct the file that is named, and export the model again.",
+    )
     TAG_SET_NOT_FOUND = (
         Blames.MODEL,
         False,
@@ -195,6 +201,12 @@ class ReasonCode(enum.Enum):
         "An answer differs from the one that it is compared with.",
         "Look at the worst difference that is named; raise the tolerance only if it is meant.",
     )
+    ANSWER_CHECK_FAILED = (
+        Blames.MODEL,
+        False,
+        "An answer does not pass a check of an installed package.",
+        "Look at what the check says of the answer; correct the model, or what the check is told in validation_spec.answers.",
+    )
     LIMIT_EXCEEDED = (
         Blames.MODEL,
         False,
@@ -277,6 +289,12 @@ class ReasonCode(enum.Enum):
         "There is no room left on a disk that the validation needs.",
         "Free some space on the file system that is named.",
     )
+    RESOURCES_EXHAUSTED = (
+        Blames.INFRASTRUCTURE,
+        True,
+        "The validator's own process has no file descriptor, thread or memory left.",
+        "Raise its limits (ulimit -n, ulimit -u, its container's memory), or run fewer things in one process.",
+    )
     OUTPUT_NOT_WRITABLE = (
         Blames.INFRASTRUCTURE,
         False,
@@ -326,6 +344,18 @@ class ReasonCode(enum.Enum):
         False,
         "This serving platform cannot be used here: a package is missing, or the operating system is not the right one.",
         "Install the extra that is named, or use another platform.",
+    )
+    SERVER_BROKEN = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "A part of the model server itself ended before it had to do with the model.",
+        "Mend the server's image or environment: read the words of its log, and start it by hand with another model.",
+    )
+    SANDBOX_NOT_AVAILABLE = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "The sandbox that the serving spec requires cannot be used here.",
+        "Install bubblewrap and allow user namespaces, validate in a container, or set local_process.sandbox to auto.",
     )
     SERVER_NOT_STARTED = (
         Blames.INFRASTRUCTURE,
@@ -584,6 +614,12 @@ class ReasonCode(enum.Enum):
     )
 
     # --- the infrastructure: the validation itself
+    EXTENSION_FAILED = (
+        Blames.INFRASTRUCTURE,
+        False,
+        "Code of an installed package that extends the validator failed.",
+        "Report it to the package that is named, with the traceback in the log.",
+    )
     INTERRUPTED = (
         Blames.INFRASTRUCTURE,
         False,

@@ -41,6 +41,7 @@ class RequestOrigin(enum.Enum):
     NONE = "none"
     FILE = "file"  # what the caller names: a file, messages, a function
     EXAMPLES = "examples"  # an Examples artifact
+    OFFERED = "offered"  # another package's source
     GENERATED = "generated"  # made up from the signature
 
 

@@ -9,7 +9,8 @@ Files, from the ground up:
     models/       Servable: one loaded version, held by its requests; version directories and policies; what is loaded, unloaded,
                   retried; configurations, labels, polling, reloads; every state of every version
     inference/    predict, classify, regress, multi-inference on a Servable, batching, warm-up; no transport
-    grpc/, rest/  the two edges: TensorFlow Serving's services, bytes to bytes
+    open_inference/  what is answered in the Open Inference Protocol; no transport
+    grpc/, rest/  the two edges: the services of TensorFlow Serving and of the Open Inference Protocol, bytes to bytes
     server.py, main.py, flags.py, ports.py, log.py, metrics.py   the process
 
 Used as a library (what a ModelRuntime servicer does): load, serve, unload, without process, flags or polling.

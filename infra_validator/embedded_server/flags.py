@@ -164,6 +164,11 @@ class Flags:
         "Comma-separated paths of shared libraries with operations of your own, loaded before any model. Not of TensorFlow Serving.",
         ours=True,
     )
+    enable_open_inference: bool = _bool(
+        False,
+        "Answer the Open Inference Protocol (KServe v2) as well, on the same ports. Not of TensorFlow Serving.",
+        ours=True,
+    )
     strict_flags: bool = _bool(False, "Refuse to start on unknown arguments. Not of TensorFlow Serving.", ours=True)
     shutdown_grace_seconds: float = _float(
         0.0,

@@ -11,8 +11,9 @@ import grpc
 from infra_validator.core.network.held_port import HeldPort
 from infra_validator.embedded_server import log, metrics
 from infra_validator.embedded_server.flags import Flags
-from infra_validator.embedded_server.grpc import grpc_server, health_service
+from infra_validator.embedded_server.grpc import grpc_server, health_service, open_inference
 from infra_validator.embedded_server.grpc.model_service import ModelService
+from infra_validator.embedded_server.grpc.open_inference import OpenInferenceMethods
 from infra_validator.embedded_server.inference.batching import Batching
 from infra_validator.embedded_server.inference.inference import RunSettings
 from infra_validator.embedded_server.inference.prediction_service import Method, PredictionService
@@ -23,6 +24,7 @@ from infra_validator.embedded_server.models.manager import RetryPolicy
 from infra_validator.embedded_server.models.model_config import read_model_config, read_text_proto, single_model
 from infra_validator.embedded_server.models.servable import Servable
 from infra_validator.embedded_server.models.server_core import CoreOptions, ServerCore
+from infra_validator.embedded_server.open_inference.service import OpenInferenceService
 from infra_validator.embedded_server.ports import write_port_file
 from infra_validator.embedded_server.rest.api import RestApi, RestOptions
 from infra_validator.embedded_server.rest.http_server import HttpServer
@@ -193,7 +195,12 @@ class Server:
         }
         if self._flags.enable_grpc_healthcheck_service:
             services[health_service.SERVICE] = health_service.methods()
+        if self._flags.enable_open_inference:
+            services[open_inference.SERVICE] = OpenInferenceMethods(self._open_inference()).methods()
         return services
+
+    def _open_inference(self) -> OpenInferenceService:
+        return OpenInferenceService(self.core, self.metrics)
 
     def _open_rest(self) -> None:
         flags = self._flags
@@ -217,7 +224,8 @@ class Server:
             flags.enable_signature_method_name_check,
             metrics_at,
         )
-        api = RestApi(self.core, PredictionService(self.core), self.metrics, options)
+        others = self._open_inference() if flags.enable_open_inference else None
+        api = RestApi(self.core, PredictionService(self.core), self.metrics, options, others)
         try:
             self._rest = HttpServer(api.answer, flags.rest_api_num_threads, flags.bind_address, self.rest_port)
         except OSError:

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from infra_validator.core.answer import Answer, Tensor
 from infra_validator.core.deadline import Deadline, News, wait_until
-from infra_validator.core.errors import AttemptFailed, DeadlineExceeded
+from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, raise_if_exhausted
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.core.states import Life, ModelStatus, ModelStatusReport, Observation
@@ -102,6 +102,9 @@ class BaseModelServerClient(abc.ABC):
     """
 
     on_answer: Callable[[SampleRequest, bytes], None] | None = None
+
+    #: The share of the time waited by which a loaded model may be noticed late: not 0 for servers that log every question.
+    patience: float = 0.0
 
     #: Called by SendRequests before ``on_answer`` with the seconds from the sending to the answer, where a client measures them.
     on_latency: Callable[[float], None] | None = None
@@ -214,6 +217,7 @@ class BaseModelServerClient(abc.ABC):
           AttemptFailed: the model became UNAVAILABLE (MODEL_UNAVAILABLE); what answers is no model server, again and again
             (SERVER_UNHEALTHY); or the deadline came (LOAD_TIMEOUT).
           JobGone: the server ended.
+          OSError: nothing was answered, and this process has no file descriptor left.
         """
         last = ModelStatusReport(ModelStatus.NOT_READY, "", answered=False)
         foreign_until = deadline
@@ -228,6 +232,8 @@ class BaseModelServerClient(abc.ABC):
                 raise_if_gone(job())  # the one who answered may be somebody else's server
                 return True
             raise_if_gone(job())
+            if not seen.answered:
+                raise_if_exhausted()
             if seen.foreign and not last.foreign:
                 foreign_until = deadline.capped(_FOREIGN_SECONDS)
             # A call that the deadline cut off does not hide what the server said before.
@@ -240,7 +246,7 @@ class BaseModelServerClient(abc.ABC):
             return None
 
         try:
-            wait_until(loaded, deadline, news=news, longest_pause=_LONGEST_PAUSE)
+            wait_until(loaded, deadline, news=news, longest_pause=_LONGEST_PAUSE, patience=self.patience)
         except DeadlineExceeded as error:
             told = "Its last answer" if last.answered else "The server never answered. Last seen"
             raise AttemptFailed(

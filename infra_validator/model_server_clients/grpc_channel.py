@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
+import threading
 
 import grpc
+
+from infra_validator.core.errors import raise_if_exhausted
 
 with contextlib.suppress(ImportError):
     importlib.import_module("grpc._channel")  # a quarter of grpcio, which else the first channel imports
@@ -17,6 +20,9 @@ _OTHER_PROTOCOL = re.compile(r"http1\.x server|Failed parsing HTTP/2")
 # The first is gRPC's own least; the second spares the API server behind a port-forward.
 _FIRST_RECONNECT_MILLISECONDS = 100
 _LONGEST_RECONNECT_MILLISECONDS = 250
+
+#: What grpcio opens when it is used first, at least: where it cannot, it ends the whole process (SIGABRT).
+_DESCRIPTORS = 8
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
@@ -31,8 +37,21 @@ _OPTIONS = (
 
 
 def open_channel(endpoint: str) -> grpc.Channel:
-    """A plaintext channel to ``endpoint`` (``host:port``) of its own, without limits on message size. Connects when used; close it."""
+    """A plaintext channel to ``endpoint`` (``host:port``) of its own, without limits on message size. Connects when used; close it.
+
+    Raises:
+      OSError: this process has hardly a file descriptor left.
+    """
+    raise_if_exhausted(_DESCRIPTORS)
     return grpc.insecure_channel(endpoint, options=_OPTIONS)
+
+
+def close_channel(channel: grpc.Channel, seconds: float = 5.0) -> None:
+    """Close it, within ``seconds``: where grpcio found no memory or thread for a call, it waits for that call without end."""
+    closing = threading.Thread(target=channel.close, name="closing a channel", daemon=True)
+    with contextlib.suppress(RuntimeError):  # no thread is to be had: the process' end closes it
+        closing.start()
+        closing.join(seconds)
 
 
 def is_other_protocol(details: str) -> bool:

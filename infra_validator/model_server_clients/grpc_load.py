@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import grpc
 
 from infra_validator.core.sample_request import SampleRequest
-from infra_validator.model_server_clients.grpc_channel import open_channel
+from infra_validator.model_server_clients.grpc_channel import close_channel, open_channel
 from infra_validator.model_server_clients.load_connection import LoadFailure
 from infra_validator.model_server_clients.request_failures import is_cut, is_refused_connection, told
 
@@ -22,10 +23,15 @@ class GrpcLoad:
       endpoint: ``host:port``; connected to when first used, apart from every other channel.
       requests: what is asked, as bytes that are ready to be sent.
       metadata: headers of every request.
+      open_channel: opens a channel, or what is called like one.
     """
 
     def __init__(
-        self, endpoint: str, requests: Sequence[SampleRequest], metadata: tuple[tuple[str, str | bytes], ...] = ()
+        self,
+        endpoint: str,
+        requests: Sequence[SampleRequest],
+        metadata: tuple[tuple[str, str | bytes], ...] = (),
+        open_channel: Callable[[str], Any] = open_channel,
     ) -> None:
         self._requests = tuple(requests)
         self._metadata = metadata or None
@@ -57,4 +63,4 @@ class GrpcLoad:
     def close(self) -> None:
         """See LoadConnection."""
         self._closed = True
-        self._channel.close()
+        close_channel(self._channel)

@@ -35,6 +35,9 @@ _NO_SIGNATURE = re.compile(
 #: How TensorFlow says, when a request first reaches it, that the binary lacks an operation that the graph uses.
 _NO_OPERATION = re.compile(r"No OpKernel was registered to support Op|Op type not registered")
 
+#: How a server says that a request is larger than it receives: gRPC's libraries, and HTTP. The model never saw it.
+_TOO_LARGE = re.compile(r"[Rr]eceived message larger than max|^HTTP 413\b")
+
 
 def told(request: SampleRequest, code: grpc.StatusCode, text: str) -> str:
     """The request and the server's words."""
@@ -71,7 +74,7 @@ def failure_of(request: SampleRequest, code: grpc.StatusCode, text: str) -> Atte
     return RequestFailed(
         request,
         told(request, code, text),
-        refused=code is grpc.StatusCode.INVALID_ARGUMENT,
+        refused=code is grpc.StatusCode.INVALID_ARGUMENT or bool(_TOO_LARGE.search(text)),
         fingerprint=f"REQUEST_FAILED: {code.name}: {quoted(text)}",
         quotes=quotes,
     )

@@ -34,6 +34,9 @@ _MOST_CUTS = 3  # how often the connection may break under one request
 _PAUSE_SECONDS = 0.05  # before a request is asked again
 _RECONNECT_SECONDS = 10.0  # how long a new connection may take
 
+_GIVEN_UP = "Deadline Exceeded"  # gRPC's own words for a call whose limit it has seen pass
+_EARLY_SECONDS = 1.0  # what has to be left of the limit for that to be too early
+
 
 class _Asked:
     """A request under way.
@@ -45,9 +48,10 @@ class _Asked:
       cuts: how often the connection broke under it.
       cut_first: when it did first, on the monotonic clock.
       code, text: gRPC's status and words the last time; empty where the connection never failed.
+      given_up_early: whether gRPC has ended the call before its limit.
     """
 
-    __slots__ = ("call", "code", "cut_first", "cuts", "request", "sent", "text")
+    __slots__ = ("call", "code", "cut_first", "cuts", "given_up_early", "request", "sent", "text")
 
     def __init__(self, request: SampleRequest) -> None:
         self.request = request
@@ -57,6 +61,7 @@ class _Asked:
         self.cut_first = 0.0
         self.code = grpc.StatusCode.OK
         self.text = ""
+        self.given_up_early = False
 
     def cut(self, code: grpc.StatusCode, text: str, now: float) -> _Asked:
         """Note that the connection broke, or could not be made anew."""
@@ -181,11 +186,13 @@ class RequestStream:
         call = asked.call
         assert call is not None
         code = call.code()
-        if (
-            code is grpc.StatusCode.DEADLINE_EXCEEDED
-        ):  # it stays among those that were not answered, of which the first is reported
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             raise_if_gone(self._job())
-            raise self._timeout(False)
+            if self._was_given_up_early(asked):
+                del self._under_way[finished]
+                self._ask(asked)
+                return False
+            raise self._timeout(False)  # it stays among those that were not answered, of which the first is reported
         del self._under_way[finished]
         if code is grpc.StatusCode.OK:
             self._answered += 1
@@ -206,6 +213,13 @@ class RequestStream:
             self._watch_the_job(_NOTICE_SECONDS)
         raise_if_gone(self._job())
         raise failure_of(asked.request, code, text)
+
+    def _was_given_up_early(self, asked: _Asked) -> bool:
+        """Whether gRPC ended the call before its limit, for the first time: it reckons by the wall clock, which may be set."""
+        assert asked.call is not None
+        early = asked.call.details() == _GIVEN_UP and self._deadline.remaining() > _EARLY_SECONDS
+        first, asked.given_up_early = not asked.given_up_early, True
+        return early and first
 
     def _watch_the_job(self, seconds: float) -> None:
         """A connection breaks a little before the job's end is known: that end, not the broken connection, is the cause."""

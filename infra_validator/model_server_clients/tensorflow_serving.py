@@ -16,7 +16,7 @@ from infra_validator.core.deadline import Deadline
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.core.states import ModelStatus, ModelStatusReport
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, Job, unwatched
-from infra_validator.model_server_clients.grpc_channel import is_other_protocol, open_channel
+from infra_validator.model_server_clients.grpc_channel import close_channel, is_other_protocol, open_channel
 from infra_validator.model_server_clients.grpc_load import GrpcLoad
 from infra_validator.model_server_clients.request_stream import RequestStream
 from infra_validator.model_server_clients.tensorflow_serving_answers import read_answers
@@ -104,7 +104,7 @@ class TensorFlowServingClient(BaseModelServerClient):
         return read_rest_answer(body, answer)
 
     def Close(self) -> None:
-        self._channel.close()
+        close_channel(self._channel)
 
 
 def signatures_in(metadata: bytes) -> Mapping[str, tensorflow_pb2.SignatureDef] | None:

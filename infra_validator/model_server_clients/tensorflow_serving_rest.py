@@ -94,7 +94,7 @@ def read_rest_answer(body: bytes, like: Answer) -> Mapping[str, Tensor]:
         if "outputs" in given:
             return _columns(given["outputs"], like)
         return _rows(given["predictions"], like)
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error, OverflowError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, struct.error, OverflowError, RecursionError) as error:
         raise UnreadableAnswer(f"JSON of another form ({type(error).__name__})") from error
 
 

@@ -22,10 +22,13 @@ from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.signals.interruption import Interruption
 from infra_validator.core.states import JobState, Life, MemoryReading, Observation, Verb, check_move
 from infra_validator.specs import ServingSpec
+from infra_validator.specs.extensions import NoConfig
 
 _LOG = logging.getLogger(__name__)
 
 _PREPARE_SECONDS = 3600.0  # how long Start may prepare where nobody did before; platforms have limits of their own
+_HANGING_SECONDS = 1.0  # how long after its deadline a cleanup of another package's may take
+_AFTER_HANGING_SECONDS = 5.0  # what is left for those that come after it
 _STOP_SECONDS = 30.0  # how long Stop may take when the caller sets no deadline of its own
 
 
@@ -45,12 +48,18 @@ class BaseModelServerRunner(abc.ABC):
       on_bytes: called with ``pull`` or ``upload``, the bytes so far and in all (0: not known), as they move.
       interruption: checked in every wait of the runner; set by the validation. A platform's own long work (a pull, an upload)
         calls ``interruption.check()`` between its steps.
+      run_id: the validation's, which what is created bears; empty outside of validations.
       stop_grace_seconds: how long the server may take to stop by itself before Stop kills it.
       detour: what lies between here and the server and makes answers slower, for people, e.g. ``a port-forward``; empty: nothing.
+      notes: what the report is to say of how the server was run, one sentence each.
+      restricted: whether the server is held to the spec's restrictions; false where the machine does not have the means.
       stop_problems: what could not be cleaned up, one sentence each; filled by Stop, which never raises for them.
     """
 
     platform: str
+
+    #: The data class of the platform's part of a serving spec, of a runner that is offered by an entry point (docs/extending.md).
+    config_class: type = NoConfig
 
     def __init__(self, model_path: str, serving_binary: LaunchPlanner, serving_spec: ServingSpec) -> None:
         self.model_path = model_path
@@ -61,9 +70,12 @@ class BaseModelServerRunner(abc.ABC):
         self.on_progress: Callable[[str], None] = _LOG.info
         self.on_bytes: Callable[[str, int, int], None] = lambda what, done, total: None
         self.interruption = Interruption()
+        self.run_id = ""
         self.stop_grace_seconds = 5.0
         self.detour = ""
         self.stop_problems: list[str] = []
+        self.notes: list[str] = []
+        self.restricted = True
         self._state = JobState.INITIAL
         self._lock = threading.RLock()
         self._prepared = False
@@ -81,6 +93,11 @@ class BaseModelServerRunner(abc.ABC):
           InfrastructureError: the platform cannot be reached from here.
         """
         return serving_spec
+
+    @classmethod
+    def takes_a_slot(cls, serving_spec: ServingSpec) -> bool:
+        """Whether its servers run on this machine's processors, so that only so many are to be at work at once (validation/slots.py)."""
+        return False
 
     @property
     def state(self) -> JobState:
@@ -193,6 +210,16 @@ class BaseModelServerRunner(abc.ABC):
     def _find_rest_endpoint(self) -> str:
         return ""
 
+    def ExplainSilence(self) -> None:
+        """Called once where a server that runs was not heard in time, before that counts against the model.
+
+        Platforms that reach the server over something else, which may be cut, look whether it is; it may take half a minute.
+
+        Raises:
+          InfrastructureError: the way is cut, or nobody can tell what became of the job.
+          AttemptFailed: the job ended without anybody having been told.
+        """
+
     def ReadMemory(self, deadline: Deadline | float) -> MemoryReading:
         """How much memory the server holds now. Called again and again while it runs, from a thread beside; never raises.
 
@@ -239,8 +266,9 @@ class BaseModelServerRunner(abc.ABC):
             while self._cleanups:
                 name, action = self._cleanups.pop()
                 try:
-                    action(limit)
+                    self._undo(action, limit)
                 except Exception as error:
+                    limit = Deadline.after(_AFTER_HANGING_SECONDS) if isinstance(error, _Hangs) else limit
                     failed.append((name, action))
                     self.stop_problems.append(f"Could not {name}: {error}")
                     _LOG.warning("Could not %s: %s", name, error)
@@ -282,6 +310,31 @@ class BaseModelServerRunner(abc.ABC):
 
     # ---------------------------------------------------------------- private
 
+    def _undo(self, action: Callable[[Deadline], None], deadline: Deadline) -> None:
+        """Carry out a cleanup; one of another package's that hangs is left behind, so that those after it are carried out.
+
+        Raises:
+          _Hangs: it hangs; else what it raises.
+        """
+        if type(self).__module__.startswith("infra_validator."):
+            action(deadline)
+            return
+        raised: list[BaseException] = []
+
+        def carry_out() -> None:
+            try:
+                action(deadline)
+            except BaseException as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=carry_out, name="cleaning up", daemon=True)
+        thread.start()
+        thread.join(deadline.remaining() + _HANGING_SECONDS)
+        if thread.is_alive():
+            raise _Hangs("it was still at work after its deadline")
+        for error in raised:
+            raise error
+
     def _last_look(self) -> None:
         """Before anything is removed; whatever goes wrong here must not keep Stop from stopping."""
         try:
@@ -293,6 +346,10 @@ class BaseModelServerRunner(abc.ABC):
         check_move(Verb.WAIT_UNTIL_RUNNING, self._state)  # somebody may have called Stop meanwhile
         seen = self.Observe()
         return None if seen.life is Life.PENDING else seen
+
+
+class _Hangs(TimeoutError):
+    """A cleanup that has not ended."""
 
 
 def failure_of(seen: Observation) -> InfrastructureError | AttemptFailed:

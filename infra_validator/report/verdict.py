@@ -7,6 +7,7 @@ import datetime
 import enum
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from infra_validator._version import __version__
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock
@@ -14,8 +15,10 @@ from infra_validator.core.errors import AttemptFailed, InfrastructureError, Usag
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.report.evidence import Evidence, EvidenceLevel, weakest
 from infra_validator.report.machine import Machine
-from infra_validator.report.measurements import LimitResult, Measurements, SignatureChange
-from infra_validator.report.signatures import Signature
+
+if TYPE_CHECKING:
+    from infra_validator.report.measurements import LimitResult, Measurements, SignatureChange
+    from infra_validator.report.signatures import Signature
 
 #: Raised when a field changes its meaning, or when a reader may rely on a field that was not there before. 2: evidence; 3: measurements.
 SCHEMA_VERSION = 3
@@ -34,7 +37,7 @@ class Phase:
     """One phase of an attempt.
 
     Attributes:
-      name: ``prepare``, ``start``, ``schedule``, ``load``, ``query``, ``measure``, ``unload`` or ``stop``.
+      name: ``wait`` (for a slot), ``prepare``, ``start``, ``schedule``, ``load``, ``query``, ``measure``, ``unload`` or ``stop``.
       seconds: how long it took.
     """
 
@@ -210,6 +213,7 @@ class ValidationReport:
       machine: where the validator ran.
       baseline: the path of what the model was compared with, as it was given; empty where it was with nothing.
       baseline_digest: of a local baseline that is a model, as ``model_digest``.
+      run_id: names the validation in logs, traces, and on what it started; empty where none was begun.
     """
 
     verdict: Verdict
@@ -229,6 +233,7 @@ class ValidationReport:
     machine: Machine = dataclasses.field(default_factory=Machine.here)
     baseline: str = ""
     baseline_digest: str = ""
+    run_id: str = ""
 
     def __post_init__(self) -> None:
         started = any(a.server_started for b in self.serving_binaries if not b.advisory for a in b.attempts)
@@ -271,6 +276,7 @@ class ValidationReport:
         return {
             "schema_version": SCHEMA_VERSION,
             "verdict": self.verdict.value,
+            "run_id": self.run_id,
             **_told(self.finding, self.evidence),
             "flaky": self.flaky,
             "evidence": self.evidence.to_dict(),

@@ -1,6 +1,7 @@
 """From a request spec, a model and what is at hand to the source of the sample requests.
 
-In this order: what the caller names (a file), an Examples artifact, requests made up from the signature (``request_spec.generate``).
+In this order: what the caller names (a file), an Examples artifact, what ``request_spec`` names: another package's source, or ``generate``:
+requests made up from the signature.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from infra_validator.core.errors import SpecError, UsageError, did_you_mean
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
 from infra_validator.protos import tensorflow_pb2 as tf
+from infra_validator.sample_requests.base_source import AskedModel, BaseRequestSource
+from infra_validator.sample_requests.files.json_requests import questions_of_value
 from infra_validator.sample_requests.files.requests_file import holds_examples, requests_from_file
 from infra_validator.sample_requests.questions import methods
 from infra_validator.sample_requests.questions.batches import has_batch
-from infra_validator.sample_requests.questions.requests import described_request, requests_of
+from infra_validator.sample_requests.questions.question import Question
+from infra_validator.sample_requests.questions.requests import described_request, request_asking, requests_of
 from infra_validator.sample_requests.questions.signature_inputs import SignatureInputs
+from infra_validator.sample_requests.questions.values import ValueMisfit
 from infra_validator.saved_model.graph import SavedModelGraph
 from infra_validator.specs.request_spec import ALL_SIGNATURES, RequestSpec
 
@@ -34,6 +39,7 @@ _EFFECTIVE = {
     "a file of tf.Examples": _FOR_ALL | _OF_FEATURES,
     "requests of your own": {"tensorflow_serving", "concurrency", "protocols", "make_warmup"},
     "examples": {*_FOR_ALL, *_OF_FEATURES, "split_name", "num_examples"},
+    "requests of another package": {"tensorflow_serving", "concurrency", "protocols", "make_warmup"},
     "generated requests": {*_FOR_ALL, "num_examples", "generate"},
 }
 
@@ -51,6 +57,7 @@ def chosen_source(
     graph: Callable[[], SavedModelGraph],
     model_name: str,
     has_graph: bool = True,
+    offered: Callable[[AskedModel], BaseRequestSource] | None = None,
 ) -> RequestSource | None:
     """The source of what is at hand; None where the model is only to be loaded.
 
@@ -60,7 +67,8 @@ def chosen_source(
       asked: the request spec.
       graph: reads the model's graph; called only where it is needed.
       model_name: the model's name on the server.
-      has_graph: whether the graph can be read here; requests that a caller makes do without it.
+      has_graph: whether the graph can be read here; requests that a caller or another package makes do without it.
+      offered: makes the source of another package that ``asked`` names, if it names one.
 
     Raises:
       SpecError: a field of ``asked`` has no effect on this source, or names an input that is none.
@@ -81,6 +89,9 @@ def chosen_source(
         return requests_of_caller(requests, asked, known.signatures if known is not None else {})
     if examples is not None:
         return requests_of_examples(examples, asked, graph(), model_name)
+    if offered is not None:
+        known = graph() if has_graph else None
+        return requests_offered(offered, asked, known, model_name)
     return None if asked.generate is None else requests_made_up(asked, graph(), model_name)
 
 
@@ -166,6 +177,41 @@ def requests_of_caller(
     return RequestSource(_covering(made, asked, named, "requests"), RequestOrigin.FILE, tuple(named))
 
 
+def requests_offered(
+    offered: Callable[[AskedModel], BaseRequestSource],
+    asked: RequestSpec,
+    graph: SavedModelGraph | None,
+    model_name: str,
+) -> RequestSource:
+    """The requests of another package's source. Raises as requests_of_caller."""
+    _check_effect(asked, "requests of another package", *asked.other_sources)
+    named = signatures_asked(asked, graph) if graph is not None and asked.named_signatures else {}
+    signatures = graph.signatures if graph is not None else {}
+    source = offered(AskedModel(model_name, signatures, asked))
+    what = ", ".join(asked.other_sources)
+    names = tuple(named) or asked.signature_names
+    known = {name: SignatureInputs(signature) for name, signature in signatures.items()}
+
+    def made() -> Iterator[SampleRequest]:
+        for number, given in enumerate(source.MakeRequests(), 1):
+            if isinstance(given, SampleRequest):
+                yield described_request(given, known, asked.over_rest)
+                continue
+            for question in _questions_of_value(given, f"request {number} of {what}", signatures, names):
+                yield request_asking(question, known[question.signature], model_name, asked.over_rest)
+
+    return RequestSource(_covering(made, asked, named, what), RequestOrigin.OFFERED, tuple(named))
+
+
+def _questions_of_value(
+    value: object, label: str, signatures: Mapping[str, tf.SignatureDef], names: Iterable[str]
+) -> Iterator[Question]:
+    try:
+        yield from questions_of_value(value, label, signatures, tuple(names))
+    except (ValueMisfit, RecursionError) as error:
+        raise UsageError(f"{label}: {error}.", reason=ReasonCode.BAD_REQUESTS) from error
+
+
 def signatures_asked(asked: RequestSpec, graph: SavedModelGraph) -> dict[str, tf.SignatureDef]:
     """The signatures that ``asked`` names, or means by its default or by ``*``.
 
@@ -178,9 +224,9 @@ def signatures_asked(asked: RequestSpec, graph: SavedModelGraph) -> dict[str, tf
     return graph.signatures_named([name for name in served if graph.signatures[name].method_name in _SERVED])
 
 
-def _check_effect(asked: RequestSpec, source: str) -> None:
+def _check_effect(asked: RequestSpec, source: str, *also: str) -> None:
     for field in asked.given:
-        if field not in _EFFECTIVE[source]:
+        if field not in {*_EFFECTIVE[source], *also}:
             raise _no_effect(field, source)
 
 

@@ -13,6 +13,8 @@ from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.saved_model.versions import version_of
 
 GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")  # in the order in which TensorFlow looks for them
+#: Where TensorFlow Serving looks for a model's warm-up file, below the SavedModel directory.
+WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 TFLITE_FILE = "model.tflite"  # what a server with --prefer_tflite_model looks for before these
 
 _TFX_SERVING_DIRECTORY = "Format-Serving"  # inside a TFX Model artifact

@@ -22,7 +22,7 @@ _GRANULARITY = 2_000_000_000  # nanoseconds; the coarsest time stamps of common 
 _Stamp = tuple[int, int, int, int, int]
 
 
-_NICENESS = 10  # of the threads that read, so that the server that starts beside them has the processors first
+_NICENESS = 10  # added for the threads that read, so that the server that starts beside them has the processors first
 
 
 class _Stopped(Exception):
@@ -103,7 +103,7 @@ class Unchanged:
             return f"{self._model or 'a file'}: {error.detail}"
         for name in sorted(self._files.keys() ^ now.keys()):
             return f"{name} {'is gone' if name in self._files else 'is new'}"
-        for name, path in now.items():
+        for name, path in sorted(now.items()):
             if path in self._moved or self._is_another(path):
                 return f"{name} has another content"
         return ""
@@ -169,4 +169,6 @@ def _stand_back() -> None:
     """Lower the priority of this thread and of those that it starts; only Linux has that for threads."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            thread = threading.get_native_id()
+            niceness = os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, niceness))

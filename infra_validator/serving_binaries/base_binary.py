@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 
 from infra_validator.core.launch_plan import LaunchPlan
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.specs import ServingSpec
+from infra_validator.specs.extensions import NoConfig
 
 
 class BaseServingBinary(abc.ABC):
@@ -20,6 +23,27 @@ class BaseServingBinary(abc.ABC):
     name: str
     client: str
     advisory: bool = False
+
+    #: The data class of the binary's part of a serving spec, of one that is offered by an entry point (docs/extending.md).
+    config_class: type = NoConfig
+
+    #: Whether its models are SavedModels, whose files are checked and whose signatures make requests; else any directory will do.
+    serves_saved_models: bool = True
+
+    #: Whether ``Explain`` may say of a server that still runs that it is broken (SERVER_BROKEN): the log is looked at while it loads, too.
+    explains_while_it_runs: bool = False
+
+    @classmethod
+    def OfSpec(cls, serving_spec: ServingSpec) -> Sequence[BaseServingBinary]:
+        """The serving binaries that a spec asks for; its own part is ``serving_spec.binary_config``.
+
+        Called for one that is offered by an entry point, before anything is started.
+
+        Raises:
+          SpecError: the spec does not fit.
+          InfrastructureError: something that is needed is missing.
+        """
+        raise NotImplementedError
 
     @property
     @abc.abstractmethod

@@ -8,24 +8,26 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
-import pathlib
 import posixpath
 import re
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra_validator._version import __version__
 from infra_validator.core.errors import InfrastructureError, SpecError
 from infra_validator.core.launch_plan import LaunchPlan, ModelMount, literal
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.saved_model.find import TFLITE_FILE
+from infra_validator.serving_binaries import embedded_program
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.serving_binaries.linked_operations import extra_with
-from infra_validator.serving_binaries.model_config_file import ModelConfigFile, read_model_config
 from infra_validator.serving_binaries.tensorflow_serving_log import PORT_TAKEN, explain, warmup_records
-from infra_validator.specs import ServingSpec
+from infra_validator.specs import LocalProcessConfig, ServingSpec
+
+if TYPE_CHECKING:  # few specs name such a file
+    from infra_validator.serving_binaries.model_config_file import ModelConfigFile
 
 _PROGRAM = "tensorflow_model_server"
 _IMAGE_BASE_PATH = "/models"  # MODEL_BASE_PATH of the image
@@ -48,9 +50,10 @@ def binaries_of(spec: ServingSpec) -> list[BaseServingBinary]:
         return [RunningServer(spec.model_name, (), None, spec.address.grpc, spec.address.version)]
     arguments = _extra_arguments(spec)
     config = _config_file(spec)
-    if spec.platform == "local_process":
-        return [_local_binary(spec, arguments, config)]
     asked = spec.tensorflow_serving
+    names_images = bool(asked.tags or asked.digests)
+    if spec.local_process is not None or (spec.other_platforms and not names_images):
+        return [_local_binary(spec, arguments, config)]
     images = [(f"{asked.image_name}:{tag}", tag.partition("@")[0] in asked.advisory) for tag in asked.tags]
     images += [(f"{asked.image_name}@{digest}", digest in asked.advisory) for digest in asked.digests]
     return [ImageBinary(spec.model_name, arguments, config, image, advisory) for image, advisory in images]
@@ -207,14 +210,7 @@ class EmbeddedBinary(_TensorFlowServing):
             *((f"--load_op_library={literal(','.join(self.op_libraries))}",) if self.op_libraries else ()),
             *self.extra_args,
         )
-        package = pathlib.Path(__file__).parents[2]
-        env = {
-            "TF_CPP_MIN_LOG_LEVEL": "0",
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH", "")))),
-            "PYTHONSAFEPATH": "1",  # a numpy.py in the directory we were called from is not meant
-        }
-        command = (sys.executable, "-m", "infra_validator.embedded_server")
-        return self._plan(model_path, args, command=command, env=env)
+        return self._plan(model_path, args, command=embedded_program.COMMAND, env=embedded_program.environment())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,10 +241,10 @@ def version_of(model_path: str) -> int:
 
 
 def _local_binary(spec: ServingSpec, arguments: tuple[str, ...], config: ModelConfigFile | None) -> BaseServingBinary:
-    assert spec.local_process is not None
-    given = spec.local_process.binary_path
+    local = spec.local_process or LocalProcessConfig()
+    given = local.binary_path
     program = os.path.abspath(given) if "/" in given else shutil.which(given or _PROGRAM)
-    libraries = spec.local_process.op_libraries
+    libraries = local.op_libraries
     if program and libraries:
         raise SpecError(
             "serving_spec.local_process.op_libraries",
@@ -261,7 +257,7 @@ def _local_binary(spec: ServingSpec, arguments: tuple[str, ...], config: ModelCo
         here = f"Write ./{given} for the file in this directory." if os.path.exists(given) else ""
         raise InfrastructureError(ReasonCode.BINARY_NOT_FOUND, f"{given} is not on the PATH.", next_step=here)
     _check_embedded_server()
-    fixed_port = spec.local_process.grpc_port != 0
+    fixed_port = local.grpc_port != 0
     paths = tuple(os.path.abspath(path) for path in libraries)
     return EmbeddedBinary(spec.model_name, arguments, config, fixed_port, spec.prefers_tflite, paths)
 
@@ -284,7 +280,7 @@ def _check_embedded_server() -> None:
 def _extra_arguments(spec: ServingSpec) -> tuple[str, ...]:
     """The user's arguments, for every platform and for this one."""
     assert spec.tensorflow_serving is not None
-    of_platform: tuple[str, ...] = getattr(getattr(spec, spec.platform), "extra_args", ())
+    of_platform: tuple[str, ...] = getattr(spec.platform_config, "extra_args", ())
     return tuple(literal(argument) for argument in (*spec.tensorflow_serving.extra_args, *of_platform))
 
 
@@ -299,4 +295,8 @@ def _channel_arguments(extra: tuple[str, ...]) -> tuple[str, ...]:
 def _config_file(spec: ServingSpec) -> ModelConfigFile | None:
     assert spec.tensorflow_serving is not None
     path = spec.tensorflow_serving.model_config_file
-    return read_model_config(path, spec.model_name) if path else None
+    if not path:
+        return None
+    from infra_validator.serving_binaries.model_config_file import read_model_config
+
+    return read_model_config(path, spec.model_name)

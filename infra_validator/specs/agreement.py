@@ -31,7 +31,9 @@ def check_agreement(
     if serving.model_runtime is not None and request is not None and request.over_rest:
         raise SpecError("request_spec.protocols", "names rest, which a ModelRuntime does not speak; take it out")
     if serving.open_inference is not None and request is not None and request.over_rest:
-        raise SpecError("request_spec.protocols", "names rest, and this protocol is asked over gRPC only; take it out")
+        raise SpecError(
+            "request_spec.protocols", "names rest; open_inference.protocol says what this one is asked over"
+        )
     if request is not None and request.make_warmup:
         _check_warm_up(serving)
 
@@ -117,7 +119,7 @@ def check_examples(
     Raises:
       SpecError: there are no examples, or nothing says to send them, and a spec asks for what takes them.
     """
-    asks = request is not None and (given or request.generate is not None)
+    asks = request is not None and (given or request.makes_requests)
     if validation is not None and validation.require_requests and not asks:
         raise SpecError(
             "validation_spec.require_requests",
@@ -131,3 +133,10 @@ def check_examples(
             "needs sample requests",
             next_step="Give the component an Examples channel, or request_spec.generate.",
         )
+
+
+def only_tags(asked: RequestSpec) -> RequestSpec:
+    """What is left of a request spec for a validation that only loads the model: which graph is meant."""
+    if asked.tensorflow_serving is None:
+        return RequestSpec()
+    return RequestSpec(dataclasses.replace(asked.tensorflow_serving, signature_names=()))

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra_validator.core.errors import SpecError
-from infra_validator.specs.reader import spec_field
+from infra_validator.specs.extensions import CHECKS
+from infra_validator.specs.reader import extensions_field, spec_field
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,7 @@ class AnswersSpec:
     relative_tolerance: Mapping[str, float] = spec_field({}, "The same, as a share of what is expected.")
     batch_agreement: bool = spec_field(False, "Whether a row alone must be answered as in its batch.")
     binaries_agree: bool = spec_field(False, "Whether all serving binaries must answer alike.")
+    other_checks: Mapping[str, Any] = extensions_field(CHECKS, "A check of an installed package (docs/extending.md).")
 
     def check(self, path: str) -> None:
         """What must hold without knowing the model. Called by the reader."""

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import os
 import re
 from collections.abc import Mapping, Sequence
 
 from infra_validator.specs.reader import not_negative, port, spec_field
+
+
+class Sandbox(enum.Enum):
+    """Whether a server runs in a sandbox."""
+
+    AUTO = "auto"
+    REQUIRED = "required"
+    OFF = "off"
+
+
+#: The restriction of a server in a sandbox.
+SANDBOX = "a sandbox (bubblewrap): no files but its own, no other processes, a small /tmp"
 
 _UNITS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
@@ -74,6 +87,21 @@ class LocalProcessConfig:
     )
     grpc_port: int = spec_field(0, "The gRPC port; 0: a free one.", check=port)
     memory_limit: str = spec_field("", "The most memory the server may use, e.g. 2g; empty: no limit.", check=size)
+    sandbox: Sandbox = spec_field(
+        Sandbox.OFF,
+        "Whether the server runs in a sandbox of bubblewrap's (docs/local_process.md). required: always. off: never. auto: where that can "
+        "be had; a server that fails in it before it served is tried without it, and the report says so.",
+    )
     log_tail_lines: int = spec_field(
         50, "How many of the server's last lines are kept.", unit="lines", check=not_negative
     )
+
+    @property
+    def hardening(self) -> str:
+        """Whether the server's restrictions are given up where it does not bear them."""
+        return "auto" if self.sandbox is Sandbox.AUTO else "strict"
+
+    @property
+    def restrictions(self) -> tuple[str, ...]:
+        """What the server is held to, for people, where the machine allows it."""
+        return () if self.sandbox is Sandbox.OFF else (SANDBOX,)

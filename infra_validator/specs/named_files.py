@@ -21,6 +21,10 @@ def named_files(**specs: object) -> dict[str, str]:
 def _found(where: str, value: object, kind: str = "") -> Iterator[tuple[str, str]]:
     if dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
+            if field.metadata.get("group"):  # each name is a field itself
+                for name, config in getattr(value, field.name).items():
+                    yield from _found(f"{where}.{name}", config)
+                continue
             below = field.metadata.get("file", "") or ("arguments" if field.name == "extra_args" else "")
             yield from _found(f"{where}.{field.name}", getattr(value, field.name), below)
     elif isinstance(value, (list, tuple)):

@@ -1,22 +1,24 @@
 """From what people hand in (a proto, a dict, JSON or YAML text, a file) to a checked, frozen dataclass.
 
-One rule for all specs: fields are described where they are declared (:func:`spec_field`), read by their snake_case or camelCase
-name, and everything that is wrong is a SpecError that names the field's path.
+One rule for all specs, those of other packages included: fields are described where they are declared (:func:`spec_field`), read by
+their snake_case or camelCase name, and everything that is wrong is a SpecError that names the field's path.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+import importlib
 import json
 import os
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from infra_validator.core.errors import SpecError, did_you_mean
+from infra_validator.core.errors import SpecError, UsageError, did_you_mean
+from infra_validator.specs.extensions import Offer, find, offers
 
 T = TypeVar("T")
 
@@ -33,6 +35,7 @@ def spec_field(
     file: str = "",
     unset_at_zero: bool = False,
     alias: str = "",
+    part: str = "",
 ) -> Any:
     """A dataclass field of a spec.
 
@@ -45,11 +48,18 @@ def spec_field(
         may be looked for on the PATH.
       unset_at_zero: whether 0 or an empty text in JSON means that it is not given, as for every field of a proto of TFX's.
       alias: another name that it is read by.
+      part: ``module:Class`` of a part that is imported where a spec has it: nobody waits for platforms that are not meant.
     """
-    metadata = {"doc": doc, "unit": unit, "check": check, "file": file, "unset_at_zero": unset_at_zero, "alias": alias}
+    metadata = {"doc": doc, "unit": unit, "check": check, "file": file, "unset_at_zero": unset_at_zero}
+    metadata |= {"alias": alias, "part": part}
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def extensions_field(group: str, doc: str) -> Any:
+    """A field with what other packages offer in a group of entry points: name -> its config. In a spec each name is a field itself."""
+    return dataclasses.field(default_factory=dict, metadata={"doc": doc, "unit": "", "group": group})
 
 
 def above_zero(value: float) -> str | None:
@@ -113,15 +123,16 @@ def read(kind: type[T], given: object, path: str) -> T:
 
 def to_dict(spec: Any) -> dict[str, Any]:
     """A spec as plain JSON data, without the fields that have their default; :func:`read` reads it back."""
-    result = {}
+    result: dict[str, Any] = {}
     for field in dataclasses.fields(spec):
         value = getattr(spec, field.name)
         default = field.default if field.default is not dataclasses.MISSING else None
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        if value == default:
-            continue
-        result[field.name] = _plain(value)
+        if field.metadata.get("group"):
+            result |= {name: _plain(config) for name, config in value.items()}
+        elif value != default:
+            result[field.name] = _plain(value)
     return result
 
 
@@ -137,7 +148,53 @@ def to_json(spec: Any) -> str:
 
 def plain(spec: Any) -> dict[str, Any]:
     """A spec as plain JSON data with all of its fields, those that have their default included."""
-    return {field.name: _plain(getattr(spec, field.name)) for field in dataclasses.fields(spec)}
+    result: dict[str, Any] = {}
+    for field in dataclasses.fields(spec):
+        value = _plain(getattr(spec, field.name))
+        result |= value if field.metadata.get("group") else {field.name: value}
+    return result
+
+
+def documented(kind: type, path: str, level: int = 2) -> list[str]:
+    """The fields of a spec as a table of Markdown, and those of its parts after it: the lines.
+
+    Args:
+      kind: the dataclass.
+      path: how the headline calls it.
+      level: of the headline.
+    """
+    lines = [f"{'#' * level} {path}", "", (kind.__doc__ or "").strip().replace("\n    ", "\n"), ""]
+    lines += ["| field | default | unit | meaning |", "|---|---|---|---|"]
+    hints = _types_of(kind, {field.name for field in dataclasses.fields(kind)})
+    inside = []
+    for field in dataclasses.fields(kind):
+        meaning = field.metadata["doc"].replace("|", "\\|")
+        also = field.metadata.get("alias")
+        name = "(a name)" if field.metadata.get("group") else f"`{field.name}`" + (f" (also `{also}`)" if also else "")
+        lines.append(f"| {name} | {_default_told(field)} | {field.metadata['unit']} | {meaning} |")
+        below = next(
+            (h for h in (hints[field.name], *typing.get_args(hints[field.name])) if dataclasses.is_dataclass(h)), None
+        )
+        if below is not None:
+            inside.append((typing.cast(type, below), f"{path}.{field.name}"))
+    lines.append("")
+    for below, name in inside:
+        lines += documented(below, name, level + 1)
+    return lines
+
+
+def _default_told(field: dataclasses.Field[Any]) -> str:
+    value = field.default
+    if value is dataclasses.MISSING:
+        value = field.default_factory() if field.default_factory is not dataclasses.MISSING else None
+    if value is None:
+        return "unset"
+    value = getattr(value, "value", value)
+    if isinstance(value, (tuple, dict)) and not value:
+        return "none"
+    if dataclasses.is_dataclass(value):
+        return "as below"
+    return f"`{value}`" if value != "" else "empty"
 
 
 def _plain(value: Any) -> Any:
@@ -182,7 +239,7 @@ def _without_zeros(kind: type, given: object) -> object:
     """JSON data without the fields that are unset at zero and are zero: a proto's JSON may write them out."""
     if not isinstance(given, Mapping):
         return given
-    hints = typing.get_type_hints(kind)
+    hints = _types_of(kind, given)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     result = {}
     for key, value in given.items():
@@ -196,6 +253,17 @@ def _without_zeros(kind: type, given: object) -> object:
     return result
 
 
+def _types_of(kind: type, named: Iterable[object]) -> dict[str, Any]:
+    """The types of a spec's fields; a part that is not among those that are named stays unread, and is Any."""
+    names = {name for key in named if isinstance(key, str) for name in (key, _snake_case(key))}
+    parts: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        module, _, name = field.metadata.get("part", "").partition(":")
+        if name:
+            parts[name] = getattr(importlib.import_module(module), name) if field.name in names else Any
+    return typing.get_type_hints(kind, localns=parts)
+
+
 def _snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
@@ -203,8 +271,9 @@ def _snake_case(name: str) -> str:
 def _read_dataclass(kind: type, given: object, path: str) -> Any:
     if not isinstance(given, Mapping):
         raise SpecError(path, f"must be an object with named fields, not {_describe(given)}")
-    hints = typing.get_type_hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    hints = _types_of(kind, given)
+    fields = {field.name: field for field in dataclasses.fields(kind) if not field.metadata.get("group")}
+    groups = {field.metadata["group"]: field.name for field in dataclasses.fields(kind) if field.metadata.get("group")}
     aliases = {field.metadata["alias"]: name for name, field in fields.items() if field.metadata.get("alias")}
     values: dict[str, Any] = {}
     called: dict[str, str] = {}
@@ -215,9 +284,20 @@ def _read_dataclass(kind: type, given: object, path: str) -> Any:
         name = aliases.get(name, name)
         field = fields.get(name)
         if field is None:
-            hint = did_you_mean(_snake_case(key), [*fields, *aliases], at_least=0.5)
-            hint = hint or f" Known fields: {', '.join(fields)}."
-            raise SpecError(f"{path}.{key}", f"there is no such field.{hint}")
+            offer = _offered(key, groups, f"{path}.{key}")
+            if offer is None:
+                known = [*fields, *aliases, *(other.name for other in offers(*groups))]
+                hint = did_you_mean(_snake_case(key), known, at_least=0.5)
+                hint = hint or f" Known fields: {', '.join(known)}."
+                raise SpecError(f"{path}.{key}", f"there is no such field.{hint}")
+            if offer.name in called:
+                raise SpecError(f"{path}.{key}", f"is given twice, as {called[offer.name]!r} and as {key!r}")
+            if value is not None:
+                called[offer.name] = key
+                values.setdefault(groups[offer.group], {})[offer.name] = _config_of(
+                    offer, value, f"{path}.{offer.name}"
+                )
+            continue
         if name in values:
             raise SpecError(f"{path}.{key}", f"is given twice, as {called[name]!r} and as {key!r}")
         if value is None:
@@ -235,6 +315,31 @@ def _read_dataclass(kind: type, given: object, path: str) -> Any:
     return spec
 
 
+def _offered(key: str, groups: Mapping[str, str], path: str) -> Offer | None:
+    """What another package offers under the name, or under its snake_case. Raises SpecError where two do."""
+    try:
+        return (groups and (find(key, groups) or find(_snake_case(key), groups))) or None
+    except UsageError as error:
+        raise SpecError(path, error.detail, next_step=error.next_step) from error
+
+
+def _config_of(offer: Offer, value: object, path: str) -> Any:
+    """The config of what another package offers.
+
+    Raises:
+      SpecError: it does not read; or what the package offers is broken.
+    """
+    try:
+        return _convert(offer.config_class(), value, path)
+    except SpecError:
+        raise
+    except UsageError as error:
+        raise SpecError(path, error.detail, next_step=error.next_step) from error
+    except Exception as error:
+        wrong = offer.wrong(f"has a config_class that cannot be read: {type(error).__name__}: {error}")
+        raise SpecError(path, wrong.detail, next_step=wrong.next_step) from error
+
+
 def _describe(value: object) -> str:
     names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
     return names.get(type(value), type(value).__name__) if value is not None else "nothing"
@@ -248,6 +353,8 @@ def _convert(hint: Any, value: object, path: str) -> Any:
     if hint is Any:
         return value
     if dataclasses.is_dataclass(hint):
+        if isinstance(value, typing.cast(type, hint)):
+            return value
         return _read_dataclass(typing.cast(type, hint), value, path)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
@@ -261,10 +368,11 @@ def _convert(hint: Any, value: object, path: str) -> Any:
                 raise SpecError(path, f"keys are strings, not {_describe(key)}")
         return {key: _convert(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        problem = one_of(*[str(member.value) for member in hint])(str(value).lower())
+        said = "off" if value is False else str(value).lower()  # YAML reads off as false
+        problem = one_of(*[str(member.value) for member in hint])(said)
         if problem:
             raise SpecError(path, problem)
-        return hint(str(value).lower())
+        return hint(said)
     return _convert_scalar(hint, value, path)
 
 

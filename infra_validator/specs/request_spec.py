@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra_validator.core.errors import SpecError
-from infra_validator.specs.reader import above_zero, one_of, read, spec_field, to_dict
+from infra_validator.specs.extensions import REQUEST_SOURCES
+from infra_validator.specs.reader import above_zero, extensions_field, one_of, read, spec_field, to_dict
 
 _LARGEST_BATCH = 2**31 - 1  # TensorFlow counts rows in 32 bits where it splits batches; a message holds no more bytes
 
@@ -76,6 +77,9 @@ class RequestSpec:
         (), "Rows are sent in batches of each of these sizes; empty: as they are."
     )
     protocols: tuple[str, ...] = spec_field((), "`grpc`, `rest` or both; empty: grpc.")
+    other_sources: Mapping[str, Any] = extensions_field(
+        REQUEST_SOURCES, "A source of requests of an installed package (docs/extending.md)."
+    )
 
     @classmethod
     def of(cls, given: object) -> RequestSpec:
@@ -102,6 +106,9 @@ class RequestSpec:
         for name, filler in self.padding.items():
             if not isinstance(filler, (bool, int, float, str)):
                 raise SpecError(f"{path}.padding.{name}", "must be a number, a boolean or a string")
+        if len(self.other_sources) + (self.generate is not None) > 1:
+            sources = " and ".join([*self.other_sources, *(["generate"] if self.generate else [])])
+            raise SpecError(path, f"needs one source of requests at most; {sources} are given")
         if ALL_SIGNATURES in self.signature_names and len(self.signature_names) > 1:
             raise SpecError(f"{path}.tensorflow_serving.signature_names", '"*" stands alone: it means all of them')
 
@@ -122,6 +129,11 @@ class RequestSpec:
         return frozenset(named or ("serve",))
 
     @property
+    def makes_requests(self) -> bool:
+        """Whether the spec itself says where requests come from."""
+        return self.generate is not None or bool(self.other_sources)
+
+    @property
     def over_rest(self) -> bool:
         """Whether the requests are to be asked over REST, too."""
         return "rest" in self.protocols
@@ -129,5 +141,4 @@ class RequestSpec:
     @property
     def given(self) -> tuple[str, ...]:
         """The fields that say something other than their default, in their order. ``tag_set`` also says how to load."""
-        names = [field.name for field in dataclasses.fields(self) if field.name in to_dict(self)]
-        return tuple(name for name in names if name != "tensorflow_serving" or self.named_signatures)
+        return tuple(name for name in to_dict(self) if name != "tensorflow_serving" or self.named_signatures)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import dataclasses
 import posixpath
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from infra_validator.core.errors import SpecError
-from infra_validator.specs.binaries.model_runtime import ModelRuntimeConfig
-from infra_validator.specs.binaries.open_inference import OF_REQUESTS, OpenInferenceConfig
-from infra_validator.specs.kubernetes.config import KubernetesConfig
-from infra_validator.specs.local_docker import LocalDockerConfig
-from infra_validator.specs.local_process import LocalProcessConfig
-from infra_validator.specs.reader import not_negative, plain, read, spec_field, to_dict
+from infra_validator.specs.extensions import PLATFORMS, SERVING_BINARIES
+from infra_validator.specs.local_process import LocalProcessConfig, Sandbox
+from infra_validator.specs.reader import extensions_field, not_negative, plain, read, spec_field, to_dict
 
+if TYPE_CHECKING:
+    from infra_validator.specs.binaries.model_runtime import ModelRuntimeConfig
+    from infra_validator.specs.binaries.open_inference import OpenInferenceConfig
+    from infra_validator.specs.kubernetes.config import KubernetesConfig
+    from infra_validator.specs.local_docker import LocalDockerConfig
+
+_SPECS = __package__
 _BINARIES = ("tensorflow_serving", "model_runtime", "open_inference")
 #: Where the entry point of TensorFlow Serving's image reads which model to serve.
 MODEL_VARIABLES = ("MODEL_NAME", "MODEL_BASE_PATH")
@@ -126,8 +131,13 @@ class AddressConfig:
 
     def check(self, path: str) -> None:
         """Called by the reader. Raises SpecError."""
-        if not self.grpc:
+        if not self.asked:
             raise SpecError(f"{path}.grpc", "is not given", next_step="Give the server's gRPC address, host:port.")
+
+    @property
+    def asked(self) -> str:
+        """The address that is watched and asked: of gRPC, or of REST where only that is given."""
+        return self.grpc or self.rest
 
 
 class _Unrestricted:
@@ -142,16 +152,31 @@ class ServingSpec:
     """What to run, where, and under which name. Field names and defaults are TFX's; the rest is ours."""
 
     tensorflow_serving: TensorFlowServingConfig | None = spec_field(None, "Serving binary: TensorFlow Serving.")
-    model_runtime: ModelRuntimeConfig | None = spec_field(None, "Serving binary: a model-mesh ModelRuntime.")
+    model_runtime: ModelRuntimeConfig | None = spec_field(
+        None, "Serving binary: a model-mesh ModelRuntime.", part=f"{_SPECS}.binaries.model_runtime:ModelRuntimeConfig"
+    )
     open_inference: OpenInferenceConfig | None = spec_field(
-        None, "Serving binary: a server that speaks the Open Inference Protocol."
+        None,
+        "Serving binary: a server that speaks the Open Inference Protocol.",
+        part=f"{_SPECS}.binaries.open_inference:OpenInferenceConfig",
     )
     local_process: LocalProcessConfig | None = spec_field(None, "Serving platform: a process of this machine.")
-    local_docker: LocalDockerConfig | None = spec_field(None, "Serving platform: a container of a Docker daemon.")
-    kubernetes: KubernetesConfig | None = spec_field(None, "Serving platform: a pod of a Kubernetes cluster.")
+    local_docker: LocalDockerConfig | None = spec_field(
+        None, "Serving platform: a container of a Docker daemon.", part=f"{_SPECS}.local_docker:LocalDockerConfig"
+    )
+    kubernetes: KubernetesConfig | None = spec_field(
+        None, "Serving platform: a pod of a Kubernetes cluster.", part=f"{_SPECS}.kubernetes.config:KubernetesConfig"
+    )
     address: AddressConfig | None = spec_field(None, "Serving platform: a server that is already there.")
     model_name: str = spec_field(
         "infra-validation-model", "The model's name on the server.", check=_model_name, unset_at_zero=True
+    )
+
+    other_binaries: Mapping[str, Any] = extensions_field(
+        SERVING_BINARIES, "Serving binary: one of an installed package (docs/extending.md)."
+    )
+    other_platforms: Mapping[str, Any] = extensions_field(
+        PLATFORMS, "Serving platform: one of an installed package (docs/extending.md)."
     )
 
     @classmethod
@@ -166,22 +191,41 @@ class ServingSpec:
     @property
     def binary(self) -> str:
         """The serving binary's name."""
-        return next(name for name in _BINARIES if getattr(self, name) is not None)
+        return next(iter((*self._given(_BINARIES), *self.other_binaries)))
 
     @property
     def platform(self) -> str:
         """The serving platform's name."""
-        return next(name for name in _PLATFORMS if getattr(self, name) is not None)
+        return next(iter((*self._given(_PLATFORMS), *self.other_platforms)))
+
+    @property
+    def binary_config(self) -> Any:
+        """What the spec says of its serving binary: the config class of the binary."""
+        return self.other_binaries.get(self.binary) or getattr(self, self.binary)
+
+    @property
+    def platform_config(self) -> Any:
+        """What the spec says of its serving platform: the config class of the platform."""
+        return self.other_platforms.get(self.platform) or getattr(self, self.platform)
+
+    def _given(self, names: tuple[str, ...]) -> list[str]:
+        return [name for name in names if getattr(self, name) is not None]
 
     @property
     def hardening(self) -> str:
         """Whether servers run under restrictions of the platform's (``strict``, ``image``, ``auto``); ``strict`` where it has none."""
-        return (self.local_docker or self.kubernetes or _Unrestricted()).hardening
+        hardening: str = self._restricted.hardening
+        return hardening
 
     @property
     def restrictions(self) -> tuple[str, ...]:
         """What a server is held to beyond what its image's author did, one phrase each."""
-        return (self.local_docker or self.kubernetes or _Unrestricted()).restrictions
+        restrictions: tuple[str, ...] = self._restricted.restrictions
+        return restrictions
+
+    @property
+    def _restricted(self) -> Any:
+        return self.local_docker or self.kubernetes or self.local_process or _Unrestricted()
 
     def as_authored(self) -> ServingSpec:
         """The spec whose servers run as their images' authors made them."""
@@ -189,6 +233,8 @@ class ServingSpec:
             return dataclasses.replace(self, local_docker=dataclasses.replace(self.local_docker, hardening="image"))
         if self.kubernetes is not None:
             return dataclasses.replace(self, kubernetes=dataclasses.replace(self.kubernetes, hardening="image"))
+        if self.local_process is not None:
+            return dataclasses.replace(self, local_process=dataclasses.replace(self.local_process, sandbox=Sandbox.OFF))
         return self
 
     @property
@@ -215,13 +261,13 @@ class ServingSpec:
     @property
     def _extra_arguments(self) -> list[str]:
         """The arguments that the spec adds to the server's."""
-        places = (self.tensorflow_serving, getattr(self, self.platform))
+        places = (self.tensorflow_serving, self.platform_config)
         return [argument for place in places for argument in getattr(place, "extra_args", ())]
 
     def check(self, path: str) -> None:
         """Called by the reader; raises SpecError if what is said in one field does not go with another."""
-        self._check_exactly_one(path, "serving binary", _BINARIES)
-        self._check_exactly_one(path, "serving platform", _PLATFORMS)
+        self._check_exactly_one(path, "serving binary", _BINARIES, self.other_binaries)
+        self._check_exactly_one(path, "serving platform", _PLATFORMS, self.other_platforms)
         if self.address is not None:
             self._check_address(path)
         elif self.tensorflow_serving is not None:
@@ -229,14 +275,20 @@ class ServingSpec:
             if self.local_docker is not None:
                 self._check_container(self.local_docker, f"{path}.local_docker")
             _check_arguments(f"{path}.tensorflow_serving.extra_args", self.tensorflow_serving.extra_args)
-            of_platform = getattr(getattr(self, self.platform), "extra_args", ())
+            of_platform = getattr(self.platform_config, "extra_args", ())
             _check_arguments(f"{path}.{self.platform}.extra_args", of_platform)
         if self.model_runtime is not None:
             fixed_port = self.local_process.grpc_port if self.local_process else 0
-            self.model_runtime.check_on(f"{path}.model_runtime", self.platform, fixed_port)
+            where = self._runs_as(self.model_runtime.image)
+            self.model_runtime.check_on(f"{path}.model_runtime", where, fixed_port)
         if self.open_inference is not None and self.address is None:
             fixed_port = self.local_process.grpc_port if self.local_process else 0
-            self.open_inference.check_on(f"{path}.open_inference", self.platform, fixed_port)
+            where = self._runs_as(self.open_inference.image)
+            self.open_inference.check_on(f"{path}.open_inference", where, fixed_port)
+
+    def _runs_as(self, image: str) -> str:
+        """The platform whose rules hold: another package's runs images, or programs as a local process, as the spec names them."""
+        return "local_process" if self.other_platforms and not image else self.platform
 
     def _check_address(self, path: str) -> None:
         """That nothing says how a server is to be started."""
@@ -246,11 +298,22 @@ class ServingSpec:
                 f"{path}.{self.binary}",
                 "cannot be validated at an address; only tensorflow_serving and open_inference can",
             )
-        if self.open_inference is not None and self.address is not None:
-            for field in ("rest", "version"):
-                if getattr(self.address, field):
-                    raise SpecError(f"{path}.address.{field}", "has no effect on open_inference; see its model_version")
-        asked = OF_REQUESTS if self.open_inference is not None else ()
+        assert self.address is not None
+        asked: tuple[str, ...] = ()
+        if self.open_inference is not None:
+            from infra_validator.specs.binaries.open_inference import OF_REQUESTS
+
+            asked = OF_REQUESTS
+            protocol = self.open_inference.protocol
+            unused = "rest" if protocol == "grpc" else "grpc"
+            if getattr(self.address, unused):
+                raise SpecError(f"{path}.address.{unused}", f"has no effect: open_inference.protocol is {protocol}")
+            if self.address.version:
+                raise SpecError(f"{path}.address.version", "has no effect on open_inference; see its model_version")
+        elif not self.address.grpc:
+            raise SpecError(
+                f"{path}.address.grpc", "is not given", next_step="Give the server's gRPC address, host:port."
+            )
         unset = plain(type(config)())
         for field, value in plain(config).items():
             if value != unset[field] and field not in asked:
@@ -261,7 +324,7 @@ class ServingSpec:
                 )
 
     def _check_images(self, config: TensorFlowServingConfig, where: str) -> None:
-        if self.platform != "local_process" and not config.tags and not config.digests:
+        if (self.local_docker or self.kubernetes) and not config.tags and not config.digests:
             raise SpecError(
                 where,
                 "names neither tags nor digests, so no server would be started",
@@ -301,8 +364,8 @@ class ServingSpec:
                     next_step="Mount it somewhere else.",
                 )
 
-    def _check_exactly_one(self, path: str, what: str, names: tuple[str, ...]) -> None:
-        given = [name for name in names if getattr(self, name) is not None]
+    def _check_exactly_one(self, path: str, what: str, names: tuple[str, ...], others: Mapping[str, Any]) -> None:
+        given = [*self._given(names), *others]
         if len(given) != 1:
             found = f"{' and '.join(given)} are given" if given else "none is given"
             raise SpecError(path, f"needs exactly one {what} out of {', '.join(names)}; {found}")

@@ -20,8 +20,7 @@ def with_one_tag_set(serving: ServingSpec, asked: RequestSpec) -> tuple[ServingS
     config = serving.tensorflow_serving
     if config is None:
         return serving, asked
-    platform = getattr(serving, serving.platform)
-    given = [*config.extra_args, *getattr(platform, "extra_args", ())]
+    given = [*config.extra_args, *getattr(serving.platform_config, "extra_args", ())]
     flags = [argument.removeprefix(_FLAG) for argument in given if argument.startswith(_FLAG)]
     named = asked.tensorflow_serving.tag_set if asked.tensorflow_serving else ()
     if not flags:

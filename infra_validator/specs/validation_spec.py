@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra_validator.core.errors import SpecError
 from infra_validator.specs.answers_spec import AnswersSpec
-from infra_validator.specs.limits.limits_and_load import check_load
 from infra_validator.specs.limits.limits_spec import LimitsSpec
-from infra_validator.specs.limits.load_spec import LoadSpec
 from infra_validator.specs.reader import above_zero, not_negative, plain, read, spec_field, to_dict
+
+if TYPE_CHECKING:
+    from infra_validator.specs.limits.load_spec import LoadSpec
 
 
 class OnRejected(enum.Enum):
@@ -70,6 +71,7 @@ class ValidationSpec:
     load: LoadSpec | None = spec_field(
         None,
         "How the server is loaded; `{}` is enough. Empty: as its defaults say where a limit needs it, else not at all.",
+        part=f"{__package__}.limits.load_spec:LoadSpec",
     )
 
     expected_signature: str = spec_field(
@@ -99,7 +101,11 @@ class ValidationSpec:
         """Called by the reader; raises SpecError if what is said in one field does not go with another."""
         if self.num_tries > 100:
             raise SpecError(f"{path}.num_tries", f"must be at most 100, not {self.num_tries}")
-        check_load(path, self.limits, self.load or LoadSpec())
+        if self.measures:
+            from infra_validator.specs.limits.limits_and_load import check_load
+            from infra_validator.specs.limits.load_spec import LoadSpec
+
+            check_load(path, self.limits, self.load or LoadSpec())
         most, loading = self.limits.cold_start.load_seconds, self.max_loading_time_seconds
         if most is not None and most > loading:
             raise SpecError(

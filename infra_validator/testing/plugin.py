@@ -11,6 +11,7 @@ from typing import Protocol
 import pytest
 
 from infra_validator.specs import ServingSpec
+from infra_validator.testing import spares
 from infra_validator.testing.running_server import RunningServer, serving
 
 
@@ -36,3 +37,4 @@ def model_server() -> Iterator[ModelServer]:
             return running[key]
 
         yield server_of
+    spares.end()

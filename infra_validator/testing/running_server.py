@@ -14,6 +14,8 @@ from infra_validator.core.errors import AttemptFailed, InfrastructureError, Mode
 from infra_validator.core.reason_codes import Blames
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, JobGone
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner, failure_of
+from infra_validator.model_server_runners.local_process import spares
+from infra_validator.model_server_runners.local_process.runner import LocalProcessRunner
 from infra_validator.plan import Plan, make_plan
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.specs import ServingSpec
@@ -43,6 +45,12 @@ class RunningServer:
     _runner: BaseModelServerRunner = dataclasses.field(repr=False)
     _make_client: Callable[[str], BaseModelServerClient] = dataclasses.field(repr=False)
 
+    @property
+    def open_inference_url(self) -> str:
+        """``http://host:port/v2/models/NAME``, to which ``/infer`` and the like are appended, of a server that speaks the Open Inference
+        Protocol beside TensorFlow Serving's, as the embedded one does with ``--enable_open_inference``; empty where ``rest_url`` is."""
+        return self.rest_url.replace("/v1/models/", "/v2/models/", 1)
+
     def client(self) -> BaseModelServerClient:
         """A client for the model; close it, or use it in a ``with`` statement."""
         return self._make_client(self.grpc_address)
@@ -61,6 +69,8 @@ def serving(
     on_progress: Callable[[str], None] = _LOG.info,
 ) -> Iterator[RunningServer]:
     """Start a model server on a model, wait until it is ready, and stop it at the end of the ``with`` block, whatever happens in it.
+
+    Once an embedded model server is ready, a spare one is started beside it, which is told the model of the next call (docs/testing.md).
 
     Args:
       model: the SavedModel directory.
@@ -90,9 +100,17 @@ def serving(
         raise _rejected(error, "") from error
     runner.on_progress = on_progress
     try:
-        yield _ready(runner, plan, binary, max_loading_time_seconds)
+        server = _ready(runner, plan, binary, max_loading_time_seconds)
+        _prepare_spare(runner)
+        yield server
     finally:
         runner.Stop(Deadline.after(_STOP_SECONDS))
+
+
+def _prepare_spare(runner: BaseModelServerRunner) -> None:
+    """Have a spare for the next one that is like this runner's, if that is an embedded server; it starts in the background."""
+    if isinstance(runner, LocalProcessRunner) and runner.may_be_spare:
+        spares.start(runner.environment)
 
 
 def _ready(runner: BaseModelServerRunner, plan: Plan, binary: BaseServingBinary, seconds: float) -> RunningServer:

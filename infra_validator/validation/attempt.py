@@ -12,18 +12,19 @@ from infra_validator.core.errors import AttemptFailed, DeadlineExceeded, Infrast
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import RequestOrigin, RequestSource, SampleRequest
 from infra_validator.core.signals.interruption import Interruption
-from infra_validator.core.states import ModelStatus, ModelStatusReport
+from infra_validator.core.states import ModelStatus, ModelStatusReport, Observation
 from infra_validator.model_server_clients.base_client import BaseModelServerClient, RequestFailed, raise_if_gone
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
 from infra_validator.report.evidence import CheckOutcome, CheckResult, Evidence, EvidenceLevel
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
-from infra_validator.specs import LoadSpec, ValidationSpec
+from infra_validator.specs import ValidationSpec
 from infra_validator.validation.answers.compared.comparison import Comparison
 from infra_validator.validation.answers.compared.over_rest import AsOverRest
 from infra_validator.validation.answers.inspection import AnswerInspection
 from infra_validator.validation.answers.refusal import blamed
 from infra_validator.validation.answers.served_signatures import difference_of
 from infra_validator.validation.answers.standards import AnswerStandards
+from infra_validator.validation.hardening import Relaxing
 from infra_validator.validation.limits.measuring import Measuring
 from infra_validator.validation.limits.under_load import LoadJob
 from infra_validator.validation.stopwatch import Stopwatch
@@ -33,6 +34,9 @@ _SETTLING_SECONDS = (
     0.02  # how long the job is watched after the last answer: a crash that the answer caused shows by then
 )
 _METADATA_SECONDS = 10.0  # how long the server may take to tell the model's signatures
+_LOG_SECONDS = 5.0  # between two looks at the log of a server that is waited for
+#: What a model is blamed for whose server was not heard: unless it is the way to it that is cut.
+_SILENCE = (ReasonCode.LOAD_TIMEOUT, ReasonCode.QUERY_TIMEOUT, ReasonCode.SERVER_UNHEALTHY)
 _SERVED = "served_model"
 _ALIVE = "alive_after_the_last_answer"
 
@@ -50,7 +54,9 @@ class Candidate:
       make_client: a client for an endpoint.
       meanwhile: called once a server is being started: begins what takes time and does not need it, and returns at once.
       restrictions: what its server is held to beyond what its image's author did, one phrase each.
+      takes_a_slot: whether its servers run on this machine, where only so many are at work at once.
       relaxed: the same without restrictions; None where there are none, or they are not to be given up.
+      relaxing: what giving them up means.
     """
 
     binary: BaseServingBinary
@@ -59,7 +65,9 @@ class Candidate:
     make_client: Callable[[str], BaseModelServerClient]
     meanwhile: Callable[[], None] = lambda: None
     restrictions: tuple[str, ...] = ()
+    takes_a_slot: bool = False
     relaxed: Candidate | None = None
+    relaxing: Relaxing = Relaxing()
 
 
 class Attempt:
@@ -96,6 +104,8 @@ class Attempt:
         self.server_log = ""
         self.left_behind: list[str] = []
         self.notes: tuple[str, ...] = ()
+        self.platform_notes: tuple[str, ...] = ()
+        self.restrictions = candidate.restrictions
 
     def carry_out(self, requests: RequestSource | None, concurrency: int) -> None:
         """Start, wait, query; stop in every case.
@@ -108,11 +118,16 @@ class Attempt:
         runner.on_progress = self._say
         runner.on_bytes = self._watch.bytes_moved
         runner.interruption = self._interruption
+        runner.run_id = self._watch.of.run_id
         runner.stop_grace_seconds = self._spec.stop_grace_seconds
         self._interruption.wakes(runner.news)
         try:
             self._start(runner)
             self._talk(runner, requests, concurrency)
+        except AttemptFailed as failure:
+            if failure.reason in _SILENCE:
+                runner.ExplainSilence()
+            raise
         finally:
             self._stop(runner)
 
@@ -160,7 +175,7 @@ class Attempt:
         with contextlib.ExitStack() as closing:
             with self._watch.phase("load"):
                 client = closing.enter_context(self._candidate.make_client(runner.GetEndpoint()))
-                client.WaitUntilModelLoaded(self._loading, runner.Observe, runner.news)
+                client.WaitUntilModelLoaded(self._loading, self._looking_at_the_log(runner), runner.news)
                 self._loaded = True
                 self.measuring.loaded()
                 self.notes = tuple(client.notes)
@@ -179,6 +194,24 @@ class Attempt:
                     limit = self._total.capped(self._spec.max_loading_time_seconds)
                     client.UnloadModel(limit, runner.Observe)
         self.measuring.decide(self._watch.phases)
+
+    def _looking_at_the_log(self, runner: BaseModelServerRunner) -> Callable[[], Observation]:
+        """``runner.Observe``, which also raises what the server's own log says once it is broken, where the binary reads it meanwhile."""
+        binary, clock = self._candidate.binary, self._loading.clock
+        if not binary.explains_while_it_runs:
+            return runner.Observe
+        next_look = clock.monotonic() + _LOG_SECONDS
+
+        def observe() -> Observation:
+            nonlocal next_look
+            if clock.monotonic() >= next_look:
+                next_look = clock.monotonic() + _LOG_SECONDS
+                explained = binary.Explain(runner.GetLogs())
+                if explained is not None and explained[0] is ReasonCode.SERVER_BROKEN:
+                    raise InfrastructureError(*explained)
+            return runner.Observe()
+
+        return observe
 
     def _compare_signatures(self, client: BaseModelServerClient, runner: BaseModelServerRunner) -> None:
         """Hold the server's own metadata against the SavedModel's.
@@ -250,6 +283,8 @@ class Attempt:
         self._inspection.finish()
 
     def _measure(self, client: BaseModelServerClient, runner: BaseModelServerRunner, requests: RequestSource) -> None:
+        from infra_validator.specs import LoadSpec
+
         self.measuring.load(
             LoadJob(
                 self._candidate.binary.label,
@@ -331,6 +366,9 @@ class Attempt:
             runner.Stop(Deadline.after(self._spec.stop_grace_seconds + _STOP_SECONDS))
         self._interruption.forget(runner.news)
         self.server_log = runner.GetLogs()
+        self.platform_notes = tuple(runner.notes)
+        if not runner.restricted:
+            self.restrictions = ()
         self.left_behind = list(runner.stop_problems)
         for problem in self.left_behind:
             self._say(f"{self._candidate.binary.label}: {problem}")

@@ -63,3 +63,15 @@ def needed_graph(config: OpenInferenceConfig, model: str) -> SavedModelGraph:
             next_step='Describe inputs and outputs, as in {"x": "FP32[-1,4]"}; or give requests of your own (requests= in Python).',
         )
     return graph
+
+
+def no_graph(binary: str) -> SavedModelGraph:
+    """In the place of a graph, for what cannot do without, where nothing tells one.
+
+    Raises:
+      UsageError: always.
+    """
+    raise UsageError(
+        f"Requests cannot be made here: nothing tells what a model of {binary} takes.",
+        next_step="Give requests of your own (requests= in Python), or a source of requests of the package that serves it.",
+    )

@@ -18,6 +18,7 @@ _BEFORE_IT_HAD_THE_MODEL: dict[ReasonCode, tuple[ReasonCode, ...]] = {
     ReasonCode.OP_NOT_IN_STAND_IN: (_EXITED, _KILLED, *_WAITING),
     ReasonCode.WARMUP_FAILED: (_EXITED, _KILLED, *_WAITING),
     ReasonCode.SERVER_OUT_OF_MEMORY: (_EXITED, _KILLED, *_WAITING),
+    ReasonCode.SERVER_BROKEN: (_EXITED, *_WAITING),
 }
 
 #: The same once it had the model: its port was its own, its arguments were understood, and the load had succeeded.

@@ -39,18 +39,62 @@ _WORDS = (
 )
 
 
-class Hardening:
-    """The restrictions over the attempts with one serving binary."""
+@dataclasses.dataclass(frozen=True)
+class Relaxing:
+    """What giving up a platform's restrictions means.
 
-    def __init__(self) -> None:
+    Attributes:
+      what: who bears them, as a subject.
+      how: how it is tried without them.
+      advice: which setting does what, for people.
+      reasons: how a server fails that a restriction may keep from serving.
+      until: what is seen of the model up to which they may be why.
+    """
+
+    what: str = "The image"
+    how: str = "as its image's author made it"
+    advice: str = "hardening: image does so at once, hardening: strict rejects such an image"
+    reasons: frozenset[ReasonCode] = _MAY_BE_OURS
+    until: frozenset[EvidenceLevel] = frozenset({EvidenceLevel.NONE})
+
+
+#: A sandbox hides files, so that also a server that goes on may fail of it, and not before it is asked.
+OF_A_SANDBOX = Relaxing(
+    "The server",
+    "without it",
+    "local_process.sandbox: off does so at once, required rejects such a server",
+    _MAY_BE_OURS
+    | {
+        ReasonCode.MODEL_LOAD_FAILED,
+        ReasonCode.MODEL_UNAVAILABLE,
+        ReasonCode.LOAD_TIMEOUT,
+        ReasonCode.SERVER_UNHEALTHY,
+        ReasonCode.SERVER_NOT_STARTED,
+        ReasonCode.SERVER_BROKEN,
+        ReasonCode.BINARY_NOT_EXECUTABLE,
+        ReasonCode.REQUEST_FAILED,
+    },
+    frozenset({EvidenceLevel.NONE, EvidenceLevel.LOADED}),
+)
+
+
+class Hardening:
+    """The restrictions over the attempts with one serving binary.
+
+    Args:
+      relaxing: what giving them up means.
+    """
+
+    def __init__(self, relaxing: Relaxing = Relaxing()) -> None:
+        self._relaxing = relaxing
         self._under: tuple[str, ...] = ()
         self._failure: Failure | None = None
         self._log = ""
 
     def may_be_why(self, report: AttemptReport, failure: Failure) -> bool:
         """Whether restrictions may be why: the server ended under them before it served. It is remembered what it ended of."""
-        served = report.evidence.level is not EvidenceLevel.NONE
-        if not report.restrictions or served or failure.reason not in _MAY_BE_OURS:
+        served = report.evidence.level not in self._relaxing.until
+        if not report.restrictions or served or failure.reason not in self._relaxing.reasons:
             return False
         self._under, self._failure, self._log = report.restrictions, failure, report.server_log.lower()
         return True
@@ -66,9 +110,7 @@ class Hardening:
         if self._failure is None:
             return report
         likely = [part for word, parts in _WORDS if word in self._log for part in parts if part in self._under]
-        which = " or ".join(dict.fromkeys(likely)) or f"one of: {', '.join(self._under)}"
-        note = (
-            f"The image does not bear {which}. It was validated as its author made it; hardening: image does so at once,"
-            " hardening: strict rejects such an image."
-        )
+        one_of = "one of: " if len(self._under) > 1 else ""
+        which = " or ".join(dict.fromkeys(likely)) or one_of + ", ".join(self._under)
+        note = f"{self._relaxing.what} does not bear {which}. It was validated {self._relaxing.how}; {self._relaxing.advice}."
         return dataclasses.replace(report, notes=(*report.notes, note))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 
 from infra_validator.core.deadline import Deadline, News, wait_until
 from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
 from infra_validator.core.read_beside import Ended, ReadBeside
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.core.sample_request import SampleRequest
+from infra_validator.core.sample_request import RequestSource, SampleRequest
 from infra_validator.core.signals.interruption import Interruption
 
 
@@ -66,3 +67,11 @@ def read_within(
 def _calling(make: Callable[[], Iterable[SampleRequest]]) -> Iterator[SampleRequest]:
     """The requests, made when they are iterated: calling a source may be what takes long."""
     yield from make()
+
+
+def check_first_request(requests: RequestSource, deadline: Deadline, interruption: Interruption) -> None:
+    """Have the mistakes that the first request shows before anything is started. The source may be slow, or hang."""
+    reading = read_within(requests, deadline, interruption, at_once=1, too_slow="Not even the first one came.")
+    with contextlib.closing(reading):
+        if next(reading, None) is None:
+            raise InfrastructureError(ReasonCode.NO_EXAMPLES)

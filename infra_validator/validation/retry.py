@@ -64,20 +64,30 @@ class Retries:
     Args:
       num_tries: how many attempts there may be.
       total: the limit of the whole validation.
+
+    Attributes:
+      total: the same, which may be put off.
+      waited: by how many seconds it was.
     """
 
     def __init__(self, num_tries: int, total: Deadline) -> None:
         self._left = num_tries
-        self._total = total
+        self.total = total
         self._seen: set[str] = set()
         self._ports_lost = 0
         self._pauses_made = 0
+        self.waited = 0.0
+
+    def put_off(self, seconds: float) -> None:
+        """Have the limit come later by the time that was waited for a slot."""
+        self.waited += seconds
+        self.total = self.total.put_off(seconds)
 
     def pause_after(self, failure: Failure) -> float | None:
         """Seconds until the next attempt after this failure; None if there is none."""
         again = failure.fingerprint in self._seen and failure.reason in _TWICE_IS_ENOUGH
         self._seen.add(failure.fingerprint)
-        if not failure.heals or again or self._total.expired():
+        if not failure.heals or again or self.total.expired():
             return None
         if failure.reason is ReasonCode.PORT_NOT_AVAILABLE and self._ports_lost < _PORTS_LOST:
             self._ports_lost += 1  # somebody was quicker; that uses up no try
@@ -86,7 +96,7 @@ class Retries:
         if self._left <= 0:
             return None
         pause = self._next_pause() if _lies_with_the_platform(failure) else 0.0
-        return pause if pause < self._total.remaining() else None
+        return pause if pause < self.total.remaining() else None
 
     def _next_pause(self) -> float:
         pause = PAUSES[min(self._pauses_made, len(PAUSES) - 1)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from infra_validator.core.deadline import Clock
 from infra_validator.core.progress import (
@@ -19,7 +20,9 @@ from infra_validator.core.progress import (
 )
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.report.verdict import Phase
-from infra_validator.validation.load.load_generator import LoadProgress
+
+if TYPE_CHECKING:
+    from infra_validator.validation.load.load_generator import LoadProgress
 
 OnAnswer = Callable[[SampleRequest, bytes], None]
 
@@ -36,7 +39,7 @@ class Stopwatch:
 
     def __init__(self, of: Try, say: Callable[[str], None], clock: Clock, tell: Tell = tell_nobody) -> None:
         self.phases: list[Phase] = []
-        self._of = of
+        self.of = of
         self.say = say
         self._clock = clock
         self._tell = tell
@@ -48,24 +51,24 @@ class Stopwatch:
         """Time the block as one phase; ``outcome_of`` tells how it went where nothing was raised."""
         began = self._clock.monotonic()
         outcome = "failed"
-        self._tell(PhaseBegan(self._of, name))
+        self._tell(PhaseBegan(self.of, name))
         try:
             yield
             outcome = outcome_of()
         finally:
             seconds = self._clock.monotonic() - began
             self.phases.append(Phase(name, seconds))
-            ended = PhaseEnded(self._of, name, outcome, seconds)
+            ended = PhaseEnded(self.of, name, outcome, seconds)
             self._tell(ended)
             self.say(str(ended))
 
     def bytes_moved(self, what: str, done: int, total: int) -> None:
         """Tell how far a pull or an upload is; called by the runner."""
-        self._tell(BytesMoved(self._of, what, done, total))
+        self._tell(BytesMoved(self.of, what, done, total))
 
     def load_went_on(self, load: LoadProgress) -> None:
         """Tell how far a load is; called by what sends it."""
-        self._tell(LoadWentOn(self._of, load.warm_up, load.requests, load.rate_rps, load.p50_ms))
+        self._tell(LoadWentOn(self.of, load.warm_up, load.requests, load.rate_rps, load.p50_ms))
 
     def note_latency(self, seconds: float) -> None:
         """Note how long the request took that is told next; called by the client."""
@@ -79,7 +82,7 @@ class Stopwatch:
         def counted(request: SampleRequest, payload: bytes) -> None:
             look(request, payload)
             self._tell(
-                RequestAnswered(self._of, next(answered), self._clock.monotonic() - first_asked, self._latency_ms)
+                RequestAnswered(self.of, next(answered), self._clock.monotonic() - first_asked, self._latency_ms)
             )
 
         return counted

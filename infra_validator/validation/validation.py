@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
-from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
+from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError, of_exhaustion, of_exhaustion_now
 from infra_validator.core.progress import Tell, TriedAgain, Try, tell_nobody
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.sample_request import RequestSource, SampleRequest
@@ -26,6 +26,7 @@ from infra_validator.report.verdict import (
     verdict_of,
 )
 from infra_validator.specs import OnFlaky, ValidationSpec
+from infra_validator.specs.extensions import failure_of as failure_of_extension
 from infra_validator.validation.answers.standards import AnswerStandards
 from infra_validator.validation.attempt import Attempt, Candidate
 from infra_validator.validation.explanation import MAY_HAVE_A_DEEPER_CAUSE, can_have_caused
@@ -36,6 +37,7 @@ from infra_validator.validation.limits.under_load import UnderLoad
 from infra_validator.validation.redaction.attempt_report import cleaned_report
 from infra_validator.validation.redaction.redaction import Redaction
 from infra_validator.validation.retry import Retries
+from infra_validator.validation.slots import AT_ONCE, Slot, Slots
 from infra_validator.validation.stopwatch import Stopwatch
 
 _LOG = logging.getLogger(__name__)
@@ -62,10 +64,11 @@ class Validation:
       tell: gets the same as data, and more of it.
       interruption: ends the validation early.
       redaction: what was sent before to servers of this model, or stands in the model; what is sent here is added.
+      slots: how many servers are at work on this machine at once; None: any number.
+      run_id: names the validation; empty: it has no name.
       clock: where time is read.
 
     Attributes:
-      total: the limit of the whole.
       redaction: what was sent.
     """
 
@@ -83,6 +86,8 @@ class Validation:
         tell: Tell = tell_nobody,
         interruption: Interruption | None = None,
         redaction: Redaction | None = None,
+        slots: Slots | None = None,
+        run_id: str = "",
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if not candidates:
@@ -102,7 +107,15 @@ class Validation:
         self._tell = tell
         self._interruption = interruption or Interruption()
         self._clock = clock
-        self.total = Deadline.after(spec.total_time_seconds, clock)
+        self._run_id = run_id
+        self._slots = slots or Slots(0)
+        self._total = Deadline.after(spec.total_time_seconds, clock)
+        self._waited: list[float] = []  # seconds for slots, of each serving binary
+
+    @property
+    def total(self) -> Deadline:
+        """The limit of the whole. Waiting for a slot does not count."""
+        return self._total.put_off(max(self._waited, default=0.0))
 
     def run(self, model: str, model_name: str) -> ValidationReport:
         """Validate. Returns a report for every outcome, INCONCLUSIVE included; what was started is stopped."""
@@ -136,10 +149,10 @@ class Validation:
     def _validate(self, candidate: Candidate) -> BinaryReport:
         attempts: list[AttemptReport] = []
         verdict, finding = Verdict.INCONCLUSIVE, Finding(ReasonCode.INTERNAL_ERROR)
-        retries = Retries(self._spec.num_tries, self.total)
-        hardening = Hardening()
+        retries = Retries(self._spec.num_tries, self._total)
+        hardening = Hardening(candidate.relaxing)
         while True:
-            report, failure = self._attempt(candidate, len(attempts) + 1)
+            report, failure = self._attempt(candidate, len(attempts) + 1, retries)
             attempts.append(report if failure is not None else hardening.noted(report))
             if failure is None:
                 verdict, finding = Verdict.BLESSED, report.finding
@@ -148,15 +161,16 @@ class Validation:
             verdict, finding = verdict_of(judged), report.finding if judged is failure else Finding.of(judged)
             pause = retries.pause_after(failure)
             if candidate.relaxed is not None and hardening.may_be_why(report, failure):
-                self._say(f"{candidate.binary.label}: {failure.reason.name}; tried again as its image's author made it")
+                self._say(f"{candidate.binary.label}: {failure.reason.name}; tried again {candidate.relaxing.how}")
                 candidate = candidate.relaxed
                 continue
             if pause is None or judged is not failure:
                 break
-            self._tell(TriedAgain(Try(candidate.binary.label, len(attempts)), failure.reason.name, pause))
+            self._tell(TriedAgain(Try(candidate.binary.label, len(attempts), self._run_id), failure.reason.name, pause))
             if pause:
                 self._say(f"{candidate.binary.label}: {failure.reason.name}; tried again in {pause:g} s")
                 self._interruption.rest(pause, self._clock)
+        self._waited.append(retries.waited)
         flaky = False
         if verdict is Verdict.BLESSED:
             first = next((a.finding for a in _alike(attempts) if _shows_flakiness(a.finding.reason)), None)
@@ -175,9 +189,31 @@ class Validation:
         )
 
     def _attempt(
-        self, candidate: Candidate, number: int
+        self, candidate: Candidate, number: int, retries: Retries
     ) -> tuple[AttemptReport, AttemptFailed | InfrastructureError | UsageError | None]:
-        watch = Stopwatch(Try(candidate.binary.label, number), self._say, self._clock, self._tell)
+        watch = Stopwatch(Try(candidate.binary.label, number, self._run_id), self._say, self._clock, self._tell)
+        with (self._slots if candidate.takes_a_slot else Slots(0)).enter() as slot:
+            self._wait_for(slot, watch, retries)
+            report, failure = self._tried(candidate, number, watch, retries.total)
+        if slot.problem:
+            note = f"It was not waited for a slot among the model servers of this machine: {slot.problem}."
+            report = dataclasses.replace(report, notes=(*report.notes, note))
+        return report, failure
+
+    def _wait_for(self, slot: Slot, watch: Stopwatch, retries: Retries) -> None:
+        """Wait until a server more may be at work on this machine, which no limit of the validation counts."""
+        if slot.is_free():
+            return
+        at_once = self._slots.at_once
+        watch.say(f"{watch.of}: waiting for a slot: {at_once} model servers are at work on this machine ({AT_ONCE})")
+        began = self._clock.monotonic()
+        with watch.phase("wait"):
+            slot.wait(Deadline.after(self._spec.total_time_seconds, self._clock), self._interruption)
+        retries.put_off(self._clock.monotonic() - began)
+
+    def _tried(
+        self, candidate: Candidate, number: int, watch: Stopwatch, total: Deadline
+    ) -> tuple[AttemptReport, AttemptFailed | InfrastructureError | UsageError | None]:
         say_cleaned = self.redaction.saying(self._say)
         measuring = Measuring(
             self._spec,
@@ -186,19 +222,23 @@ class Validation:
             clock=self._clock,
         )
         attempt = Attempt(
-            candidate, self._spec, self.total, self._interruption, watch, say_cleaned, self._standards, measuring
+            candidate, self._spec, total, self._interruption, watch, say_cleaned, self._standards, measuring
         )
         failure: AttemptFailed | InfrastructureError | UsageError | None = None
         try:
             attempt.carry_out(self._requests, self._concurrency)
         except (AttemptFailed, InfrastructureError, UsageError) as error:
-            failure = self._deeper_cause(candidate, attempt, error)
+            failure = self._deeper_cause(candidate, attempt, error, total)
         except JobGone as gone:
-            failure = self._deeper_cause(candidate, attempt, failure_of(gone.seen))
+            failure = self._deeper_cause(candidate, attempt, failure_of(gone.seen), total)
         except Exception as error:
-            trace = self.redaction.cleaned([traceback.format_exc()], self.total, self._interruption)[0]
-            _LOG.error("The attempt failed inside the validator.\n%s", trace)
-            failure = InfrastructureError(ReasonCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+            failure = of_exhaustion(error) or of_exhaustion_now()
+            if failure is None:
+                trace = self.redaction.cleaned([traceback.format_exc()], total, self._interruption)[0]
+                _LOG.error("The attempt failed inside the validator.\n%s", trace)
+                failure = failure_of_extension(error) or InfrastructureError(
+                    ReasonCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}"
+                )
         report = AttemptReport(
             number,
             Finding.of(failure) if failure else Finding(ReasonCode.BLESSED),
@@ -209,19 +249,24 @@ class Validation:
             tuple(attempt.left_behind),
             attempt.evidence,
             notes=(
-                *self.redaction.cleaned([*attempt.notes, *measuring.with_quotes], self.total, self._interruption),
+                *self.redaction.cleaned([*attempt.notes, *measuring.with_quotes], total, self._interruption),
                 *measuring.notes,
+                *attempt.platform_notes,
             ),
             measurements=measuring.measurements,
-            restrictions=candidate.restrictions,
+            restrictions=attempt.restrictions,
         )
-        return cleaned_report(report, failure, self.redaction, self.total, self._interruption), failure
+        return cleaned_report(report, failure, self.redaction, total, self._interruption), failure
 
     def _deeper_cause(
-        self, candidate: Candidate, attempt: Attempt, failure: AttemptFailed | InfrastructureError | UsageError
+        self,
+        candidate: Candidate,
+        attempt: Attempt,
+        failure: AttemptFailed | InfrastructureError | UsageError,
+        total: Deadline,
     ) -> AttemptFailed | InfrastructureError | UsageError:
         """The cause that the server's log names, where it names one; the total limit, where that was what ended the wait."""
-        if failure.reason in _TIMEOUTS and self.total.expired():
+        if failure.reason in _TIMEOUTS and total.expired():
             return InfrastructureError(ReasonCode.TOTAL_TIMEOUT, failure.sentence)
         if failure.reason not in MAY_HAVE_A_DEEPER_CAUSE:
             return failure

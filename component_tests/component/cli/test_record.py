@@ -77,6 +77,8 @@ def test_a_golden_file_that_does_not_fit_is_a_spec_error(tmp_path: pathlib.Path,
         ({**written, "schema_version": 2}, "of schema version 2"),
         ({**written, "answers": []}, "holds no answers"),
         ({**written, "answers": [{}]}, "is damaged"),
+        ({**written, "answers": [{**written["answers"][0], "request": "\u00e9"}]}, "is damaged"),
+        ({**written, "answers": [{**written["answers"][0], "rows": "1"}]}, "is damaged"),
         ({"a": 1}, "is no golden file"),
         ([], "is no golden file"),
     ):

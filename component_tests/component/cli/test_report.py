@@ -9,11 +9,11 @@ import pytest
 
 from component_tests.fakes.rich_reports import blessed, could_not_test, rejected
 from component_tests.fakes.saved_models import SavedModels
-from infra_validator.cli.output_directory import OutputDirectory
 from infra_validator.cli.report import main
 from infra_validator.cli.step_summary import add_to_step_summary
 from infra_validator.cli.validate import main as validate_main
 from infra_validator.report.formats.every_format import FORMATS, files_of
+from infra_validator.report.output_directory import OutputDirectory
 
 REPORTS = ["junit.xml", "report.html", "summary.md"]
 

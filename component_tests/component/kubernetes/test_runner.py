@@ -34,7 +34,7 @@ from component_tests.fakes.kubernetes_pods import (
 from component_tests.fakes.saved_models import SavedModels
 from infra_validator import validate
 from infra_validator.core.deadline import Deadline, wait_until
-from infra_validator.core.errors import InfrastructureError, SpecError
+from infra_validator.core.errors import InfrastructureError, JobAborted, SpecError
 from infra_validator.core.reason_codes import Blames, ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.core.states import Life
@@ -492,6 +492,24 @@ def test_a_pod_deleted_while_nobody_watched(jobs: Jobs) -> None:
     jobs.cluster.store.version += 1
     jobs.cluster.store.forget_changes()
     assert jobs.end(runner).reason is ReasonCode.JOB_ABORTED
+
+
+def test_a_server_that_is_not_heard_is_not_blamed_for_an_api_server_that_is_away(jobs: Jobs) -> None:
+    runner = jobs.running("good")
+    runner.ExplainSilence()
+    away = jobs.cluster.away(Fault("GET", "/pods", status=0, times=1_000_000))
+    with away, pytest.raises(InfrastructureError) as caught:
+        runner.ExplainSilence()
+    assert caught.value.reason is ReasonCode.KUBERNETES_UNREACHABLE
+
+
+def test_a_server_that_is_not_heard_may_have_been_deleted_while_nobody_watched(jobs: Jobs) -> None:
+    runner = jobs.running("good")
+    runner._watcher.close()  # type: ignore[union-attr]
+    jobs.cluster.delete("default", runner.pod_name, grace=0)
+    jobs.cluster.wait_for(lambda: not jobs.cluster.pods())
+    with pytest.raises(JobAborted):
+        runner.ExplainSilence()
 
 
 def test_a_watch_reads_nothing_of_the_neighbours(jobs: Jobs) -> None:

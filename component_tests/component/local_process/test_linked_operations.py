@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import pathlib
 import shutil
 from typing import Any
@@ -48,6 +47,18 @@ def test_the_operations_of_an_installed_package_are_there(saved_models: SavedMod
     assert report.evidence.requests == 2
 
 
+def test_the_python_of_an_installed_package_is_not_run(
+    saved_models: SavedModels, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "tensorflow_text"
+    (package / "python" / "ops").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('imported')\n")
+    shutil.copy(library(), package / "python" / "ops")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    report = validated(saved_models)
+    assert report.verdict is Verdict.BLESSED, report.finding
+
+
 @pytest.mark.usefixtures("without_the_package")
 def test_where_the_package_is_not_installed_the_model_is_not_blamed(saved_models: SavedModels) -> None:
     report = validated(saved_models)
@@ -68,8 +79,8 @@ def test_a_library_that_is_none(saved_models: SavedModels, tmp_path: pathlib.Pat
     own = tmp_path / "our_ops.so"
     own.write_text("no library")
     report = validated(saved_models, op_libraries=[str(own)])
-    assert report.verdict is not Verdict.BLESSED
-    assert "our_ops.so" in json.dumps(report.to_dict())
+    assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, ReasonCode.BAD_SPEC)
+    assert "our_ops.so" in report.finding.detail
 
 
 @pytest.mark.parametrize("path", ["/no/such/file.so", "a,b.so", ""])

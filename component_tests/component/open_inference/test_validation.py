@@ -189,6 +189,42 @@ def test_limits_under_load(model: pathlib.Path) -> None:
     assert (run.requests, run.errors) == (200, 0)
 
 
+@pytest.mark.parametrize("throughput", [0.01, 1000.0], ids=["as good", "far worse"])
+def test_limits_that_a_baseline_sets(model: pathlib.Path, tmp_path: pathlib.Path, throughput: float) -> None:
+    baseline = tmp_path / "baseline"
+    baseline.mkdir()
+    (baseline / "weights.bin").write_bytes(b"the weights before")
+    limits = {
+        "num_tries": 1,
+        "load": {"concurrency": 2, "requests": 80, "warm_up_seconds": 0.1},
+        "limits": {"throughput_at_least_times": throughput},
+    }
+    report = run_validation(model, serving(), limits, {"generate": {}}, baseline_model=baseline)
+    expected = R.BLESSED if throughput < 1 else R.LIMIT_EXCEEDED
+    assert report.finding.reason is expected, report.finding
+    measured = report.serving_binaries[0].measurements
+    assert measured is not None
+    assert measured.baseline is not None
+
+
+@pytest.mark.parametrize("mode", ["lazy", "never_ready"])
+@pytest.mark.parametrize("typed", [False, True], ids=["raw", "typed"])
+def test_a_model_that_is_loaded_by_the_first_request(model: pathlib.Path, typed: bool, mode: str) -> None:
+    """It need not say that it is ready afterwards: an answer shows it."""
+    report = validated(model, serving(mode, ready_by="first_request", typed_contents=typed))
+    assert report.blessed, report.finding
+    report = validated(model, serving(mode, typed_contents=typed), loading=4)
+    assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, R.LOAD_TIMEOUT), report.finding
+
+
+def test_a_first_request_that_is_refused_is_told() -> None:
+    with scripted(Model("m", "never_ready", "refuses").handlers()) as (endpoint, _):
+        spec = {"open_inference": {"ready_by": "first_request"}, "address": {"grpc": endpoint}, "model_name": "m"}
+        report = run_validation("", spec, {"num_tries": 1, "max_loading_time_seconds": 4})
+    assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, R.LOAD_TIMEOUT), report.finding
+    assert "not ready after a first request, which it answered INVALID_ARGUMENT" in report.finding.detail
+
+
 @pytest.mark.parametrize(("modes", "reason"), [([], R.BLESSED), (["fails_to_load"], R.MODEL_UNAVAILABLE)], ids=str)
 def test_in_a_pod(model: pathlib.Path, tmp_path: pathlib.Path, modes: list[str], reason: R) -> None:
     program = (sys.executable, "-m", SERVER, "+--bind_address={ip}")

@@ -233,7 +233,7 @@ def test_wait_until_the_model_is_available(server: ModelStatusServer, probe: Run
 
 def test_wait_ends_with_the_last_state(server: ModelStatusServer, probe: Run) -> None:
     server.models["m"] = [version(1, LOADING)]
-    assert probe(f"127.0.0.1:{server.port}", "-model-name=m", "--wait=600ms") == 32
+    assert probe(f"127.0.0.1:{server.port}", "-model-name=m", "--wait=3s") == 32
 
 
 def test_wait_ends_at_once_when_the_version_failed(server: ModelStatusServer, probe: Run) -> None:

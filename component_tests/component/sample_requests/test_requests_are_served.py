@@ -17,8 +17,9 @@ from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.model_server_clients.tensorflow_serving import TensorFlowServingClient
 from infra_validator.sample_requests.examples.example_files import requests_from_examples_dir
-from infra_validator.sample_requests.files.prediction_log import WARMUP_FILE, write_warmup_file
+from infra_validator.sample_requests.files.prediction_log import write_warmup_file
 from infra_validator.sample_requests.files.requests_file import requests_from_file
+from infra_validator.saved_model.find import WARMUP_FILE
 from infra_validator.saved_model.graph import read_graph
 
 ENOUGH = 60.0  # seconds

@@ -8,6 +8,7 @@ Tests set its fields (images, secrets, claims, quotas, rights ...) and switch it
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import itertools
@@ -16,7 +17,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -227,6 +228,22 @@ class FakeCluster:
 
     def _uid(self, name: str) -> str:
         return str(next(pod["metadata"]["uid"] for pod in self.pods() if pod["metadata"]["name"] == name))
+
+    # ---------------------------------------------------------------- what befalls the API server
+
+    def cut(self) -> None:
+        """Cut every connection that there is now: calls, watches, port-forwards."""
+        self._server.cut()
+
+    @contextlib.contextmanager
+    def away(self, fault: Fault) -> Iterator[None]:
+        """Meanwhile whatever is called goes wrong as ``fault`` says; what was connected is cut, as when an API server restarts."""
+        self.faults.append(fault)
+        self.cut()
+        try:
+            yield
+        finally:
+            self.faults.remove(fault)
 
     # ---------------------------------------------------------------- what befalls pods
 

@@ -46,16 +46,30 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     request_queue_size = 128
     tls: ssl.SSLContext | None = None
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._open: set[socket.socket] = set()
+
     def get_request(self) -> tuple[Any, Any]:
         connection, address = super().get_request()
-        if self.tls is None:
-            return connection, address
-        try:
-            connection.getpeername()  # wrap_socket() never closes the connection of somebody who has left before it
-            return self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
-        except OSError:
-            connection.close()
-            raise
+        if self.tls is not None:
+            try:
+                connection.getpeername()  # wrap_socket() never closes the connection of somebody who has left before it
+                connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            except OSError:
+                connection.close()
+                raise
+        self._open.add(connection)
+        return connection, address
+
+    def close_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().close_request(request)
+
+    def cut(self) -> None:
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that break off, or do not trust the certificate, are none of our business."""
@@ -77,6 +91,10 @@ class ApiServer:
 
     def start(self) -> None:
         self._thread.start()
+
+    def cut(self) -> None:
+        """Cut every connection that there is now: calls, watches, port-forwards."""
+        self._server.cut()
 
     def stop(self) -> None:
         self._server.shutdown()

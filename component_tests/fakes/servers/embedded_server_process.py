@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -18,23 +18,31 @@ import grpc
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 
 ROOT = pathlib.Path(__file__).parents[3]
-_STARTS_WITHIN = 60  # seconds; a start takes one, but the machine of a test may be busy
+_STARTS_WITHIN = 240  # seconds; a start takes one, but the machine of a test may be busy
 _CALLS_WITHIN = 60
+_PROGRAM = "infra_validator.embedded_server"
 
 
 class EmbeddedServerProcess:
     """One process of the embedded model server.
 
     Args:
-      arguments: after ``python -m infra_validator.embedded_server``.
+      arguments: after ``python -m`` and the program's words.
       directory: for the port file and the output.
       env: the environment; the tests' own if None.
+      program: what is run.
     """
 
-    def __init__(self, arguments: list[str], directory: pathlib.Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        directory: pathlib.Path,
+        env: dict[str, str] | None = None,
+        program: Sequence[str] = (_PROGRAM,),
+    ) -> None:
         self.port_file = directory / "ports.json"
         self.stdout_path, self.stderr_path = directory / "stdout", directory / "stderr"
-        command = [sys.executable, "-W", "error", "-m", "infra_validator.embedded_server", *arguments]
+        command = [sys.executable, "-W", "error", "-m", *program, *arguments]
         with self.stdout_path.open("wb") as stdout, self.stderr_path.open("wb") as stderr:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=stdout, stderr=stderr, env=env)
         self._channel: grpc.Channel | None = None
@@ -107,18 +115,19 @@ class EmbeddedServerProcess:
 
 @contextlib.contextmanager
 def embedded_server(
-    *arguments: str, env: dict[str, str] | None = None, wait: bool = True
+    *arguments: str, env: dict[str, str] | None = None, wait: bool = True, program: Sequence[str] = (_PROGRAM,)
 ) -> Iterator[EmbeddedServerProcess]:
     """A running server on free ports of 127.0.0.1 with these further arguments; killed at the end.
 
     Args:
       env: its environment.
       wait: whether to wait until it serves.
+      program: what is run, after ``python -m``.
     """
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory)
         own = [f"--port_file={path / 'ports.json'}", "--bind_address=127.0.0.1", "--max_num_load_retries=0"]
-        server = EmbeddedServerProcess([*own, *arguments], path, env)
+        server = EmbeddedServerProcess([*own, *arguments], path, env, program)
         try:
             if wait:
                 server.wait_until_serving()

@@ -14,7 +14,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -23,6 +22,18 @@ from typing import Any
 
 from component_tests.fakes.servers.half_plus_two import LIES, metadata, predict
 from component_tests.fakes.servers.half_plus_two_rest import REST_LIES, serve_rest
+from infra_validator.testing.misbehaving_server import (  # noqa: F401 - the modes are looked up by name
+    Flags,
+    exits_0,
+    exits_1,
+    leaves_children,
+    listen,
+    mute,
+    say,
+    segfault,
+    sleep_for_good,
+    start_children,
+)
 
 MODES = {
     "good": "answers as a model server does: AVAILABLE, and Predict",
@@ -60,43 +71,6 @@ MODES = {
 }
 
 _MIB = b"x" * 2**20
-
-
-class Flags:
-    """The flags that mean something here."""
-
-    def __init__(self, arguments: list[str]) -> None:
-        given = dict(item[2:].partition("=")[::2] for item in arguments if item.startswith("--") and "=" in item)
-        self.address = given.get("bind_address", "0.0.0.0")
-        self.port = int(given.get("port", "0" if "port_file" in given else "8500"))
-        self.rest_port = int(given.get("rest_api_port", "8501"))
-        self.port_file = given.get("port_file", "")
-        self.model_base_path = given.get("model_base_path", "")
-
-    def tell_port(self, port: int) -> None:
-        if not self.port_file:
-            return
-        with open(f"{self.port_file}.new", "w") as file:
-            json.dump({"grpc": port, "rest": 0, "pid": os.getpid()}, file)
-        os.replace(f"{self.port_file}.new", self.port_file)
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def sleep_for_good() -> None:
-    while True:
-        time.sleep(3600)
-
-
-def listen(flags: Flags) -> socket.socket:
-    server = socket.socket()
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.bind((flags.address, flags.port))
-    server.listen(64)
-    flags.tell_port(server.getsockname()[1])
-    return server
 
 
 # -------------------------------------------------------------------- servers that answer
@@ -198,15 +172,6 @@ def good(flags: Flags) -> None:
     answer(flags, Answers())
 
 
-def exits_0(flags: Flags) -> None:
-    sys.exit(0)
-
-
-def exits_1(flags: Flags) -> None:
-    say("cannot go on: the moon is full")
-    sys.exit(1)
-
-
 def load_failed(flags: Flags) -> None:
     print(
         "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{{name: m version: 1} due to error: "
@@ -219,16 +184,6 @@ def load_failed(flags: Flags) -> None:
 def port_in_use(flags: Flags) -> None:
     print("Failed to start server. Error: INVALID_ARGUMENT: Failed to BuildAndStart gRPC server", flush=True)
     sys.exit(255)
-
-
-def segfault(flags: Flags) -> None:
-    say("about to crash")
-    signal.signal(signal.SIGSEGV, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGSEGV)
-
-
-def mute(flags: Flags) -> None:
-    sleep_for_good()
 
 
 def deaf(flags: Flags) -> None:
@@ -262,21 +217,9 @@ def ignores_sigterm(flags: Flags) -> None:
     good(flags)
 
 
-def _start_children() -> None:
-    program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(120)"
-    for own_session in (False, True):
-        child = subprocess.Popen([sys.executable, "-c", program], start_new_session=own_session)
-        say(f"child {child.pid}")
-
-
 def forks(flags: Flags) -> None:
-    _start_children()
+    start_children()
     good(flags)
-
-
-def leaves_children(flags: Flags) -> None:
-    _start_children()
-    os._exit(0)
 
 
 def closes_port(flags: Flags) -> None:

@@ -2,7 +2,7 @@
 
     python -m component_tests.fakes.servers.open_inference_server --port=8001 [--bind_address=127.0.0.1] [--model_name=m] [--MODE]
 
-The port may stand in the variable PORT instead.
+The port may stand in the variable PORT instead. ``--most_receive=N`` and ``--most_send=N`` are the octets of the largest messages.
 
 It refuses what the protocol forbids: contents in two places, of the wrong size, in the field of another type, 16-bit floats that are not
 raw, a model or a version that it does not have. Modes: ``MODES`` says what each does.
@@ -16,16 +16,21 @@ import struct
 import sys
 from collections.abc import Mapping
 from concurrent import futures
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from component_tests.fakes.servers.scripted_server import Handler
 from infra_validator.protos import open_inference_pb2 as pb
+
+if TYPE_CHECKING:
+    from component_tests.fakes.servers.scripted_server import (
+        Handler,
+    )  # which needs what an image of servers has not got
 
 MODES = {
     "typed": "answers with typed contents instead of raw ones",
     "no_metadata": "tells nothing of inputs and outputs",
+    "lazy": "loads the model when it is first asked, and is not ready before",
     "no_index": "has no model repository extension",
     "never_ready": "the server is ready, the model never is",
     "fails_to_load": "the model's load failed, which the index tells",
@@ -76,6 +81,7 @@ class Model:
         self.takes = set(inputs) if inputs is not None else None
         self.received: list[Any] = []
         self._asked = 0
+        self._loaded = "lazy" not in modes
 
     def handlers(self) -> Mapping[str, Handler]:
         """The methods that the server has, by their full path."""
@@ -100,13 +106,14 @@ class Model:
         if "unknown_while_loading" in self.modes and self._asked <= 3:
             context.abort(grpc.StatusCode.UNKNOWN, f"Model {asked.name} not found")
         self._check(asked.name, asked.version, context)
-        return pb.ModelReadyResponse(ready=not {"never_ready", "fails_to_load"} & set(self.modes)).SerializeToString()
+        ready = self._loaded and not {"never_ready", "fails_to_load"} & set(self.modes)
+        return pb.ModelReadyResponse(ready=ready).SerializeToString()
 
     def _index(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         index = pb.RepositoryIndexResponse()
         index.models.add(name="another", version=VERSION, state="READY")
         entry = index.models.add(name=self.name, version=VERSION, state="READY")
-        if "never_ready" in self.modes:
+        if "never_ready" in self.modes or not self._loaded:
             entry.state = "LOADING"
         if "fails_to_load" in self.modes:
             entry.state, entry.reason = "UNAVAILABLE", "Internal: failed to load model.pt: no such file"
@@ -125,6 +132,7 @@ class Model:
     def _infer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         asked = pb.ModelInferRequest.FromString(request)
         self._check(asked.model_name, asked.model_version, context)
+        self._loaded = True
         self._refuse_what_is_wrong(asked, context)
         self.received.append(asked)
         answer = pb.ModelInferResponse(model_name=self.name, model_version=VERSION, id=asked.id)
@@ -212,14 +220,24 @@ def main() -> None:
     if "exits" in given:
         sys.exit("no such model repository")
     model = Model(given.get("model_name", "m"), *(name for name in given if name in MODES))
-    server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+    address = f"{given.get('bind_address', '127.0.0.1')}:{given.get('port') or os.environ['PORT']}"
+    limits = {
+        direction: int(given[f"most_{direction}"]) for direction in ("receive", "send") if f"most_{direction}" in given
+    }
+    grpc_server(model, address, **limits).wait_for_termination()
+
+
+def grpc_server(model: Model, address: str, *, receive: int = -1, send: int = -1) -> grpc.Server:
+    """A server of this model that has begun; the largest messages that it receives and sends in octets, -1 for any."""
+    limits = [("grpc.max_receive_message_length", receive), ("grpc.max_send_message_length", send)]
+    server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0), *limits])
     for path, handler in model.handlers().items():
         _, service, method = path.split("/")
         methods = {method: grpc.unary_unary_rpc_method_handler(handler)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
-    server.add_insecure_port(f"{given.get('bind_address', '127.0.0.1')}:{given.get('port') or os.environ['PORT']}")
+    server.add_insecure_port(address)
     server.start()
-    server.wait_for_termination()
+    return server
 
 
 if __name__ == "__main__":

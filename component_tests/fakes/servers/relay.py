@@ -1,4 +1,4 @@
-"""A TCP relay between a client and a server, as a port-forward or a proxy is one: its connections can be cut."""
+"""A relay between a client and a server, as a port-forward or a proxy is one: its connections can be cut, and it can be away."""
 
 from __future__ import annotations
 
@@ -11,17 +11,28 @@ from collections.abc import Iterator
 class Relay:
     """Relays connections to ``server``, each in threads.
 
+    Args:
+      server: ``host:port``, or the path of a Unix socket.
+      listen: the path of the Unix socket to listen on, or an address, of which a free port is taken.
+
     Attributes:
       endpoint: where it listens.
       connections: how many there have been.
+      away: whether new connections are closed at once.
     """
 
-    def __init__(self, server: str) -> None:
-        host, _, port = server.rpartition(":")
-        self._server = (host, int(port))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.endpoint = f"127.0.0.1:{self._listener.getsockname()[1]}"
+    def __init__(self, server: str, listen: str = "127.0.0.1") -> None:
+        self._server = server
+        if "/" in listen:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(listen)
+            self._listener.listen(64)
+            self.endpoint = listen
+        else:
+            self._listener = socket.create_server((listen, 0))
+            self.endpoint = f"{listen}:{self._listener.getsockname()[1]}"
         self.connections = 0
+        self.away = False
         self._threads: list[threading.Thread] = []
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
@@ -40,12 +51,23 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(self._server)
+            if self.away:
+                client.close()
+                continue
+            server = self._connected()
             with self._lock:
                 self.connections += 1
                 self._open += [client, server]
             self._threads.append(threading.Thread(target=_relay, args=(client, server)))
             self._threads[-1].start()
+
+    def _connected(self) -> socket.socket:
+        host, _, port = self._server.rpartition(":")
+        if host:
+            return socket.create_connection((host, int(port)))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self._server)
+        return server
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -74,9 +96,9 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def relaying(server: str) -> Iterator[Relay]:
-    """A relay to ``server`` (``host:port``), closed in the end."""
-    relay = Relay(server)
+def relaying(server: str, listen: str = "127.0.0.1") -> Iterator[Relay]:
+    """A relay as ``Relay`` makes it, closed in the end."""
+    relay = Relay(server, listen)
     thread = threading.Thread(target=relay.run)
     thread.start()
     try:

@@ -3,48 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 
 import grpc
 
+from infra_validator.testing.contracts.scripts import Refused
+from infra_validator.testing.contracts.scripts import Script as AnyScript
+
 #: Answers one call: the request's bytes and grpc's context -> the answer's bytes.
 Handler = Callable[[bytes, grpc.ServicerContext], bytes]
 
 
-class Script:
-    """What the server does now; a test changes it while the server runs.
+class Script(AnyScript):
+    """A script for gRPC.
 
     Attributes:
-      model: ``loading``, ``ready`` or ``failed``.
-      message: the model's error when it has failed.
-      answer: how inference requests are answered.
-      received: every inference request's bytes.
-      most_at_once: how many inference requests have been in hand at one moment.
+      answer: how inference requests are answered, where their context is needed; None: by ``reply``.
     """
 
     def __init__(self, model: str = "ready") -> None:
-        self.model = model
-        self.message = ""
-        self.answer: Handler = lambda request, context: b""
-        self.received: list[bytes] = []
-        self.most_at_once = 0
-        self._at_once = 0
-        self._lock = threading.Lock()
+        super().__init__(model)
+        self.answer: Handler | None = None
 
-    def infer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def call(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         """The handler of inference requests."""
-        with self._lock:
-            self.received.append(request)
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
+        if self.answer is not None:
+            with self.taking(request):
+                return self.answer(request, context)
         try:
-            return self.answer(request, context)
-        finally:
-            with self._lock:
-                self._at_once -= 1
+            return self.infer(request)
+        except Refused as refused:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refused))
+            raise  # not reached
 
 
 @contextlib.contextmanager
@@ -63,30 +54,3 @@ def serving(handlers: Mapping[str, Handler], port: int = 0) -> Iterator[tuple[st
             yield f"127.0.0.1:{bound}", server
         finally:
             server.stop(None).wait()
-
-
-@contextlib.contextmanager
-def answering_connections(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A TCP server that hands every connection to ``answer``, then closes it; yields its endpoint."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    stopped = threading.Event()
-
-    def accept() -> None:
-        while True:
-            connection, _ = listener.accept()
-            with connection, contextlib.suppress(OSError):
-                if stopped.is_set():
-                    return
-                answer(connection)
-
-    thread = threading.Thread(target=accept)
-    thread.start()
-    endpoint = f"127.0.0.1:{listener.getsockname()[1]}"
-    try:
-        yield endpoint
-    finally:
-        stopped.set()
-        with contextlib.suppress(OSError):
-            socket.create_connection(listener.getsockname()).close()
-        thread.join()
-        listener.close()

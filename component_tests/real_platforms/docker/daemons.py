@@ -26,40 +26,37 @@ class OwnDaemon:
     """A second dockerd, for what nobody may do to the one that the other tests use.
 
     It lives in a network namespace of its own (two daemons in one take each other's bridge away), so its servers run but are
-    not reached from here.
+    not reached from here. Where it is to be restarted with what it runs, that is one that outlives it.
 
     Args:
       directory: where its log goes.
       data: the data root; a temporary directory unless it is named.
       arguments: more arguments of dockerd.
+      within: a command that starts it in a network namespace.
     """
 
     def __init__(
-        self, directory: pathlib.Path, *, data: pathlib.Path | None = None, arguments: tuple[str, ...] = ()
+        self,
+        directory: pathlib.Path,
+        *,
+        data: pathlib.Path | None = None,
+        arguments: tuple[str, ...] = (),
+        within: tuple[str, ...] = ("unshare", "--net"),
     ) -> None:
         # A socket's path is at most 107 bytes, and pytest's directories are long.
         self._run = pathlib.Path(tempfile.mkdtemp(prefix="iv-dockerd-", dir="/tmp"))
         self.url = f"unix://{self._run}/docker.sock"
         self._data = data or self._run / "data"
         self._arguments = arguments
+        self._within = within
         self._log = directory / "dockerd.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         command = [
-            *(
-                "unshare",
-                "--net",
-                "dockerd",
-                "--host",
-                self.url,
-                "--data-root",
-                str(self._data),
-                "--exec-root",
-                f"{self._run}/exec",
-            ),
-            *("--pidfile", f"{self._run}/docker.pid"),
+            *(*self._within, "dockerd", "--host", self.url, "--data-root", str(self._data)),
+            *("--exec-root", f"{self._run}/exec", "--pidfile", f"{self._run}/docker.pid"),
             *self._arguments,
         ]
         with open(self._log, "ab") as log:

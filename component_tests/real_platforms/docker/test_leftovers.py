@@ -179,7 +179,7 @@ def _check_removal(url: str) -> None:
     removal = subprocess.Popen(command, cwd="/")
     build.docker("create", "--name", name, f"--label={RUN_ID}={run_id}", build.busybox(), "true")
     assert removal.wait(30) == 0
-    assert left([name]) == []
+    wait_until(lambda: not left([name]) or None, Deadline.after(30))
 
 
 def test_labels_that_cannot_be_read_keep_things_alive() -> None:
@@ -188,6 +188,7 @@ def test_labels_that_cannot_be_read_keep_things_alive() -> None:
     assert not expired({OWNER: OURS})
     assert not expired({OWNER: "somebody-else", DEADLINE: "1"})
     assert not expired(labels("a", 100))
+    assert labels("a", 100, validation="b") == {**labels("a", 100), "infra-validator.validation": "b"}
     assert not expired({**labels("a", 100), PROCESS: "what"})
 
 

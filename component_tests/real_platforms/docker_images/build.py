@@ -31,6 +31,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 HERE = pathlib.Path(__file__).parent
 FAKES = ROOT / "component_tests" / "fakes"
 PREFIX = "infra-validator-test"
+_LOCKS = pathlib.Path(tempfile.gettempdir())  # of every process, whatever TMPDIR a test sets
 SERVING = "tensorflow/serving"
 TAGS = ("2.18.0", "2.19.0", "latest")
 
@@ -95,12 +96,16 @@ def root() -> str:
     return name
 
 
-def fake() -> str:
-    """The root file system with the misbehaving servers; which one is run is said by the command."""
+def fake(*more: str) -> str:
+    """The root file system with the misbehaving servers; which one is run is said by the command.
+
+    Args:
+      more: parts of the package that the server imports beyond those of most.
+    """
     files = [
         *sorted(FAKES.glob("*.py")),
         *sorted(FAKES.glob("servers/*.py")),
-        *package_files("core", "protos", "saved_model", "__init__.py", "_version.py"),
+        *package_files("core", "protos", "saved_model", "testing", "__init__.py", "_version.py", *more),
     ]
     name = f"{PREFIX}/fake:{_hash(root(), *files)}"
     with _built(name) as context:
@@ -186,7 +191,7 @@ def _hash(*inputs: str | pathlib.Path) -> str:
 @contextlib.contextmanager
 def _built(name: str) -> Iterator[pathlib.Path | None]:
     """An empty directory to build ``name`` in; None if there is such an image. Two builders of one image take turns."""
-    lock_file = pathlib.Path(tempfile.gettempdir()) / f"infra-validator-image-{name.replace('/', '-')}.lock"
+    lock_file = _LOCKS / f"infra-validator-image-{name.replace('/', '-')}.lock"
     with open(lock_file, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _exists(name):

@@ -8,6 +8,7 @@ from component_tests.fakes.hand_clock import HandClock
 from infra_validator.cli.progress.board import Board, size
 from infra_validator.core.progress import (
     BytesMoved,
+    FleetWentOn,
     LoadWentOn,
     PhaseBegan,
     PhaseEnded,
@@ -71,3 +72,14 @@ def test_another_attempt_begins_anew() -> None:
 )
 def test_sizes(count: float, text: str) -> None:
     assert size(count) == text
+
+
+def test_a_model_of_a_fleet_leaves_the_board_when_it_is_done() -> None:
+    board = Board()
+    for name in ("a", "ab"):
+        board.note(PhaseBegan(Try(f"{name}: embedded"), "load"))
+    board.note(FleetWentOn(Try("fleet"), 1, 2, {"BLESSED": 1, "NOT_BLESSED": 0}, "a: "))
+    assert [(row.label, row.detail) for row in board.rows()] == [
+        ("ab: embedded", ""),
+        ("fleet", "1 of 2 models: 1 BLESSED"),
+    ]

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import math
 import threading
+import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from component_tests.fakes.hand_clock import HandClock
-from infra_validator.core.deadline import Deadline, News, wait_until
+from infra_validator.core.deadline import SYSTEM_CLOCK, Deadline, News, wait_until
 from infra_validator.core.errors import DeadlineExceeded
 
 
@@ -52,6 +54,16 @@ def test_never_is_later_than_everything() -> None:
     assert never.capped(5).remaining() == 5
 
 
+def test_a_deadline_that_is_put_off_is_as_much_later() -> None:
+    clock = HandClock()
+    assert Deadline.after(3, clock).put_off(4).remaining() == 7
+
+
+def test_a_deadline_shows_what_remains() -> None:
+    clock = HandClock()
+    assert repr(Deadline.after(2.5, clock)) == "<Deadline in 2.500 s>"
+
+
 def test_a_question_is_asked_until_it_is_answered() -> None:
     clock = HandClock()
     answers = iter([None, None, "yes"])
@@ -91,8 +103,50 @@ def test_pauses_grow_to_their_longest() -> None:
     assert clock.pauses[:6] == pytest.approx([0.01, 0.015, 0.0225, 0.03375, 0.05, 0.05])
 
 
+def test_a_pause_is_no_longer_than_a_tenth_of_a_second_where_nothing_else_is_said() -> None:
+    clock = HandClock()
+    with pytest.raises(DeadlineExceeded):
+        wait_until(lambda: None, Deadline.after(5, clock))
+    assert max(clock.pauses) == pytest.approx(0.1)
+
+
+def test_patience_is_a_share_of_what_was_waited_and_a_second_at_most() -> None:
+    clock = HandClock()
+    with pytest.raises(DeadlineExceeded):
+        wait_until(lambda: None, Deadline.after(200, clock), longest_pause=0.02, patience=0.02)
+    assert clock.pauses[:3] == pytest.approx([0.002, 0.003, 0.0045])
+    assert max(clock.pauses) == 1.0
+    assert len(clock.pauses) < 500
+
+
 def test_deadline_exceeded_is_a_timeout() -> None:
     assert issubclass(DeadlineExceeded, TimeoutError)
+
+
+def test_announcements_are_counted() -> None:
+    news = News()
+    counts = [news.count]
+    for _ in range(2):
+        news.announce()
+        counts.append(news.count)
+    assert counts == [0, 1, 2]
+
+
+@pytest.mark.parametrize("pause", [lambda news, *wait: news.wait(*wait), SYSTEM_CLOCK.pause], ids=["news", "clock"])
+def test_a_waiter_for_news_goes_on_when_there_is_some(pause: Callable[..., None]) -> None:
+    news = News()
+    waiter = threading.Thread(target=pause, args=(news, news.count, 200.0))
+    waiter.start()
+    waiter.join(0.2)
+    assert waiter.is_alive()
+    news.announce()
+    waiter.join(100)
+    assert not waiter.is_alive()
+
+
+def test_the_systems_clock_tells_the_time() -> None:
+    before = time.time()
+    assert before <= SYSTEM_CLOCK.utc() <= time.time()
 
 
 def test_news_between_question_and_pause_are_not_lost() -> None:

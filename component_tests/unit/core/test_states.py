@@ -8,7 +8,16 @@ import pytest
 
 from infra_validator.core.errors import IllegalStateError
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.core.states import JobState, Life, Observation, Verb, check_move
+from infra_validator.core.states import (
+    JobState,
+    Life,
+    MemoryReading,
+    ModelStatus,
+    ModelStatusReport,
+    Observation,
+    Verb,
+    check_move,
+)
 
 LEGAL = {
     (Verb.START, JobState.INITIAL),
@@ -41,3 +50,23 @@ def test_an_end_is_the_same_end_if_its_words_are() -> None:
     assert first == Observation.gone(ReasonCode.SERVER_EXITED, "exit code 1")
     assert first.fingerprint != Observation.gone(ReasonCode.SERVER_EXITED, "exit code 2").fingerprint
     assert first.life is Life.GONE
+
+
+def test_what_is_seen_of_a_job() -> None:
+    waiting = Observation.pending("0/3 nodes have room", ReasonCode.POD_UNSCHEDULABLE)
+    assert (waiting.life, waiting.reason) == (Life.PENDING, ReasonCode.POD_UNSCHEDULABLE)
+    assert Observation.running("pid 7") == Observation(Life.RUNNING, detail="pid 7")
+    gone = Observation.gone(ReasonCode.SERVER_EXITED, "exit code 1", "exit 1", heals=False)
+    assert (gone.fingerprint, gone.heals) == ("exit 1", False)
+
+
+def test_a_server_is_taken_to_have_answered_as_a_model_server_unless_it_is_said() -> None:
+    report = ModelStatusReport(ModelStatus.READY)
+    assert report.answered
+    assert not report.foreign
+    assert report == ModelStatusReport(ModelStatus.READY)
+
+
+def test_a_reading_that_could_not_be_had_says_why() -> None:
+    reading = MemoryReading.none("cgroup", "there is none")
+    assert reading == MemoryReading(None, "cgroup", problem="there is none")

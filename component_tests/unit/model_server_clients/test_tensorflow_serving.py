@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
+from collections.abc import Iterator
+
 import grpc
 import pytest
 
 from infra_validator.core.deadline import Deadline
+from infra_validator.core.errors import of_exhaustion
+from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import ModelStatus
-from infra_validator.model_server_clients.tensorflow_serving import report_of_answer, report_of_error, why_not_open
+from infra_validator.model_server_clients.tensorflow_serving import (
+    TensorFlowServingClient,
+    report_of_answer,
+    report_of_error,
+    why_not_open,
+)
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 
@@ -132,3 +143,29 @@ def test_an_error_says_who_answered(code: grpc.StatusCode, details: str, answere
 def test_only_addresses_are_tried_without_grpc(endpoint: str) -> None:
     """Looking up a name has no deadline outside gRPC."""
     assert why_not_open(endpoint, Deadline.after(0)) == ""
+
+
+@contextlib.contextmanager
+def without_descriptors() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_process_without_descriptors_does_not_wait_for_the_model() -> None:
+    """grpcio connects to nothing then and says no more than that its deadline came: the model would be blamed."""
+    with TensorFlowServingClient("127.0.0.1:1", "m") as client:
+        with without_descriptors(), pytest.raises(OSError, match="Too many open files") as raised:
+            client.WaitUntilModelLoaded(Deadline.after(60))
+    failure = of_exhaustion(raised.value)
+    assert failure is not None
+    assert failure.reason is ReasonCode.RESOURCES_EXHAUSTED
+
+
+def test_a_process_without_descriptors_opens_no_channel() -> None:
+    """grpcio would end the whole process, if it is the first one."""
+    with without_descriptors(), pytest.raises(OSError, match="Too many open files"):
+        TensorFlowServingClient("127.0.0.1:1", "m")

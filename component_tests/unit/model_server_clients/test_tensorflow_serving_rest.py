@@ -78,6 +78,13 @@ def test_rows_with_different_outputs(body: Any) -> None:
         read(body, a=floats(2), b=floats(2))
 
 
+@pytest.mark.parametrize("results", [[[["a"]]], [[[]]], [["a"]], [[3]], {"a": 1}])
+def test_classes_without_scores(results: Any) -> None:
+    like = Answer({"classes": Tensor(STRING, (1, 1)), "scores": floats(1)}, "classify")
+    with pytest.raises(UnreadableAnswer):
+        read_rest_answer(json.dumps({"results": results}).encode(), like)
+
+
 @pytest.mark.parametrize(("dtype", "good", "bad"), [(3, 2, 2.0), (3, 2, True), (10, True, 1), (1, 2, "2")])
 def test_a_value_of_another_json_type_than_the_output_has(dtype: int, good: Any, bad: Any) -> None:
     like = Tensor(dtype, (1,))

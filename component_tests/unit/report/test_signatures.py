@@ -7,7 +7,7 @@ import os
 import pathlib
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra_validator.core.errors import SpecError
@@ -70,6 +70,7 @@ signatures = st.dictionaries(
 
 
 @given(signatures)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, given: dict[str, Signature]) -> None:
     file = tmp_path_factory.getbasetemp() / "verdict.json"
     text = json.dumps({"verdict": "BLESSED", "signatures": {name: s.to_dict() for name, s in given.items()}})

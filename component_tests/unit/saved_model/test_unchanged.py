@@ -24,7 +24,7 @@ def model(tmp_path: pathlib.Path) -> pathlib.Path:
     (folder / "variables").mkdir(parents=True)
     (folder / "saved_model.pb").write_bytes(b"graph")
     (folder / "variables" / "variables.index").write_bytes(b"index")
-    (folder / "link").symlink_to("saved_model.pb")
+    (folder / "the_same").symlink_to("saved_model.pb")
     return folder
 
 
@@ -133,4 +133,4 @@ def test_reading_stands_back_behind_the_server_that_starts(tmp_path: pathlib.Pat
         unchanged.when_read(done.set)
         assert done.wait(60)
     assert len(read_at) == 2
-    assert min(read_at) > os.getpriority(os.PRIO_PROCESS, 0)
+    assert min(read_at) >= min(os.getpriority(os.PRIO_PROCESS, 0) + 1, 19)  # 19: nothing is behind that

@@ -76,6 +76,18 @@ USAGE = (
         ("Failed to start server. Error: INVALID_ARGUMENT: server_options.batching_parameters_file is set without setting x",
          ReasonCode.BAD_SPEC, "INVALID_ARGUMENT: server_options.batching_parameters_file is set"),
         (USAGE, ReasonCode.BAD_SPEC, "printed its usage"),
+        (f"{NEW}Servable {SERVABLE} cannot be loaded: INTERNAL: x", ReasonCode.MODEL_LOAD_FAILED, "INTERNAL: x"),
+        (f"{NEW}Encountered an error for servable version {SERVABLE}: INTERNAL: x", ReasonCode.MODEL_LOAD_FAILED, "INTERNAL: x"),
+        (f"{START}{{{{{{name: m version: 1}} due to error: INTERNAL: cut off he", ReasonCode.MODEL_LOAD_FAILED, "INTERNAL: cut off he"),
+        (f"{NEW}Loading servable: {SERVABLE} failed: INTERNAL: failed to allocate memory", ReasonCode.SERVER_OUT_OF_MEMORY,
+         "INTERNAL: failed to allocate memory."),
+        (f"{NEW}Loading servable: {SERVABLE} failed: INTERNAL: std::bad_alloc", ReasonCode.SERVER_OUT_OF_MEMORY, "std::bad_alloc."),
+        (f"{NEW}Loading servable: {SERVABLE} failed: INTERNAL: Please verify your warmup data", ReasonCode.WARMUP_FAILED, "verify"),
+        (f"{NEW}Loading servable: {SERVABLE} failed: UNIMPLEMENTED: Unsupported log_type for warmup: 6", ReasonCode.WARMUP_FAILED, "6."),
+        ("W] OOM when allocating tensor with shape[9]", ReasonCode.SERVER_OUT_OF_MEMORY, "OOM when allocating tensor with shape[9]"),
+        ("mmap: Cannot allocate memory", ReasonCode.SERVER_OUT_OF_MEMORY, "Cannot allocate memory"),
+        ("bind: Address already in use", ReasonCode.PORT_NOT_AVAILABLE, "Address already in use"),
+        ("Could not find base path /models/m for servable m", ReasonCode.MODEL_NOT_READABLE, "Could not find base path /models/m"),
     ],
 )  # fmt: skip
 def test_the_cause_is_named(log: str, reason: ReasonCode, text: str) -> None:
@@ -108,7 +120,23 @@ def test_the_last_failure_counts() -> None:
 def test_endless_texts_are_cut() -> None:
     found = explain(f"Loading servable: {SERVABLE} failed: INTERNAL: {'x' * 10000}")
     assert found is not None
-    assert len(found[1]) < 1000
+    assert found[1] == f"INTERNAL: {'x' * 590} ..."
+    whole = f"INTERNAL: {'x' * 590}"
+    assert explain(f"Loading servable: {SERVABLE} failed: {whole}") == (ReasonCode.MODEL_LOAD_FAILED, whole)
+
+
+@pytest.mark.parametrize("kind", ["bool", "string", "int32", "int64", "float"])
+def test_a_usage_may_end_with_a_flag_of_any_kind(kind: str) -> None:
+    found = explain(f"usage: tensorflow_model_server\n\t--last_one=x   \t{kind}\twhat it does")
+    assert found is not None
+    assert found[0] is ReasonCode.BAD_SPEC
+
+
+def test_refused_arguments_are_told_without_the_words_around_them() -> None:
+    assert explain("x\nFailed to start server. Error: INVALID_ARGUMENT: no such file") == (
+        ReasonCode.BAD_SPEC,
+        "The server refuses its arguments: INVALID_ARGUMENT: no such file",
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import threading
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock
 from infra_validator.core.progress import (
     BytesMoved,
+    FleetWentOn,
     LoadWentOn,
     PhaseBegan,
     PhaseEnded,
@@ -76,8 +77,13 @@ class Board:
     def note(self, event: Progress) -> None:
         """Take one event."""
         with self._lock:
+            if isinstance(event, FleetWentOn):
+                self._seen = {label: seen for label, seen in self._seen.items() if not label.startswith(event.left)}
             seen = self._seen.setdefault(event.of.binary, _Seen())
-            if isinstance(event, RequestAnswered):
+            if isinstance(event, FleetWentOn):
+                counts = ", ".join(f"{number} {word}" for word, number in event.counts.items() if number)
+                seen.detail = f"{event.done} of {event.total} models: {counts}"
+            elif isinstance(event, RequestAnswered):
                 self._answered(seen, event)
             elif isinstance(event, LoadWentOn):
                 seen.detail = _under_load(event)

@@ -1,6 +1,6 @@
-"""The points of the Open Inference Protocol over gRPC, in the order in which a caller meets them.
+"""The points of the Open Inference Protocol over gRPC and REST, in the order in which a caller meets them.
 
-Source: kserve/open-inference-protocol, inference_grpc.md.
+Over REST raw contents are binary data, typed contents JSON. Source: kserve/open-inference-protocol, inference_grpc.md, inference_rest.md.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import grpc
 
 from infra_validator.conformance.open_inference.subject import Subject
 from infra_validator.conformance.points import Departure, NotJudged, Points, told
-from infra_validator.core.answer import Answer
+from infra_validator.core.answer import Answer, UnreadableAnswer
 from infra_validator.model_server_clients.open_inference.datatypes import BY_NAME
 from infra_validator.protos import open_inference_pb2 as pb
 
@@ -107,7 +107,7 @@ def _metadata_tensors(subject: Subject) -> None:
 @POINTS.must("infer-raw", "callers that send raw content, as most libraries do, are not served.")
 def _infer_raw(subject: Subject) -> None:
     """A request with raw contents is answered with tensors that are what their shapes and datatypes say."""
-    response, _ = subject.infer(subject.request())
+    response, _ = subject.infer(subject.request(typed=False))
     if not response.outputs:
         raise Departure("the answer has no outputs")
 
@@ -116,7 +116,9 @@ def _infer_raw(subject: Subject) -> None:
 def _infer_typed(subject: Subject) -> None:
     """A request with typed contents is answered as the same with raw contents, but for the values."""
     typed = _described(subject.infer(subject.request(typed=True))[1])
-    raw = _described(subject.infer(subject.request())[1])
+    if not subject.has_raw():
+        return
+    raw = _described(subject.infer(subject.request(typed=False))[1])
     if typed != raw:
         raise Departure(f"typed was answered with {typed}, raw with {raw}")
 
@@ -164,9 +166,11 @@ def _side_by_side(subject: Subject) -> None:
     ids = []
     for call in calls:
         try:
-            ids.append(pb.ModelInferResponse.FromString(call.result()).id)
+            ids.append(subject.read(call.result()).id)
         except grpc.RpcError as error:
             raise Departure(f"of {_TOGETHER} at once, one was answered {told(error)}") from error
+        except UnreadableAnswer as error:
+            raise Departure(f"of {_TOGETHER} at once, one was answered with {error}") from error
     if len(set(ids)) == 1:
         raise NotJudged("the server does not return ids")
     if ids != [str(number) for number in range(_TOGETHER)]:
@@ -178,9 +182,13 @@ def _side_by_side(subject: Subject) -> None:
 
 @POINTS.must("wrong-length", "a mistake of the caller's is answered with numbers.")
 def _wrong_length(subject: Subject) -> None:
-    """Raw content of another length than its shape and datatype say is refused, and the server serves on."""
+    """Content of another length than its shape and datatype say is refused, and the server serves on."""
     request = subject.request()
-    request.raw_input_contents[0] = request.raw_input_contents[0] + b"\0\0\0"
+    if subject.rest:
+        for _, values in request.inputs[0].contents.ListFields():
+            values.append(values[0])
+    else:
+        request.raw_input_contents[0] = request.raw_input_contents[0] + b"\0\0\0"
     if subject.refuses(request) is None:
         raise Departure("it was answered")
     _serves_on(subject)
@@ -188,7 +196,7 @@ def _wrong_length(subject: Subject) -> None:
 
 @POINTS.must("missing-content", "a mistake of the caller's is answered with numbers.")
 def _missing_content(subject: Subject) -> None:
-    """Fewer raw contents than inputs are refused, and the server serves on."""
+    """An input without content is refused, and the server serves on."""
     request = subject.request()
     request.inputs.add(name="one-more", datatype="FP32", shape=[1])
     if subject.refuses(request) is None:
@@ -210,7 +218,7 @@ def _unknown_datatype(subject: Subject) -> None:
 def _both_contents(subject: Subject) -> None:
     """Raw and typed contents in one request are refused."""
     request = subject.request(typed=True)
-    request.raw_input_contents.extend(subject.request().raw_input_contents)
+    request.raw_input_contents.extend(subject.request(typed=False).raw_input_contents)
     if subject.refuses(request) is None:
         raise Departure("it was answered")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
+from typing import Any
 
 import grpc
 
@@ -12,11 +13,16 @@ from infra_validator.conformance.points import Departure, NotJudged, told
 from infra_validator.core.answer import ELEMENT_TYPES, STRING, Answer, UnreadableAnswer
 from infra_validator.model_server_clients.grpc_channel import open_channel
 from infra_validator.model_server_clients.open_inference.datatypes import BY_NAME, raw_strings
-from infra_validator.model_server_clients.open_inference.infer_answer import read_infer_response
+from infra_validator.model_server_clients.open_inference.infer_answer import answer_in
+from infra_validator.model_server_clients.open_inference.rest_channel import RestChannel
+from infra_validator.model_server_clients.open_inference.rest_messages import rest_response
 from infra_validator.protos import open_inference_pb2 as pb
 
 SERVICE = "/inference.GRPCInferenceService/"
 _CALL_SECONDS = 60.0
+
+#: The protocol's name for the binary data extension among a server's extensions.
+BINARY_EXTENSION = "binary_tensor_data"
 
 
 class Subject:
@@ -28,6 +34,7 @@ class Subject:
       model_version: its version; empty leaves the choice to the server.
       inputs: name -> (datatype, shape) of one good request; empty: as the model's metadata say, with 1 in the place of any size.
       text: what every element of BYTES is.
+      protocol: ``grpc`` or ``rest``, where typed contents are JSON and raw contents binary data.
     """
 
     def __init__(
@@ -37,13 +44,15 @@ class Subject:
         model_version: str = "",
         inputs: Mapping[str, tuple[str, tuple[int, ...]]] | None = None,
         text: str = "a",
+        protocol: str = "grpc",
     ) -> None:
         self.target = target
         self.name = model_name
         self.version = model_version
         self._inputs = dict(inputs or {})
         self._text = text.encode()
-        self._channel = open_channel(target)
+        self.rest = protocol == "rest"
+        self._channel: Any = RestChannel(target) if self.rest else open_channel(target)
 
     def close(self) -> None:
         self._channel.close()
@@ -57,7 +66,23 @@ class Subject:
 
     def start(self, method: str, request: bytes) -> grpc.CallFuture[bytes]:
         """One call under way."""
-        return self._channel.unary_unary(SERVICE + method, None, None).future(request, timeout=_CALL_SECONDS)
+        call: grpc.CallFuture[bytes] = self._channel.unary_unary(SERVICE + method, None, None).future(
+            request, timeout=_CALL_SECONDS
+        )
+        return call
+
+    def read(self, payload: bytes) -> pb.ModelInferResponse:
+        """The answer to a ModelInfer. Raises UnreadableAnswer over REST."""
+        return rest_response(payload) if self.rest else pb.ModelInferResponse.FromString(payload)
+
+    def has_raw(self) -> bool:
+        """Whether raw contents can be sent: over REST, where the server says that it has the binary data extension."""
+        if not self.rest:
+            return True
+        try:
+            return BINARY_EXTENSION in self._channel.extensions(_CALL_SECONDS)
+        except grpc.RpcError:
+            return False
 
     def is_ready(self, name: str, version: str = "", seconds: float = _CALL_SECONDS) -> bool:
         """ModelReady; raises grpc.RpcError."""
@@ -80,7 +105,8 @@ class Subject:
         """
         try:
             payload = self.call("ModelInfer", request.SerializeToString())
-            return pb.ModelInferResponse.FromString(payload), read_infer_response(payload)
+            response = self.read(payload)
+            return response, answer_in(response)
         except grpc.RpcError as error:
             raise Departure(f"a good request was answered {told(error)}") from error
         except UnreadableAnswer as error:
@@ -121,12 +147,15 @@ class Subject:
             raise NotJudged(f"the metadata tell the datatype {unknown[0]!r}, which the protocol does not have")
         return self._inputs
 
-    def request(self, *, typed: bool = False) -> pb.ModelInferRequest:
-        """A good request: zeros, and the text.
+    def request(self, *, typed: bool | None = None) -> pb.ModelInferRequest:
+        """A good request: zeros, and the text. Raw over gRPC, typed over REST, where ``typed`` does not say.
 
         Raises:
           NotJudged: nobody tells the inputs, or one has raw content only.
         """
+        typed = self.rest if typed is None else typed
+        if not typed and not self.has_raw():
+            raise NotJudged("the server does not say that it has the binary data extension")
         made = pb.ModelInferRequest(model_name=self.name, model_version=self.version)
         for name, (datatype, shape) in self.inputs.items():
             added = made.inputs.add(name=name, datatype=datatype, shape=shape)

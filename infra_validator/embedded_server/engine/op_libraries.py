@@ -8,11 +8,12 @@ from __future__ import annotations
 import glob
 import importlib.util
 import os
+import struct
 import threading
 
 from infra_validator.embedded_server import log
 from infra_validator.embedded_server.engine.c_api import Status, functions
-from infra_validator.embedded_server.status import StatusError
+from infra_validator.embedded_server.status import Code, StatusError
 
 #: What TensorFlow Serving's binary links in besides TensorFlow (its BUILD file's SUPPORTED_TENSORFLOW_OPS): package -> its libraries.
 _PACKAGES = {
@@ -28,10 +29,27 @@ def load(path: str) -> None:
     """Load the operations and kernels of one shared library.
 
     Raises:
-      StatusError: TensorFlow's code and text: there is no such file, or it was built for another TensorFlow.
+      StatusError: TensorFlow's code and text: there is no such file, or it was built for another TensorFlow; DATA_LOSS: it is cut off.
     """
+    _check_whole(path)
     with Status() as status:
         functions().LoadLibrary(os.fsencode(path), status.pointer)
+
+
+def _check_whole(path: str) -> None:
+    """Refuse a library that lacks its end (half copied): the system's loader would kill the process with SIGBUS."""
+    try:
+        with open(path, "rb") as file:
+            header = file.read(64)
+            size = os.fstat(file.fileno()).st_size
+    except OSError:
+        return  # TensorFlow says what is the matter
+    if len(header) < 64 or not header.startswith(b"\x7fELF\x02\x01"):
+        return
+    (sections,) = struct.unpack_from("<Q", header, 40)  # the table at the end: e_shoff, e_shentsize, e_shnum
+    entry, count = struct.unpack_from("<HH", header, 58)
+    if size < sections + entry * count:
+        raise StatusError(Code.DATA_LOSS, f"{path}: the file is cut off: {size} bytes of {sections + entry * count}")
 
 
 def load_packages_for(error: StatusError) -> bool:

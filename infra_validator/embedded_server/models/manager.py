@@ -119,6 +119,13 @@ class Manager:
                         version.aspired = False  # at once: the manager's thread may be the one that retries this load
             self._lock.notify_all()
 
+    def forget_ended(self, name: str) -> None:
+        """Forget the versions of a model that failed to load: they are tried again when they are wanted again."""
+        with self._lock:
+            versions = self._versions.get(name, {})
+            for number in [number for number, version in versions.items() if version.phase is _Phase.GONE]:
+                del versions[number]
+
     def find(self, name: str, version: int | None = None) -> Servable:
         """The loaded version of a model, or its highest, held for the caller, who must ``release`` it.
 

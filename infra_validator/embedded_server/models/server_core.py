@@ -6,8 +6,10 @@ The core knows no transport. Everything that serves requests (gRPC, REST, a Mode
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
+from collections.abc import Iterator
 
 from infra_validator.embedded_server import log
 from infra_validator.embedded_server.models import versions
@@ -15,7 +17,7 @@ from infra_validator.embedded_server.models.manager import Loader, Manager, Retr
 from infra_validator.embedded_server.models.model_config import ModelConfigs, checked
 from infra_validator.embedded_server.models.servable import Servable
 from infra_validator.embedded_server.models.state_monitor import State, StateMonitor, describe_failures
-from infra_validator.embedded_server.status import Code, StatusError, invalid_argument
+from infra_validator.embedded_server.status import Code, StatusError, invalid_argument, not_found
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
 
@@ -129,6 +131,52 @@ class ServerCore:
                     )
         return labels
 
+    # --------------------------------------------------------------------------------------------- one model of them
+
+    @property
+    def names(self) -> list[str]:
+        """The models that are to be served: those of the configuration but for the unloaded ones."""
+        return list(self._models)
+
+    def unload(self, name: str) -> None:
+        """Unload a model of the configuration until ``load`` or another configuration; waits for its requests, without limit.
+
+        Raises:
+          StatusError: NOT_FOUND: it is not in the configuration.
+        """
+        with self._reloading:
+            self._configured(name)
+            with self._polling:
+                self._models = {other: model for other, model in self._models.items() if other != name}
+                self.manager.aspire(name, {})
+            self.monitor.wait_until_ended(name)
+
+    def load(self, name: str) -> None:
+        """Load a model of the configuration: its versions that are not loaded, those that failed included; waits, without limit.
+
+        Raises:
+          StatusError: NOT_FOUND: it is not in the configuration, or no version of it is there; or the error of the load.
+        """
+        with self._reloading:
+            model = self._configured(name)
+            past = self.monitor.ended([name])
+            with self._polling:
+                wanted = versions.aspired_versions(model)
+                if not wanted:
+                    raise not_found(f"The model {name} has no versions to load under {model.base_path}.")
+                self.manager.forget_ended(name)
+                self._models = {**self._models, name: model}
+                self.manager.aspire(name, wanted)
+            for _, version, state in self.monitor.wait_until_settled([name], past):
+                error = state.error or StatusError(Code.UNKNOWN, "it ended")
+                raise StatusError(error.code, f"Version {version} of the model {name} was not loaded: {error.message}")
+
+    def _configured(self, name: str) -> serving_pb2.ModelConfig:
+        model = self._compared.get(name)
+        if model is None:
+            raise not_found(f"The model {name} is not in the server's configuration.")
+        return model
+
     # ---------------------------------------------------------------------------------------------------- polling
 
     def _look_soon(self) -> None:
@@ -166,6 +214,15 @@ class ServerCore:
         if choice == "version_label":
             return self.manager.find(spec.name, self._labelled(spec.name, spec.version_label))
         return self.manager.find(spec.name)
+
+    @contextlib.contextmanager
+    def found(self, spec: serving_pb2.ModelSpec) -> Iterator[Servable]:
+        """As ``find``, held for the length of a ``with``."""
+        servable = self.find(spec)
+        try:
+            yield servable
+        finally:
+            servable.release()
 
     def _labelled(self, name: str, label: str) -> int:
         if self._labels is None:

@@ -72,6 +72,11 @@ class StateMonitor:
         with self._changed:
             return self._states.get(name, {}).get(version)
 
+    def every_version(self) -> dict[str, dict[int, VersionState]]:
+        """The versions of all models, those that ended included."""
+        with self._changed:
+            return {name: dict(versions) for name, versions in self._states.items()}
+
     def ended(self, names: Iterable[str]) -> list[VersionState]:
         """The ends of earlier lives of these models, for ``wait_until_settled`` to look past."""
         with self._changed:
@@ -103,6 +108,13 @@ class StateMonitor:
                 if waiting:
                     self._changed.wait()
         return failed
+
+    def wait_until_ended(self, name: str) -> None:
+        """Wait, without limit, until no version of a model is left, or ``close``."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or all(each.state is State.END for each in self._states.get(name, {}).values())
+            )
 
     def close(self) -> None:
         """End every wait."""

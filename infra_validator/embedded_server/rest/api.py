@@ -13,10 +13,12 @@ from infra_validator.embedded_server.inference.inference import RunSettings
 from infra_validator.embedded_server.inference.prediction_service import PredictionService
 from infra_validator.embedded_server.metrics import Metrics
 from infra_validator.embedded_server.models.server_core import ServerCore
+from infra_validator.embedded_server.open_inference.service import OpenInferenceService
 from infra_validator.embedded_server.rest import json as rest_json
 from infra_validator.embedded_server.rest import tensors as rest_tensors
-from infra_validator.embedded_server.rest.answer import Answer, Headers, error_page
+from infra_validator.embedded_server.rest.answer import HTTP_STATUS, Answer, Headers, error_page
 from infra_validator.embedded_server.rest.examples import examples_of
+from infra_validator.embedded_server.rest.open_inference import OpenInferenceApi, is_open_inference
 from infra_validator.embedded_server.rest.predict_inputs import inputs_of, signature_name_of, signature_of
 from infra_validator.embedded_server.rest.protobuf_json import protobuf_json, signature_json
 from infra_validator.embedded_server.status import Code, StatusError, invalid_argument
@@ -28,22 +30,6 @@ _POST = re.compile(rf"/v1/models/(?P<name>[^/:]+){_VERSION_OR_LABEL}:(?P<method>
 _GET = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION_OR_LABEL}(?:/(?P<metadata>metadata))?", re.I)
 _SERVED = re.compile(r"/v1/.*", re.I | re.S)
 
-_HTTP_STATUS = {
-    Code.OK: 200,
-    Code.INVALID_ARGUMENT: 400,
-    Code.FAILED_PRECONDITION: 400,
-    Code.OUT_OF_RANGE: 400,
-    Code.UNAUTHENTICATED: 401,
-    Code.PERMISSION_DENIED: 403,
-    Code.NOT_FOUND: 404,
-    Code.ALREADY_EXISTS: 409,
-    Code.ABORTED: 409,
-    Code.RESOURCE_EXHAUSTED: 429,
-    Code.CANCELLED: 499,
-    Code.UNIMPLEMENTED: 501,
-    Code.UNAVAILABLE: 503,
-    Code.DEADLINE_EXCEEDED: 504,
-}
 _HTML = "text/html; charset=ISO-8859-1"
 _CORS = (
     ("Access-Control-Allow-Origin", "*"),
@@ -77,16 +63,23 @@ class RestApi:
       service: answers metadata.
       metrics: hears of every request.
       options: see RestOptions.
+      open_inference: answers the Open Inference Protocol's paths; None: nobody does.
     """
 
     def __init__(
-        self, core: ServerCore, service: PredictionService, metrics: Metrics, options: RestOptions = RestOptions()
+        self,
+        core: ServerCore,
+        service: PredictionService,
+        metrics: Metrics,
+        options: RestOptions = RestOptions(),
+        open_inference: OpenInferenceService | None = None,
     ) -> None:
         self._core = core
         self._service = service
         self._metrics = metrics
         self._options = options
         self._settings = RunSettings(inference.run_options(options.timeout_ms), options.check_method_name, metrics)
+        self._open_inference = OpenInferenceApi(open_inference, self._settings) if open_inference is not None else None
 
     def answer(self, verb: str, target: str, headers: Headers, body: bytes) -> Answer:
         """Answer one request.
@@ -103,10 +96,16 @@ class RestApi:
                 problem = f"Unexpected path: {target}. Should be {options.metrics_path}"
                 return Answer(400, problem.encode(), "text/plain")
             return Answer(200, self._metrics.prometheus().encode(), "text/plain")
-        if not _SERVED.fullmatch(target):
+        others = self._open_inference is not None and is_open_inference(target)
+        if not others and not _SERVED.fullmatch(target):
             return error_page(404)
-        answer = _preflight(headers) if verb == "OPTIONS" else self._dispatched(verb, target, body)
-        return dataclasses.replace(answer, headers=_CORS) if options.cors else answer
+        if verb == "OPTIONS":
+            answer = _preflight(headers)
+        elif self._open_inference is not None and others:
+            answer = self._open_inference.answer(verb, target, headers, body)
+        else:
+            answer = self._dispatched(verb, target, body)
+        return dataclasses.replace(answer, headers=answer.headers + _CORS) if options.cors else answer
 
     def _dispatched(self, verb: str, target: str, body: bytes) -> Answer:
         match = _POST.fullmatch(target) if verb == "POST" else _GET.fullmatch(target) if verb == "GET" else None
@@ -226,7 +225,7 @@ class _EmptyAnswerError(StatusError):
 
 
 def _error_answer(error: StatusError) -> Answer:
-    status = _HTTP_STATUS.get(error.code, 500)
+    status = HTTP_STATUS.get(error.code, 500)
     return Answer(status, b"" if isinstance(error, _EmptyAnswerError) else rest_json.error_body(error.message))
 
 

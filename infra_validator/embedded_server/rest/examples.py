@@ -38,7 +38,11 @@ def _example(value: Any) -> bytes:
         raise invalid_argument(f"Example must be JSON object but got JSON {rest_json.kind(value)}")
     example = tensorflow_pb2.Example()
     for name, content in value.items():
-        _fill(name, content, example.features.feature[name])
+        try:
+            feature = example.features.feature[name]
+        except UnicodeEncodeError as error:
+            raise invalid_argument(f"Feature: {rest_json.quoted(name)} has a name that is no UTF-8") from error
+        _fill(name, content, feature)
     return example.SerializeToString()
 
 

@@ -320,13 +320,13 @@ def _elements(alias: str, tensor: Tensor) -> list[str]:
         return [rest_json.quoted(value.decode("utf-8", "surrogateescape")) for value in values]
     elements = tensors.elements(tensor)
     if dtype in _FLOATS:
-        return _float_texts(elements, "f" if dtype == tensors.FLOAT else "d")
+        return float_texts(elements, "f" if dtype == tensors.FLOAT else "d")
     if dtype == tensors.BOOL:
         return ["true" if element else "false" for element in elements]
     return list(map(str, elements))
 
 
-def _float_texts(values: list[float], letter: str) -> list[str]:
+def float_texts(values: list[float], letter: str) -> list[str]:
     """Each number as the real server prints it: ``%g`` if that reads back as the same number, else all digits."""
     if not values:
         return []
@@ -355,4 +355,4 @@ def _with_point(text: str) -> str:
 
 def float_text(value: float) -> str:
     """A float as ``_elements`` prints those of a tensor."""
-    return _float_texts([value], "f")[0]
+    return float_texts([value], "f")[0]

@@ -16,6 +16,7 @@ from infra_validator.model_server_clients.open_inference.datatypes import (
     count_raw_strings,
     read_raw_strings,
 )
+from infra_validator.model_server_clients.open_inference.rest_messages import rest_response
 from infra_validator.protos import open_inference_pb2 as pb
 
 _Output = pb.ModelInferResponse.InferOutputTensor
@@ -31,6 +32,16 @@ def read_infer_response(payload: bytes) -> Answer:
         response = pb.ModelInferResponse.FromString(payload)
     except message.DecodeError as error:
         raise UnreadableAnswer("octets that are no ModelInferResponse") from error
+    return answer_in(response)
+
+
+def read_rest_response(payload: bytes) -> Answer:
+    """The answer that came over REST, in its envelope (./rest_messages.py). Raises as read_infer_response."""
+    return answer_in(rest_response(payload))
+
+
+def answer_in(response: pb.ModelInferResponse) -> Answer:
+    """The answer in a message. Raises as read_infer_response."""
     raw = response.raw_output_contents
     if raw and len(raw) != len(response.outputs):
         raise UnreadableAnswer(f"{len(response.outputs)} outputs and {len(raw)} raw contents")

@@ -33,10 +33,10 @@ class AddressRunner(BaseModelServerRunner):
         now = time.monotonic()
         if now < self._looked_at + (_LOOK_SECONDS if self._state is JobState.RUNNING else 0.0):
             return self._seen
-        problem, refused = why_not_open(self._config.grpc)
+        problem, refused = why_not_open(self._config.asked)
         self._looked_at = time.monotonic()
         if not problem:
-            self._seen = Observation.running(f"{self._config.grpc} accepts connections")
+            self._seen = Observation.running(f"{self._config.asked} accepts connections")
         elif self._state is not JobState.RUNNING:
             self._seen = Observation.pending(problem, ReasonCode.SERVER_NOT_REACHABLE)
         elif refused:  # a look that only took too long says nothing of a server that runs
@@ -46,7 +46,7 @@ class AddressRunner(BaseModelServerRunner):
         return self._seen
 
     def _find_endpoint(self) -> str:
-        return self._config.grpc
+        return self._config.asked
 
     def _find_rest_endpoint(self) -> str:
         return self._config.rest

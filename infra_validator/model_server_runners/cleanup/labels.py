@@ -18,6 +18,10 @@ _LIFETIME_SECONDS = (
 )  # only decides where it cannot be seen whether the owner lives (another machine or container)
 
 
+#: The environment variable that has the run id of the validation in every process that it starts on this machine.
+VALIDATION = "INFRA_VALIDATOR_VALIDATION"
+
+
 def mark_of(run_id: str) -> str:
     """The environment variable, with its value, that every process of a run bears."""
     return f"INFRA_VALIDATOR_RUN={run_id}"

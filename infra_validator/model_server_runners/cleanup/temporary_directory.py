@@ -12,7 +12,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
@@ -47,6 +47,21 @@ def make(run_id: str) -> str:
     except OSError as error:
         raise not_made(path, error) from error
     return path
+
+
+def write_files(directory: str, texts: Mapping[str, str]) -> None:
+    """Write small text files, by name, to a directory, which is made where it is missing.
+
+    Raises:
+      InfrastructureError: as for ``make``.
+    """
+    try:
+        os.makedirs(directory, exist_ok=True)
+        for name, text in texts.items():
+            with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
+                file.write(text)
+    except OSError as error:
+        raise not_made(directory, error) from error
 
 
 def not_made(path: str, error: OSError) -> InfrastructureError:

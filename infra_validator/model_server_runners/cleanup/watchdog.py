@@ -16,7 +16,7 @@ whatever was told and not forgotten is undone, last told first. There are three 
 group or session: the environment that a process was started with is inherited and can be read in ``/proc``.
 
 The other half is this file run as a program (``python -I -S watchdog.py PARENT``): standard library only, in a session of its own,
-so that what ends its maker's process group does not end it. It reads one JSON object a line: ``{"tell": 1, "undo": "run", "what": [...]}``
+so that what ends its maker's process group does not end it. It reads one JSON object a line: ``{"tell": 1, "undo": "run", "what": ...}``
 or ``{"forget": 1}``. The end of the pipe is the maker's death. It also says that no child of the maker is between fork and exec, where
 it would not bear its mark yet: such a child holds the pipe. Another parent than PARENT is the maker's death too, but then the end of
 the pipe is waited for a second: only a forked child of the maker keeps it open for longer.
@@ -50,6 +50,7 @@ class Watchdog:
 
     def __init__(self) -> None:
         import subprocess
+        import threading  # not above: the other half has to start fast
 
         reader, writer = os.pipe()
         try:
@@ -67,6 +68,7 @@ class Watchdog:
         finally:
             os.close(reader)
         self._writer: int | None = writer
+        self._writing = threading.Lock()
         self._told: set[int] = set()
         self._last = 0
 
@@ -82,9 +84,9 @@ class Watchdog:
         """SIGKILL every process whose environment holds ``mark``, a whole ``NAME=VALUE``."""
         return self._tell("kill_marked", mark)
 
-    def run(self, command: list[str]) -> int:
-        """Run a command, for at most ten seconds; it gets the maker's environment and no input."""
-        return self._tell("run", command)
+    def run(self, command: list[str], told: str = "") -> int:
+        """Run a command, for at most ten seconds; it gets the maker's environment and ``told`` as its input."""
+        return self._tell("run", [told, *command])
 
     def forget(self, number: int) -> None:
         """It was undone in the ordinary way."""
@@ -111,12 +113,13 @@ class Watchdog:
         return self._last
 
     def _send(self, message: dict[str, object]) -> None:
-        if self._writer is None:
-            return
-        try:
-            os.write(self._writer, json.dumps(message).encode() + b"\n")  # below PIPE_BUF: whole or not at all
-        except BrokenPipeError:
-            pass  # somebody killed the watchdog; the ordinary clean-up goes on without it
+        rest = json.dumps(message).encode() + b"\n"
+        with self._writing:  # a message may be larger than what a pipe takes as a whole
+            try:
+                while rest and self._writer is not None:
+                    rest = rest[os.write(self._writer, rest) :]
+            except BrokenPipeError:
+                pass  # somebody killed the watchdog; the ordinary clean-up goes on without it
 
 
 # -------------------------------------------------------------------- what both halves and the runner use
@@ -177,10 +180,11 @@ def _remove_tree(path: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _run(command: list[str]) -> None:
+def _run(what: list[str]) -> None:
     import subprocess
 
-    subprocess.run(command, stdin=subprocess.DEVNULL, timeout=_COMMAND_SECONDS, check=False)
+    told, *command = what
+    subprocess.run(command, input=told.encode(), timeout=_COMMAND_SECONDS, check=False)
 
 
 _UNDO: dict[str, Callable[..., None]] = {
@@ -201,6 +205,8 @@ def _told_until_death(parent: int) -> list[tuple[str, object]]:
         if died is None and os.getppid() != parent:
             died = time.monotonic()
         if not poll.poll(_ASK_PARENT_EVERY * 1000):
+            if any(undo == "run" for undo, _ in told.values()):
+                import subprocess  # noqa: F401 - while there is time: once the maker is dead, it is short on a busy machine
             continue
         data = os.read(0, 65536)
         if not data:

@@ -19,9 +19,32 @@ from typing import Any
 
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import Observation
+from infra_validator.model_server_runners.shaped import shaped
 from infra_validator.specs import KubernetesConfig
 
 Json = Mapping[str, Any]
+
+_END = {"reason": str, "message": str, "exitCode": int, "signal": int}
+_STATE = {"waiting": {"reason": str, "message": str}, "running": {}, "terminated": _END}
+_CONTAINER = {"name": str, "image": str, "state": _STATE, "lastState": _STATE}
+_CONDITION = {"type": str, "status": str, "reason": str, "message": str}
+_METADATA = {"name": str, "deletionTimestamp": str}
+_EVENT = {"type": str, "reason": str, "message": str}
+
+#: What is read of a pod and of a node.
+_POD = {
+    "metadata": _METADATA,
+    "spec": {"nodeName": str, "initContainers": [{"name": str, "restartPolicy": str}]},
+    "status": {
+        "phase": str,
+        "reason": str,
+        "message": str,
+        "conditions": [_CONDITION],
+        "initContainerStatuses": [_CONTAINER],
+        "containerStatuses": [_CONTAINER],
+    },
+}
+_NODE = {"metadata": _METADATA, "status": {"conditions": [_CONDITION]}}
 
 SERVER_CONTAINER = "model-server"
 FETCH_CONTAINER = "model-fetch"
@@ -109,6 +132,7 @@ class Judge:
 
     def judge(self, pod: Json, events: Sequence[Json] = ()) -> Observation:
         """What the pod's status means."""
+        pod, events = shaped(pod, _POD), shaped(list(events), [_EVENT])
         server = container_status(pod, SERVER_CONTAINER)
         self.ran = self.ran or process_ran(server)
         ended = _ended_by_platform(pod)
@@ -169,7 +193,7 @@ class Judge:
 
 def container_status(pod: Json, name: str) -> Json:
     """The status of a container or init container; empty while there is none."""
-    status = _status(pod)
+    status = _status(shaped(pod, _POD))
     for part in ("containerStatuses", "initContainerStatuses"):
         for one in status.get(part) or ():
             if one.get("name") == name:
@@ -227,7 +251,7 @@ def _ended_by_platform(pod: Json) -> str:
             return _words(condition.get("reason"), condition.get("message"))
     if _node_is_silent(pod):
         return f"The node {_spec(pod).get('nodeName', '?')} of pod {_name(pod)} does not report any more."
-    if pod["metadata"].get("deletionTimestamp"):
+    if (pod.get("metadata") or {}).get("deletionTimestamp"):
         return f"The pod {_name(pod)} was deleted by somebody else."
     end = _terminated(container_status(pod, SERVER_CONTAINER)) or {}
     if end.get("reason") == UNKNOWN_END:
@@ -250,10 +274,11 @@ def _node_is_silent(pod: Json) -> bool:
 
 def why_not_ready(node: Json) -> str:
     """The cluster's words if a node is not ready; empty if it is, or says nothing of it."""
+    node = shaped(node, _NODE)
     for condition in (node.get("status") or {}).get("conditions") or ():
         if condition.get("type") == "Ready" and condition.get("status") != "True":
             words = _words(condition.get("reason"), condition.get("message"))
-            return f"The node {node['metadata'].get('name', '?')} is not ready: {words}"
+            return f"The node {_name(node)} is not ready: {words}"
     return ""
 
 
@@ -345,7 +370,7 @@ def _pending_words(pod: Json) -> str:
 
 
 def _name(pod: Json) -> str:
-    return str(pod["metadata"].get("name", "?"))
+    return str((pod.get("metadata") or {}).get("name", "?"))
 
 
 def _status(pod: Json) -> Json:

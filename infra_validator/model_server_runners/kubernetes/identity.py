@@ -15,9 +15,21 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from infra_validator.model_server_runners.shaped import shaped
 from infra_validator.specs.kubernetes.model import ClaimSource
 
 Json = Mapping[str, Any]
+
+#: What is read of our own pod.
+_POD = {
+    "metadata": {"name": str, "namespace": str, "uid": str},
+    "spec": {
+        "hostNetwork": bool,
+        "volumes": [{"name": str, "persistentVolumeClaim": {"claimName": str}}],
+        "containers": [{"volumeMounts": [{"name": str, "mountPath": str, "subPath": str, "subPathExpr": str}]}],
+    },
+    "status": {"phase": str, "podIP": str, "podIPs": [{"ip": str}]},
+}
 
 SERVICE_ACCOUNT_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -107,8 +119,9 @@ def uids_handed_down(environment: Mapping[str, str], mounts: str) -> frozenset[s
 
 def confirms(pod: Json, uids: frozenset[str], addresses: frozenset[str]) -> bool:
     """Whether ``pod`` is the one that this process runs in: by its UID where one is known, else by its IP address."""
+    pod = shaped(pod, _POD)
     if uids:
-        return pod["metadata"].get("uid") in uids
+        return pod.get("metadata", {}).get("uid") in uids
     status = pod.get("status") or {}
     if status.get("phase") != "Running" or (pod.get("spec") or {}).get("hostNetwork"):
         return False  # under hostNetwork the name and the addresses are the node's
@@ -147,8 +160,8 @@ def owner_reference(pod: Json, namespace: str) -> dict[str, Any] | None:
 
     An owner in another namespace counts as absent: the garbage collector would delete the server's pod at once.
     """
-    metadata = pod["metadata"]
-    if metadata.get("namespace") != namespace:
+    metadata = shaped(pod, _POD).get("metadata", {})
+    if metadata.get("namespace") != namespace or not (metadata.get("name") and metadata.get("uid")):
         return None
     return {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
 
@@ -158,19 +171,19 @@ def claim_of_path(pod: Json, path: str) -> ClaimSource | None:
 
     Every container counts, since our own has no fixed name (``main``, ``base``, ``user-container``); the longest mount wins.
     """
-    spec = pod.get("spec") or {}
+    spec = shaped(pod, _POD).get("spec") or {}
     claims = {
-        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        volume.get("name"): volume["persistentVolumeClaim"].get("claimName")
         for volume in spec.get("volumes") or ()
         if volume.get("persistentVolumeClaim")
     }
     best: tuple[int, ClaimSource | None] = (-1, None)
     for container in spec.get("containers") or ():
         for mount in container.get("volumeMounts") or ():
-            root = mount["mountPath"].rstrip("/") or "/"
+            root = mount.get("mountPath", "").rstrip("/") or "/"
             if path != root and not path.startswith(root.rstrip("/") + "/"):
                 continue
-            claim = claims.get(mount["name"])
+            claim = claims.get(mount.get("name"))
             found = None
             if claim is not None and not mount.get("subPathExpr"):
                 inside = posixpath.relpath(path, root)

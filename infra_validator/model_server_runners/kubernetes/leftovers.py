@@ -1,6 +1,7 @@
 """Pods that nobody deleted: found by our labels and deleted once their time is over; and the pod of a validator that was killed.
 
-A watchdog runs this file's ``main`` when the maker dies, or could not delete the pod itself; it goes on while the API server is away.
+A watchdog runs ``removal.py`` when the maker dies, or could not delete the pod itself, and that runs this file's ``main`` where it needs
+the official client; both go on while the API server is away.
 In a cluster the owner reference deletes the pod when its maker's pod is deleted, and the heartbeat ends the server before that, since a
 watchdog dies with its container. ``infra-validator gc --kubernetes`` looks for what is left even so.
 """
@@ -15,15 +16,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline, wait_until
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.model_server_runners.cleanup.labels import is_dead
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog
+from infra_validator.model_server_runners.kubernetes import removal
 from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable, meaning_of
 from infra_validator.model_server_runners.kubernetes.identity import (
-    SERVICE_ACCOUNT_DIRECTORY,
     Surroundings,
     choose_namespace,
     service_account_namespace,
@@ -36,6 +37,9 @@ from infra_validator.model_server_runners.kubernetes.pod.manifest import (
     PROCESS,
 )
 from infra_validator.specs import KubernetesConfig
+
+if TYPE_CHECKING:
+    from infra_validator.model_server_runners.kubernetes.api.access import Access
 
 _CONNECTION_FIELDS = ("kubeconfig", "context", "api_server", "call_timeout_seconds")
 GOES_ON_SECONDS = (
@@ -83,6 +87,11 @@ class LeftoverPod:
         return f"pod {self.namespace}/{self.name} of {self.owner}"
 
 
+def pod_path(namespace: str, name: str) -> str:
+    """Where a pod is below the API server's address."""
+    return f"/api/v1/namespaces/{namespace}/pods/{name}"
+
+
 def delete_pod(api: CallingApi, namespace: str, name: str, uid: str, grace_seconds: int, deadline: Deadline) -> None:
     """Delete a pod and let the cluster do the rest in the background. That it is gone, or is another one by now, is fine.
 
@@ -96,17 +105,18 @@ def delete_pod(api: CallingApi, namespace: str, name: str, uid: str, grace_secon
     Raises:
       ApiError, ApiUnreachable: it could not be deleted.
     """
-    options: dict[str, Any] = {
-        "kind": "DeleteOptions",
-        "apiVersion": "v1",
-        "gracePeriodSeconds": grace_seconds,
-        "propagationPolicy": "Background",
-    }
+    options: dict[str, Any] = {**removal.DELETE_NOW, "gracePeriodSeconds": grace_seconds}
     if uid:
         options["preconditions"] = {"uid": uid}
-    path = f"/api/v1/namespaces/{namespace}/pods/{name}"
     try:
-        api.call("DELETE", path, deadline, f"delete pod {namespace}/{name}", body=options, persistent=True)
+        api.call(
+            "DELETE",
+            pod_path(namespace, name),
+            deadline,
+            f"delete pod {namespace}/{name}",
+            body=options,
+            persistent=True,
+        )
     except ApiError as error:
         if error.status not in (404, 409):
             raise
@@ -182,34 +192,35 @@ def _delete(api: CallingApi, left: LeftoverPod, uid: str, deadline: Deadline) ->
 # -------------------------------------------------------------------- for the watchdog
 
 
-#: Starts a process of its own: a watchdog gives a command ten seconds, and an API server may be away for longer.
-_DETACH = """\
-import subprocess, sys
-nothing = subprocess.DEVNULL
-subprocess.Popen(sys.argv[1:], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True, cwd="/")
-"""
-
-
 def undo_command(
+    access: Access,
     config: KubernetesConfig,
     namespace: str,
     name: str,
-    service_account_directory: str = SERVICE_ACCOUNT_DIRECTORY,
-) -> list[str]:
-    """The command that deletes a pod after its maker's death; told to the watchdog before the pod is created.
+    surroundings: Surroundings,
+) -> tuple[list[str], str]:
+    """The command that deletes a pod after its maker's death, and its input; told to the watchdog before the pod is created.
 
     It finds this package where this process has it, since the watchdog works in another directory.
 
     Args:
-      config: says which cluster.
+      access: the cluster, and ourselves in it.
+      config: says which cluster, to who has to read its credentials anew.
       namespace, name: the pod.
-      service_account_directory: where a pod's service account is mounted.
+      surroundings: say where a pod's service account is mounted.
     """
     root = str(pathlib.Path(__file__).resolve().parents[3])
     code = f"import sys; sys.path.insert(0, {root!r}); from {__name__} import main; main()"
-    told = {"config": config_to_dict(config), "namespace": namespace, "name": name}
-    told["service_account_directory"] = service_account_directory
-    return [sys.executable, "-I", "-S", "-c", _DETACH, sys.executable, "-c", code, json.dumps(told)]
+    anew = {"config": config_to_dict(config), "namespace": namespace, "name": name}
+    anew["service_account_directory"] = surroundings.service_account_directory
+    plainly = access.plainly()
+    told = {
+        "pod": f"{access.url}{pod_path(namespace, name)}" if plainly else "",
+        "seconds": GOES_ON_SECONDS,
+        "otherwise": [sys.executable, "-c", code, json.dumps(anew)],
+        **(plainly or {}),
+    }
+    return [sys.executable, "-I", "-S", removal.__file__, name], json.dumps(told)
 
 
 def close_watchdog(watchdog: Watchdog, deadline: Deadline) -> None:

@@ -15,6 +15,7 @@ from typing import Protocol
 from infra_validator.core.deadline import SYSTEM_CLOCK, News
 from infra_validator.core.errors import InfraValidatorError
 from infra_validator.model_server_runners.kubernetes.logs import BYTES, LINES
+from infra_validator.model_server_runners.log_lines import last_lines
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class LogFollower:
     @property
     def tail(self) -> str:
         """The last lines."""
-        return "\n".join(self._text.decode("utf-8", "replace").splitlines()[-LINES:])
+        return last_lines(self._text.decode("utf-8", "replace"), LINES)
 
     def close(self) -> None:
         """Stop following. May be called twice. A log that said nothing yet is let go when the pod is deleted."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from infra_validator.core.deadline import Deadline
 from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable
 from infra_validator.model_server_runners.kubernetes.causes import SERVER_CONTAINER, container_status, process_ran
+from infra_validator.model_server_runners.log_lines import READ_TIMES, last_lines
 
 LINES = 100
 BYTES = 256 * 1024
@@ -38,9 +39,9 @@ def read_logs(api: ReadingApi, pod: Mapping[str, Any], events: Sequence[Mapping[
 
 def _tail(api: ReadingApi, pod: Mapping[str, Any], container: str, deadline: Deadline) -> str:
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-    query = {"container": container, "tailLines": str(LINES), "limitBytes": str(BYTES)}
+    query = {"container": container, "tailLines": str(LINES * READ_TIMES), "limitBytes": str(BYTES * READ_TIMES)}
     path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"
     try:
-        return api.text(path, deadline, f"get the log of pod {namespace}/{name}", query=query).rstrip("\n")
+        return last_lines(api.text(path, deadline, f"get the log of pod {namespace}/{name}", query=query), LINES)
     except (ApiError, ApiUnreachable) as error:
         return f"(the log of {container} cannot be read: {error})"

@@ -33,11 +33,7 @@ from infra_validator.model_server_runners.kubernetes.causes import SERVER_CONTAI
 from infra_validator.model_server_runners.kubernetes.connection.backoff import Backoff
 from infra_validator.model_server_runners.kubernetes.connection.endpoint import choose_endpoint, port_of, rest_address
 from infra_validator.model_server_runners.kubernetes.connection.pod_memory import PodMemory
-from infra_validator.model_server_runners.kubernetes.connection.port_forward import (
-    PROTOCOLS,
-    PortForward,
-    Problem,
-)
+from infra_validator.model_server_runners.kubernetes.connection.port_forward import PROTOCOLS, PortForward, Problem
 from infra_validator.model_server_runners.kubernetes.connection.upload import upload
 from infra_validator.model_server_runners.kubernetes.heartbeat import EVERY_SECONDS, GIVEN_UP_SECONDS, Heartbeat
 from infra_validator.model_server_runners.kubernetes.identity import (
@@ -52,6 +48,7 @@ from infra_validator.model_server_runners.kubernetes.leftovers import (
     GOES_ON_SECONDS,
     close_watchdog,
     delete_pod,
+    pod_path,
     undo_command,
 )
 from infra_validator.model_server_runners.kubernetes.log_follower import LogFollower
@@ -164,6 +161,10 @@ class KubernetesRunner(BaseModelServerRunner):
         port = port_of(self._watcher.pod, self.plan, "rest")
         return self._open_forward(port, holds=False).endpoint if port else ""  # it opens with the gRPC port, or never
 
+    def ExplainSilence(self) -> None:
+        if self._watcher is not None:
+            self._watcher.explain_silence()
+
     def _read_memory(self, deadline: Deadline) -> MemoryReading:
         assert self.api is not None
         self._memory = self._memory or PodMemory(self.api, self._pod_path)
@@ -182,7 +183,7 @@ class KubernetesRunner(BaseModelServerRunner):
 
     @property
     def _pod_path(self) -> str:
-        return f"/api/v1/namespaces/{self.namespace}/pods/{self.pod_name}"
+        return pod_path(self.namespace, self.pod_name)
 
     @property
     def _in_cluster(self) -> bool:
@@ -255,18 +256,18 @@ class KubernetesRunner(BaseModelServerRunner):
     ) -> PodContext:
         lifetime = active_deadline_seconds(self.config, total_seconds)
         self.pod_name = f"infra-validator-{self._run_id}"
-        own_name = str(own_pod["metadata"]["name"]) if own_pod is not None else ""
         return PodContext(
             name=self.pod_name,
             namespace=self.namespace,
             run_id=self._run_id,
-            owner=who_for_people(own_name),
+            owner=who_for_people(str(own_pod["metadata"]["name"]) if own_pod is not None else ""),
             owner_reference=owner_reference(own_pod, self.namespace) if own_pod is not None else None,
             node=node,
             total_seconds=total_seconds,
             deadline_utc=int(SYSTEM_CLOCK.utc()) + lifetime + _SPARE_SECONDS,
             stop_grace_seconds=self.stop_grace_seconds,
             heartbeat=heartbeat,
+            validation=self.run_id,
         )
 
     def _register_deletion(self, api: kubernetes_api.KubernetesApi, context: PodContext) -> None:
@@ -278,8 +279,7 @@ class KubernetesRunner(BaseModelServerRunner):
         except OSError as error:
             raise InfrastructureError(ReasonCode.SERVER_NOT_STARTED, f"No watchdog can be started: {error}.") from error
         self.register_cleanup("end the watchdog", lambda deadline: close_watchdog(watchdog, deadline))
-        directory = self.surroundings.service_account_directory
-        told = watchdog.run(undo_command(self.config, self.namespace, self.pod_name, directory))
+        told = watchdog.run(*undo_command(api.access, self.config, self.namespace, self.pod_name, self.surroundings))
 
         def delete(deadline: Deadline) -> None:
             if self._may_exist:

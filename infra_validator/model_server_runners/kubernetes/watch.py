@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline, News, wait_until
-from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
+from infra_validator.core.errors import DeadlineExceeded, InfrastructureError, naming_exhaustion
 from infra_validator.core.states import Life, Observation
+from infra_validator.model_server_runners.base_runner import failure_of
 from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable, meaning_of
 from infra_validator.model_server_runners.kubernetes.causes import Judge, why_not_ready
 
@@ -148,6 +149,16 @@ class PodWatcher:
         """
         self._take_listed(self._listed())
 
+    def explain_silence(self) -> None:
+        """See BaseModelServerRunner.ExplainSilence."""
+        try:
+            self.look_again()
+        except (ApiError, ApiUnreachable) as error:
+            raise meaning_of(error) from error
+        seen = self.observe()
+        if seen.life is Life.GONE:
+            raise failure_of(seen)
+
     def close(self) -> None:
         """Stop following. May be called twice."""
         self._closed.set()
@@ -168,7 +179,8 @@ class PodWatcher:
         pause = 0.0
         while not self._closed.wait(pause):
             try:
-                self._watch_pod()
+                with naming_exhaustion():
+                    self._watch_pod()
                 pause = 0.0
             except (ApiError, ApiUnreachable) as error:
                 if isinstance(error, ApiError) and error.status in (401, 403):

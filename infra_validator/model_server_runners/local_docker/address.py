@@ -12,12 +12,16 @@ import select
 import socket
 import struct
 import urllib.parse
+from collections.abc import Mapping
 from typing import Any
 
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.model_server_runners.shaped import shaped, whole
 from infra_validator.specs import LocalDockerConfig
 
+#: What is read of a container.
+_CONTAINER = {"HostConfig": {"NetworkMode": str}, "NetworkSettings": {"Networks": Mapping, "Ports": Mapping}}
 _LOOPBACK = "127.0.0.1"
 
 
@@ -117,8 +121,9 @@ def choose(
       InfrastructureError: the daemon's host name, or ``host_ip_address``, means nothing here.
     """
     network = config.network_mode
-    own_networks = ((own_container or {}).get("NetworkSettings") or {}).get("Networks") or {}
-    own_mode = str(((own_container or {}).get("HostConfig") or {}).get("NetworkMode") or "")
+    own = shaped(own_container, _CONTAINER)
+    own_networks = own.get("NetworkSettings", {}).get("Networks", {})
+    own_mode = own.get("HostConfig", {}).get("NetworkMode", "")
     reach, why, sure = _reach(config, daemon_url, whereabouts, own_mode)
     if network == "host":
         return Address(network, "", reach, f"the server listens in the network of the daemon's machine; {why}")
@@ -169,14 +174,17 @@ def _as_ip(host: str) -> str:
 
 def endpoint(address: Address, container: dict[str, Any], port: int) -> str:
     """``host:port`` of a port of a running container; empty while the daemon has not published it."""
-    settings = container.get("NetworkSettings") or {}
+    settings = shaped(container, _CONTAINER).get("NetworkSettings") or {}
     if address.network == "host":
         return _join(address.reach_at, port)
     if not address.publish_on:
-        own = str(((settings.get("Networks") or {}).get(address.network) or {}).get("IPAddress") or "")
+        networks = settings.get("Networks") or {}
+        own = shaped(networks.get(address.network), {"IPAddress": str}).get("IPAddress", "")
         return _join(own, port) if own else ""
-    for binding in (settings.get("Ports") or {}).get(f"{port}/tcp") or []:
-        return _join(address.reach_at, int(binding["HostPort"]))
+    for binding in shaped((settings.get("Ports") or {}).get(f"{port}/tcp"), [{"HostPort": str}]):
+        published = whole(binding.get("HostPort"))
+        if published:
+            return _join(address.reach_at, published)
     return ""
 
 

@@ -36,16 +36,23 @@ class Delivery:
     files_directory: str = FILES_DIRECTORY
 
 
-def bind(plan: LaunchPlan, source: str, files_source: str = "") -> Delivery:
-    """By bind mounts, without a copy. A mount that is no string: colons and commas in a path mean nothing."""
+def bind(plan: LaunchPlan, source: str, brought: str = "") -> Delivery:
+    """By bind mounts, without a copy. A mount that is no string: colons and commas in a path mean nothing.
+
+    Args:
+      source: the model's directory.
+      brought: the directory with the plan's small files, in ``files/`` and ``model_files/``.
+    """
     mounts = [_mount("bind", source, plan.model.target)]
-    if files_source:
-        mounts.append(_mount("bind", files_source, FILES_DIRECTORY))
+    if plan.files:
+        mounts.append(_mount("bind", f"{brought}/files", FILES_DIRECTORY))
+    for name in plan.model_files:
+        mounts.append(_mount("bind", f"{brought}/model_files/{name}", f"{plan.model.model_base_path}/{name}"))
     return Delivery(tuple(mounts))
 
 
 def volume(plan: LaunchPlan, name: str) -> Delivery:
-    """By a volume that holds ``<version>/`` and ``files/``; model servers skip what is no number."""
+    """By a volume that holds ``<version>/``, what stands beside it, and ``files/``; model servers skip what is no number."""
     return Delivery((_mount("volume", name, plan.model.model_base_path),), f"{plan.model.model_base_path}/files")
 
 
@@ -74,16 +81,9 @@ def server(
       image: what names the image for good.
       user: ``user:group``, or empty for the image's own.
     """
-    arguments = plan.arguments(
-        grpc_port=plan.ports["grpc"],
-        rest_port=plan.ports.get("rest", 0),
-        bind_address="0.0.0.0",  # inside the container; outside, only what is published is reached
-        model_base_path=plan.model.model_base_path,
-        files_dir=delivery.files_directory,
-    )
     body: dict[str, Any] = {
         "Image": image,
-        "Cmd": arguments,
+        "Cmd": plan.arguments(**placeholders(plan, delivery.files_directory)),
         "Env": [f"{name}={value}" for name, value in {**plan.env, **config.env}.items()],
         "Labels": dict(labels),
         "ExposedPorts": {f"{port}/tcp": {} for port in plan.ports.values()},
@@ -94,6 +94,17 @@ def server(
     if user:
         body["User"] = user
     return body
+
+
+def placeholders(plan: LaunchPlan, files_directory: str) -> dict[str, str | int]:
+    """What is filled into the plan's arguments and small files."""
+    return {
+        "grpc_port": plan.ports["grpc"],
+        "rest_port": plan.ports.get("rest", 0),
+        "bind_address": "0.0.0.0",  # inside the container; outside, only what is published is reached
+        "model_base_path": plan.model.model_base_path,
+        "files_dir": files_directory,
+    }
 
 
 def carrier(image: str, volume_name: str, target: str, labels: Mapping[str, str]) -> dict[str, Any]:

@@ -33,7 +33,8 @@ from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import InfrastructureError, SpecError
 from infra_validator.core.network.loopback import is_loopback
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.model_server_runners.local_docker.errors import no_connection, refusal
+from infra_validator.model_server_runners.local_docker.errors import no_connection, once_it_is_back, refusal
+from infra_validator.model_server_runners.log_lines import READ_TIMES, last_lines
 from infra_validator.specs import LocalDockerConfig
 
 _SHORTEST_CALL = 0.05  # seconds; a limit of 0 would mean "none" to some libraries below
@@ -187,9 +188,9 @@ class DockerDaemon:
                 return None
 
     def logs(self, name: str, lines: int, deadline: Deadline) -> str:
-        """The container's last lines, standard output and error together."""
+        """The container's last lines (log_lines.py), standard output and error together."""
         with self._call(f"read the log of {name}", deadline) as api:
-            return bytes(api.logs(name, tail=lines)).decode(errors="replace")
+            return last_lines(bytes(api.logs(name, tail=lines * READ_TIMES)).decode(errors="replace"), lines)
 
     def memory_stats(self, name: str, deadline: Deadline) -> dict[str, Any]:
         """What the daemon tells of a container's memory; empty where the container does not run."""
@@ -200,19 +201,23 @@ class DockerDaemon:
             return dict(api.stats(name, stream=False, one_shot=at_once).get("memory_stats") or {})
 
     def signal_container(self, name: str, signal: str, deadline: Deadline) -> bool:
-        """Send a signal; False if the container does not run any more."""
-        with self._call(f"send {signal} to {name}", deadline) as api:
-            try:
-                api.kill(name, signal)
-            except docker.errors.APIError as error:
-                if error.status_code in (404, 409):
-                    return False
-                raise
-            return True
+        """Send a signal; False if the container does not run any more. A daemon that is away is waited for."""
+
+        def send() -> bool:
+            with self._call(f"send {signal} to {name}", deadline) as api:
+                try:
+                    api.kill(name, signal)
+                except docker.errors.APIError as error:
+                    if error.status_code in (404, 409):
+                        return False
+                    raise
+                return True
+
+        return once_it_is_back(send, deadline)
 
     def remove_container(self, name: str, deadline: Deadline) -> bool:
-        """Kill and remove, with its nameless volumes; False if it was gone already."""
-        return self._remove("container", name, deadline)
+        """Kill and remove, with its nameless volumes; False if it was gone already. A daemon that is away is waited for."""
+        return once_it_is_back(lambda: self._remove("container", name, deadline), deadline)
 
     def file_in_container(self, name: str, path: str, deadline: Deadline) -> tuple[int, int] | None:
         """Size and modification time (seconds since 1970) of a file as the container sees it, running or not; None if not there."""
@@ -241,8 +246,8 @@ class DockerDaemon:
             api.create_volume(name, labels=dict(labels))
 
     def remove_volume(self, name: str, deadline: Deadline) -> bool:
-        """False if it was gone already."""
-        return self._remove("volume", name, deadline)
+        """False if it was gone already. A daemon that is away is waited for."""
+        return once_it_is_back(lambda: self._remove("volume", name, deadline), deadline)
 
     def labelled(self, label: str, deadline: Deadline) -> list[tuple[str, str, dict[str, str]]]:
         """``(kind, name, labels)`` of all containers, running or not, and then all volumes with a label."""

@@ -11,11 +11,16 @@ import errno
 import re
 import signal
 from collections.abc import Callable
+from typing import TypeVar
 
-from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.deadline import Deadline, wait_until
+from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
 from infra_validator.core.launch_plan import says_port_taken
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import Observation
+
+#: What is found in the place of a daemon that is being restarted.
+AWAY = frozenset({ReasonCode.DOCKER_NOT_RUNNING, ReasonCode.DOCKER_NOT_ANSWERING})
 
 #: The daemon's words -> reason code; the first row that matches counts.
 _REFUSALS: tuple[tuple[str, ReasonCode], ...] = (
@@ -45,6 +50,8 @@ _SHELL_SAYS = re.compile(
     r": (command )?not found$|: permission denied$|bad interpreter|no such file or directory$|exec format error",
     re.IGNORECASE,
 )
+
+T = TypeVar("T")
 
 
 def refusal(what: str, words: str, otherwise: ReasonCode = ReasonCode.SERVER_NOT_STARTED) -> InfrastructureError:
@@ -76,6 +83,29 @@ def no_connection(address: str, error: BaseException) -> InfrastructureError:
         return InfrastructureError(ReasonCode.DOCKER_NOT_ANSWERING, f"{address}: no answer in time.")
     why = next((link.strerror for link in chain if isinstance(link, OSError) and link.strerror), words)
     return InfrastructureError(ReasonCode.DOCKER_NOT_RUNNING, f"{address}: {why}.")
+
+
+def once_it_is_back(action: Callable[[], T], deadline: Deadline) -> T:
+    """What ``action`` returns; tried again until the deadline while there is no daemon, as while it is restarted.
+
+    Raises:
+      InfrastructureError: what the last try raised.
+    """
+    failures: list[InfrastructureError] = []
+
+    def tried() -> tuple[T] | None:
+        try:
+            return (action(),)
+        except InfrastructureError as failure:
+            if failure.reason not in AWAY:
+                raise
+            failures.append(failure)
+            return None
+
+    try:
+        return wait_until(tried, deadline, longest_pause=0.25)[0]
+    except DeadlineExceeded as error:
+        raise failures[-1] from error
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -12,7 +12,9 @@ from infra_validator.core.deadline import SYSTEM_CLOCK, Deadline, News, wait_unt
 from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_runners.local_docker.errors import refusal
+from infra_validator.model_server_runners.shaped import shaped
 
+_IMAGE = {"Id": str, "RepoDigests": [str]}
 _ASK_REGISTRY_SECONDS = 15.0  # where a local image would do, a registry that does not answer may not cost more
 _TELL_EVERY = 2.0  # seconds between two lines of progress
 
@@ -83,7 +85,7 @@ def _resolve_digest(
     if store.image(reference, deadline) is not None:
         return Image(asked, digest, reference, "local copy")
     local = store.image(digest, deadline)
-    if local is not None and local["Id"] == digest:
+    if local is not None and local.get("Id") == digest:
         return Image(asked, digest, digest, "local build")
     if policy == "never":
         raise _not_here(asked)
@@ -225,12 +227,15 @@ class _Pull:
 def _local(asked: str, local: dict[str, Any], known: str) -> Image:
     if known:
         return Image(asked, known, f"{repository(asked)}@{known}", "local copy")
-    return Image(asked, str(local["Id"]), str(local["Id"]), "local build")
+    made = shaped(local, _IMAGE).get("Id", "")
+    if not made:
+        raise InfrastructureError(ReasonCode.IMAGE_NOT_FOUND, f"{asked}: the daemon does not tell the image's id.")
+    return Image(asked, made, made, "local build")
 
 
 def _repo_digest(local: dict[str, Any], name: str) -> str:
     """The digest under which the daemon got a local image from ``name``; empty if it came from nowhere."""
-    for entry in local.get("RepoDigests") or []:
+    for entry in shaped(local, _IMAGE).get("RepoDigests", []):
         repo, _, digest = str(entry).partition("@")
         if repo in (name, name.removeprefix("docker.io/").removeprefix("library/")):
             return digest

@@ -1,8 +1,8 @@
 """Containers and volumes on a Docker daemon: how they are labelled, and how those that nobody removed are found.
 
-Three things remove what a validation made: its own Stop; where the validator was killed, its watchdog (``remove_run``, within two
-seconds); where the watchdog was killed too, or the daemon did not answer it, ``infra-validator gc`` or the next validation on that
-daemon (``sweep``): only what bears our label, and whose owner is known to be dead or whose time is over.
+Three things remove what a validation made: its own Stop; where the validator was killed, its watchdog (``removal.py``, ``remove_run``,
+within two seconds where the daemon is able to); where the watchdog was killed too, or the daemon did not answer it, ``infra-validator gc``
+or the next validation on that daemon (``sweep``): only what bears our label, and whose owner is known to be dead or whose time is over.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from infra_validator.specs.reader import read, to_dict
 
 OWNER = "infra-validator.owner"
 RUN_ID = "infra-validator.run-id"
+VALIDATION = "infra-validator.validation"
 HOST = "infra-validator.host"
 DEADLINE = "infra-validator.deadline"
 PROCESS = "infra-validator.process"
@@ -35,8 +36,10 @@ OURS = "infra-validator"
 _GARBAGE_SECONDS = 60.0
 
 
-def labels(run_id: str, lifetime_seconds: float, clock: Clock = SYSTEM_CLOCK) -> dict[str, str]:
-    """The labels of one run.
+def labels(
+    run_id: str, lifetime_seconds: float, clock: Clock = SYSTEM_CLOCK, *, validation: str = ""
+) -> dict[str, str]:
+    """The labels of one run, the job's; ``infra-validator.validation`` is the run id of the whole validation.
 
     ``infra-validator.deadline`` is in whole seconds since 1970 UTC; ``infra-validator.host`` is the validator's machine, for people;
     ``infra-validator.process`` is the validator itself (see ``cleanup.labels.Label.process``).
@@ -44,6 +47,7 @@ def labels(run_id: str, lifetime_seconds: float, clock: Clock = SYSTEM_CLOCK) ->
     return {
         OWNER: OURS,
         RUN_ID: run_id,
+        **({VALIDATION: validation} if validation else {}),
         HOST: socket.gethostname(),
         DEADLINE: str(int(clock.utc() + lifetime_seconds)),
         PROCESS: own_process(),

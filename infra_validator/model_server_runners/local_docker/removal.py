@@ -1,4 +1,4 @@
-"""Removes everything of one run from a daemon behind a Unix socket: ``python -I -S removal.py SOCKET RUN_LABEL``.
+"""Removes everything of one run from a daemon behind a Unix socket: ``python -I -S removal.py SOCKET RUN_LABEL``, in the background.
 
 The watchdog runs it when the validator was killed. It needs the standard library only: on a busy machine importing the docker library
 alone takes longer than the left-overs of a killed validator may live. Daemons reached in other ways are cleaned with that library
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import Any
 
 SWEEP_SECONDS = 1.5  # a container that was just being created when its maker was killed shows up later
 SWEEP_PAUSE = 0.05
+GOES_ON_SECONDS = 120.0  # a busy daemon, or one that is being restarted, takes its time
 _CALL_SECONDS = 8.0
 
 
@@ -44,25 +46,32 @@ def ask(path: str, method: str, target: str, **query: str) -> Any:
         connection.close()
 
 
-def remove_labelled(path: str, label: str) -> None:
-    """Remove what bears ``label`` now: containers, then volumes."""
+def remove_labelled(path: str, label: str) -> int:
+    """Remove what bears ``label`` now: containers, then volumes. Returns how many there were."""
     filters = json.dumps({"label": [label]})
-    for container in ask(path, "GET", "/containers/json", all="1", filters=filters):
+    containers = ask(path, "GET", "/containers/json", all="1", filters=filters)
+    for container in containers:
         ask(path, "DELETE", f"/containers/{container['Id']}", force="1", v="1")
-    for volume in ask(path, "GET", "/volumes", filters=filters)["Volumes"] or []:
+    volumes = ask(path, "GET", "/volumes", filters=filters)["Volumes"] or []
+    for volume in volumes:
         ask(path, "DELETE", f"/volumes/{volume['Name']}", force="1")
+    return len(containers) + len(volumes)
 
 
 def main() -> None:
     path, label = sys.argv[1:]
+    if os.fork():  # a watchdog gives a command ten seconds
+        os._exit(0)
+    os.setsid()
+    give_up = time.monotonic() + GOES_ON_SECONDS
     end = time.monotonic() + SWEEP_SECONDS
-    while True:
+    while time.monotonic() < min(end, give_up):
         try:
-            remove_labelled(path, label)
+            found = remove_labelled(path, label)
         except (OSError, ValueError, http.client.HTTPException):
-            pass  # nobody is left to be told; the next sweep tries again
-        if time.monotonic() > end:
-            return
+            found = 1  # nobody is left to be told; the next sweep tries again
+        if found:
+            end = time.monotonic() + SWEEP_SECONDS
         time.sleep(SWEEP_PAUSE)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import pathlib
 import shutil
 import socket
+import urllib.parse
 import uuid
 from typing import Any
 
@@ -23,7 +23,7 @@ from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import Life, MemoryReading, Observation
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner, failure_of
 from infra_validator.model_server_runners.cleanup.stop_method import StopMethod
-from infra_validator.model_server_runners.cleanup.temporary_directory import make, not_made, path_for
+from infra_validator.model_server_runners.cleanup.temporary_directory import make, path_for, write_files
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog
 from infra_validator.model_server_runners.control_group import ContainerMemory
 from infra_validator.model_server_runners.local_docker import container_spec, leftovers
@@ -87,6 +87,7 @@ class LocalDockerRunner(BaseModelServerRunner):
         self._labels: dict[str, str] = {}
         self._watcher: ContainerWatcher | None = None
         self._endpoint = ""
+        self._rest_endpoint = ""
         self._door: Door | None = None
         self._reached = False
         self._memory: ContainerMemory | None = None
@@ -113,13 +114,20 @@ class LocalDockerRunner(BaseModelServerRunner):
                 tags.append(tag)
         return dataclasses.replace(serving_spec, tensorflow_serving=dataclasses.replace(binary, tags=tuple(tags)))
 
+    @classmethod
+    def takes_a_slot(cls, serving_spec: ServingSpec) -> bool:
+        """Unless the daemon's address is another machine's."""
+        config = serving_spec.local_docker or LocalDockerConfig()
+        url = urllib.parse.urlsplit(config.client_base_url or os.environ.get("DOCKER_HOST", ""))
+        return url.scheme in ("", "unix", "npipe") or url.hostname in ("127.0.0.1", "::1", "localhost")
+
     # ---------------------------------------------------------------- what the base class calls
 
     def _prepare(self, deadline: Deadline) -> None:
         files = survey(self.plan.model.source)
         # The deadline is the whole validation's: what may still be wanted must not look like a left-over.
         lifetime = max(self._config.lifetime_seconds, min(deadline.remaining(), _LONGEST_LIFETIME) + _GRACE_SECONDS)
-        self._labels = leftovers.labels(self._run_id, lifetime)
+        self._labels = leftovers.labels(self._run_id, lifetime, validation=self.run_id)
         self._daemon = DockerDaemon(self._config, deadline)
         self.register_cleanup("close the connection to the Docker daemon", lambda _: self._daemon.close())
         with contextlib.suppress(InfrastructureError):  # others' left-overs are no reason not to go on
@@ -173,6 +181,8 @@ class LocalDockerRunner(BaseModelServerRunner):
             assert self.address is not None
             found = self._daemon.container(self.name, Deadline.after(self._config.client_timeout_seconds))
             self._endpoint = endpoint(self.address, found or {}, self.plan.ports["grpc"])
+            rest = self.plan.ports.get("rest", 0)
+            self._rest_endpoint = endpoint(self.address, found or {}, rest) if rest else ""
             if not self._endpoint:
                 self._raise_if_it_ended(found)
                 raise InfrastructureError(
@@ -184,11 +194,8 @@ class LocalDockerRunner(BaseModelServerRunner):
         return self._endpoint
 
     def _find_rest_endpoint(self) -> str:
-        port = self.plan.ports.get("rest", 0)
-        if self.address is None or not port:
-            return ""
-        found = self._daemon.container(self.name, Deadline.after(self._config.client_timeout_seconds))
-        return endpoint(self.address, found or {}, port)
+        self._find_endpoint()
+        return self._rest_endpoint
 
     def _read_memory(self, deadline: Deadline) -> MemoryReading:
         if self._memory is None:
@@ -215,7 +222,7 @@ class LocalDockerRunner(BaseModelServerRunner):
             if wanted == "mount":
                 raise InfrastructureError(ReasonCode.MODEL_NOT_VISIBLE, problem)
             self._tell(f"the model is copied, since it cannot be mounted: {problem}")
-        delivery = self._upload(files, deadline.capped(self._config.upload_timeout_seconds))
+        delivery = self._upload(files, deadline)
         self._create_container(delivery, self._config.user, deadline)
 
     def _create_mounted(self, files: ModelFiles, deadline: Deadline) -> str:
@@ -329,20 +336,17 @@ class LocalDockerRunner(BaseModelServerRunner):
     # ---------------------------------------------------------------- what the container needs
 
     def _write_plan_files(self) -> str:
-        """The plan's small files in a temporary directory; empty if it has none."""
-        if not self.plan.files:
+        """A temporary directory with the plan's small files, in ``files/`` and ``model_files/``; empty if it has none."""
+        if not self.plan.files and not self.plan.model_files:
             return ""
         directory = path_for(self._run_id)
         self.register_cleanup(f"remove {directory}", lambda _: shutil.rmtree(directory, ignore_errors=True))
         self._watchdog.remove_tree(directory)
-        files = pathlib.Path(make(self._run_id), "files")
-        try:
-            files.mkdir()
-            for name, text in self._file_texts(container_spec.FILES_DIRECTORY).items():
-                (files / name).write_text(text)
-        except OSError as error:
-            raise not_made(directory, error) from error
-        return str(files)
+        make(self._run_id)
+        values = container_spec.placeholders(self.plan, container_spec.FILES_DIRECTORY)
+        write_files(os.path.join(directory, "files"), self.plan.file_texts(**values))
+        write_files(os.path.join(directory, "model_files"), self.plan.model_file_texts(**values))
+        return directory
 
     def _upload(self, files: ModelFiles, deadline: Deadline) -> Delivery:
         assert self.image is not None
@@ -350,23 +354,15 @@ class LocalDockerRunner(BaseModelServerRunner):
         volume = ModelVolume(self._daemon, self.name, self._labels, self._tell, check, self.on_bytes)
         self.register_cleanup(f"remove volume {self.name}", volume.remove)
         delivery = container_spec.volume(self.plan, self.name)
-        more = {f"files/{name}": text for name, text in self._file_texts(delivery.files_directory).items()}
-        archive = Archive(files.files, str(self.plan.model.version), more)
-        volume.fill(self.image.reference, archive, deadline)
+        values = container_spec.placeholders(self.plan, delivery.files_directory)
+        more = {f"files/{name}": text for name, text in self.plan.file_texts(**values).items()}
+        archive = Archive(files.files, self.plan.model.inside, more | self.plan.model_file_texts(**values))
+        volume.fill(self.image.reference, archive, deadline, self._config.upload_timeout_seconds)
         self.bytes_copied = archive.model_bytes
         return delivery
 
     def _tell(self, line: str) -> None:
         self.on_progress(f"{self.plan.label}: {line}")
-
-    def _file_texts(self, directory: str) -> dict[str, str]:
-        return self.plan.file_texts(
-            model_base_path=self.plan.model.model_base_path,
-            files_dir=directory,
-            grpc_port=self.plan.ports["grpc"],
-            rest_port=self.plan.ports.get("rest", 0),
-            bind_address="0.0.0.0",
-        )
 
     def _tell_watchdog(self) -> None:
         """Have containers and volumes of this run removed if this process is killed. Called before there are any."""

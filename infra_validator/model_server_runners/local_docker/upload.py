@@ -54,19 +54,20 @@ class ModelVolume:
         self._check = check
         self._on_bytes = on_bytes
 
-    def fill(self, image: str, archive: Archive, deadline: Deadline) -> None:
-        """Create the volume and unpack the model's archive in it.
+    def fill(self, image: str, archive: Archive, deadline: Deadline, seconds: float) -> None:
+        """Create the volume and unpack the model's archive in it, which may take ``seconds``.
 
         Raises:
           InfrastructureError: it could not be done, or not in time. Call ``remove`` all the same.
         """
         self._daemon.create_volume(self.name, self._labels, deadline)
         self._daemon.create_container(self._carrier, carrier(image, self.name, _TARGET, self._labels), deadline)
-        pieces = self._counted(archive.chunks(), archive.length, deadline)
+        copied = deadline.capped(seconds)
+        pieces = self._counted(archive.chunks(), archive.length, copied)
         try:
-            self._daemon.put_archive(self._carrier, _TARGET, pieces, deadline)
+            self._daemon.put_archive(self._carrier, _TARGET, pieces, copied)
         except InfrastructureError as error:
-            if error.reason is ReasonCode.DOCKER_NOT_ANSWERING and deadline.expired():
+            if error.reason is ReasonCode.DOCKER_NOT_ANSWERING and copied.expired():
                 raise _not_in_time("the daemon took nothing more") from error
             raise
         self._daemon.remove_container(self._carrier, deadline)

@@ -10,16 +10,29 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from infra_validator.core.deadline import Deadline, News, wait_until
-from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
+from infra_validator.core.errors import DeadlineExceeded, InfrastructureError, of_exhaustion
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import Observation
-from infra_validator.model_server_runners.local_docker.errors import Ending
+from infra_validator.model_server_runners.local_docker.errors import AWAY, Ending
+from infra_validator.model_server_runners.shaped import shaped, whole
 
 _LOG = logging.getLogger(__name__)
 
+_CONTAINER = {
+    "State": {
+        "Status": str,
+        "Running": bool,
+        "ExitCode": int,
+        "OOMKilled": bool,
+        "Error": str,
+        "Health": {"Log": [{"ExitCode": int, "Output": str}]},
+    },
+    "HostConfig": {"ReadonlyRootfs": bool},
+}
+_EVENT = {"Action": str, "status": str, "Actor": {"Attributes": Mapping}}
 _LOG_LINES = 50
 _CALL_SECONDS = 10.0
-_DAEMON_MAY_BE_AWAY = 10.0  # seconds; a restarted daemon is back within a few
+_DAEMON_MAY_BE_AWAY = 60.0  # seconds; one that ends its containers first takes up to half a minute to restart
 _ENDING_SIGNALS = frozenset({"2", "3", "9", "15"})
 
 
@@ -47,6 +60,7 @@ class ContainerWatcher:
       architecture: tells the image's, where it is not the daemon's; for messages.
       port_taken: see errors.Ending.
       log_lines: how many of the last lines are read when it ends.
+      daemon_may_be_away: seconds for which a daemon that is restarted is waited for.
 
     Attributes:
       log: the last lines, read at its end; None while it has not ended or they could not be had.
@@ -61,6 +75,7 @@ class ContainerWatcher:
         architecture: Callable[[], str] = str,
         port_taken: str = "",
         log_lines: int = _LOG_LINES,
+        daemon_may_be_away: float = _DAEMON_MAY_BE_AWAY,
     ) -> None:
         self.log: str | None = None
         self._name = name
@@ -69,6 +84,7 @@ class ContainerWatcher:
         self._architecture = architecture
         self._port_taken = port_taken
         self._log_lines = max(log_lines, 1)
+        self._daemon_may_be_away = daemon_may_be_away
         self._seen = Observation.pending("the container was created")
         self._out_of_memory = False
         self._signalled = False
@@ -115,46 +131,63 @@ class ContainerWatcher:
                 self._note(Observation.gone(ReasonCode.JOB_ABORTED, f"the Docker daemon went away: {error}"))
         except Exception as error:  # whatever it is, nobody watches any more
             if not self._closed.is_set():
-                _LOG.exception("The watch over container %s failed.", self._name)
                 what = f"The watch over the container failed: {type(error).__name__}: {error}"
-                self._note(Observation.gone(ReasonCode.INTERNAL_ERROR, what))
+                exhausted = of_exhaustion(error)
+                if exhausted is None:
+                    _LOG.exception("The watch over container %s failed.", self._name)
+                self._note(Observation.gone(exhausted.reason if exhausted else ReasonCode.INTERNAL_ERROR, what))
         finally:
             self._watching.set()
 
     def _watch_until_end(self) -> None:
         while not self._closed.is_set():
-            with contextlib.closing(self._daemon_that_may_be_away()) as daemon:
-                filters = {"type": ["container"], "container": [self._name]}
-                self._stream = daemon.events(filters, Deadline.after(_CALL_SECONDS))
-                if self._watching.is_set():
-                    self._inspect(daemon, after_absence=True)
+            with contextlib.closing(self._listening_daemon()) as daemon:
                 self._watching.set()
-                for event in self._stream:
-                    self._hear(daemon, event)
-                    if self._closed.is_set():
-                        return
+                self._listen(daemon)
 
-    def _daemon_that_may_be_away(self) -> Daemon:
-        """A connection; after the first one, waits for a daemon that is being restarted."""
+    def _listening_daemon(self) -> Daemon:
+        """A connection whose events are in ``_stream``; after the first one, waits for a daemon that is being restarted."""
 
-        def answers() -> Daemon | None:
+        def listening() -> Daemon | None:
             if self._closed.is_set():
                 raise DeadlineExceeded("nobody watches any more")
-            try:
-                return self._connect()
-            except InfrastructureError:
-                if not self._watching.is_set():
-                    raise
-                return None
+            with contextlib.ExitStack() as undo:
+                try:
+                    daemon = undo.enter_context(contextlib.closing(self._connect()))
+                    filters = {"type": ["container"], "container": [self._name]}
+                    self._stream = stream = daemon.events(filters, Deadline.after(_CALL_SECONDS))
+                    undo.callback(stream.close)
+                    if self._watching.is_set():
+                        self._inspect(daemon, after_absence=True)
+                except InfrastructureError:  # its socket may not be ours yet, and what shuts down answers many things
+                    if not self._watching.is_set():
+                        raise
+                    return None
+                undo.pop_all()
+                return daemon
 
         try:
-            return wait_until(answers, Deadline.after(_DAEMON_MAY_BE_AWAY), longest_pause=0.25)
+            return wait_until(listening, Deadline.after(self._daemon_may_be_away), longest_pause=0.25)
         except DeadlineExceeded as error:
             raise InfrastructureError(ReasonCode.DOCKER_NOT_RUNNING, "it did not come back.") from error
 
+    def _listen(self, daemon: Daemon) -> None:
+        """Until the stream of events ends."""
+        assert self._stream is not None
+        for event in self._stream:
+            try:
+                self._hear(daemon, event)
+            except InfrastructureError as error:
+                if error.reason not in AWAY:
+                    raise
+                return  # it has told its last; once it is back, the container is looked at
+            if self._closed.is_set():
+                return
+
     def _hear(self, daemon: Daemon, event: dict[str, Any]) -> None:
-        action = str(event.get("Action") or event.get("status") or "")
-        attributes = (event.get("Actor") or {}).get("Attributes") or {}
+        told = shaped(event, _EVENT)
+        action = told.get("Action") or told.get("status") or ""
+        attributes = told.get("Actor", {}).get("Attributes", {})
         if action == "start":
             self._note(Observation.running())
         elif action == "oom":
@@ -178,7 +211,8 @@ class ContainerWatcher:
     ) -> None:
         """Ask the daemon for the container's state, which tells more than its events do, and note it."""
         found = daemon.container(self._name, Deadline.after(_CALL_SECONDS))
-        state = (found or {}).get("State") or {}
+        told = shaped(found, _CONTAINER)
+        state = told.get("State", {})
         if found is not None and state.get("Running"):
             self._note(Observation.running())
             return
@@ -195,20 +229,20 @@ class ContainerWatcher:
             with contextlib.suppress(InfrastructureError):
                 self.log = daemon.logs(self._name, self._log_lines, Deadline.after(_CALL_SECONDS))
         ending = Ending(
-            exit_code=int(exit_code if exit_code is not None else state.get("ExitCode") or 0),
+            exit_code=whole(exit_code, state.get("ExitCode", 0)),
             out_of_memory=bool(state.get("OOMKilled")) or self._out_of_memory,
-            error=str(state.get("Error") or ""),
+            error=state.get("Error", ""),
             by_somebody=by,
-            read_only_root=bool(((found or {}).get("HostConfig") or {}).get("ReadonlyRootfs")),
+            read_only_root=bool(told.get("HostConfig", {}).get("ReadonlyRootfs")),
             architecture=self._architecture,
             port_taken=self._port_taken,
         )
         self._note(ending.observation(self.log or ""))
 
     def _unhealthy(self, daemon: Daemon) -> None:
-        found = daemon.container(self._name, Deadline.after(_CALL_SECONDS)) or {}
-        checks = ((found.get("State") or {}).get("Health") or {}).get("Log") or [{}]
-        words = " ".join(str(checks[-1].get("Output") or "").split())
+        found = shaped(daemon.container(self._name, Deadline.after(_CALL_SECONDS)), _CONTAINER)
+        checks = found.get("State", {}).get("Health", {}).get("Log") or [{}]
+        words = " ".join(checks[-1].get("Output", "").split())
         self._note(
             Observation.gone(
                 ReasonCode.SERVER_UNHEALTHY,

@@ -4,9 +4,11 @@ Everything of one job stands in one temporary directory, which bears a label (se
 
     <tmp>/infra-validator-<run id>/
       owner.json                      whose it is
-      models/<model name>/<version>   a symbolic link to the model; models are never copied
+      models/<model name>/<version>   a symbolic link to the model, or links to its files; models are never copied
+      models/<model name>/            what the launch plan brings along to stand beside it
       files/                          what the launch plan brings along
-      ports.json                      written by servers that choose their ports themselves
+      written/                        the one directory that a server in a sandbox can write
+        ports.json                    written by servers that choose their ports themselves
       server.log                      the server's output, kept short
 
 A watchdog (see watchdog.py) is told of the directory and the processes before they exist.
@@ -25,17 +27,22 @@ from infra_validator.core.network.held_port import HeldPort
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import MemoryReading, Observation
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
-from infra_validator.model_server_runners.cleanup.labels import mark_of
+from infra_validator.model_server_runners.cleanup.labels import VALIDATION, mark_of
 from infra_validator.model_server_runners.cleanup.listeners import Listener, who_listens, who_listens_on_socket
 from infra_validator.model_server_runners.cleanup.stop_method import StopMethod
-from infra_validator.model_server_runners.cleanup.temporary_directory import make, not_made, path_for
+from infra_validator.model_server_runners.cleanup.temporary_directory import make, not_made, path_for, write_files
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog, kill_marked
+from infra_validator.model_server_runners.local_process import spares
 from infra_validator.model_server_runners.local_process.memory_limit import MemoryLimit
+from infra_validator.model_server_runners.local_process.model_links import link_model
 from infra_validator.model_server_runners.local_process.process_memory import ProcessMemory
+from infra_validator.model_server_runners.local_process.sandbox import Sandbox, links_outside, says_not_executed
 from infra_validator.model_server_runners.local_process.server_environment import server_environment
 from infra_validator.model_server_runners.local_process.server_log import ServerLog
 from infra_validator.model_server_runners.local_process.server_process import ServerProcess
+from infra_validator.model_server_runners.local_process.spare_process import SpareProcess
 from infra_validator.specs import LocalProcessConfig, ServingSpec
+from infra_validator.specs.local_process import Sandbox as Wanted
 from infra_validator.specs.local_process import parse_size
 
 _ADDRESS = "127.0.0.1"
@@ -60,6 +67,7 @@ class LocalProcessRunner(BaseModelServerRunner):
         self._run_id = os.urandom(8).hex()
         self.directory = ""
         self.stopped_by: StopMethod | None = None
+        self._spare: SpareProcess | None = None
         self._log: ServerLog | None = None
         self._process: ServerProcess | None = None
         self._gone: Observation | None = None
@@ -70,6 +78,15 @@ class LocalProcessRunner(BaseModelServerRunner):
         self._port_is_ours = False
         self._memory = ProcessMemory()
 
+    @classmethod
+    def takes_a_slot(cls, serving_spec: ServingSpec) -> bool:
+        return True
+
+    @property
+    def may_be_spare(self) -> bool:
+        """Whether its server can be one that was started before it was known what it is to serve."""
+        return self._config.sandbox is Wanted.OFF and spares.can_be(self.plan.command)
+
     @property
     def pid(self) -> int:
         """The server's process id, which is its process group's and session's too; 0 before Start."""
@@ -79,14 +96,16 @@ class LocalProcessRunner(BaseModelServerRunner):
 
     def _launch(self) -> None:
         self._refuse_taken_address()
+        spare = self._spare = spares.take(self.environment) if self.may_be_spare else None
+        self._run_id = spare.run_id if spare else self._run_id
         try:
-            self._watchdog = Watchdog()
+            self._watchdog = spare.watchdog if spare else Watchdog()
         except OSError as error:
             raise InfrastructureError(ReasonCode.SERVER_NOT_STARTED, f"No watchdog can be started: {error}.") from error
         self.register_cleanup("end the watchdog", lambda deadline: self._watchdog.close(deadline.remaining()))
         self._make_directory()
         self.register_cleanup("release the ports", lambda _: self._release_ports())
-        told = self._watchdog.kill_marked(mark_of(self._run_id))
+        told = spare.told_server if spare else self._watchdog.kill_marked(mark_of(self._run_id))
         self.register_cleanup("stop the model server", lambda deadline: self._stop_server(deadline, told))
         self._start_server()
 
@@ -125,7 +144,8 @@ class LocalProcessRunner(BaseModelServerRunner):
 
     def _make_directory(self) -> None:
         self.directory = path_for(self._run_id)
-        told = self._watchdog.remove_tree(self.directory)
+        spare = self._spare
+        told = spare.told_directory if spare else self._watchdog.remove_tree(self.directory)
 
         def remove(deadline: Deadline) -> None:
             if os.path.lexists(self.directory):
@@ -134,12 +154,11 @@ class LocalProcessRunner(BaseModelServerRunner):
 
         self.register_cleanup(f"remove {self.directory}", remove)
         model = self.plan.model
-        make(self._run_id)
+        if spare is None:
+            make(self._run_id)
+        link_model(model, self._path("models", model.name))
         try:
-            os.makedirs(self._path("models", model.name))
-            os.symlink(os.path.abspath(model.source), self._path("models", model.name, str(model.version)))
-            os.mkdir(self._path("files"))
-            self._log = log = ServerLog(self._path("server.log"))
+            self._log = log = spare.log if spare else ServerLog(self._path("server.log"))
         except OSError as error:
             raise not_made(self.directory, error) from error
         self.register_cleanup("close the server's log", lambda _: log.close())
@@ -153,26 +172,72 @@ class LocalProcessRunner(BaseModelServerRunner):
             "bind_address": _ADDRESS,
             "model_base_path": self._path("models", self.plan.model.name),
             "files_dir": self._path("files"),
-            "port_file": self._path("ports.json"),
+            "port_file": self._path("written", "ports.json"),
             **self._choose_ports(),
         }
-        try:
-            for name, text in self.plan.file_texts(**values).items():
-                with open(self._path("files", name), "w") as file:
-                    file.write(text)
-        except OSError as error:
-            raise not_made(self.directory, error) from error
+        write_files(self._path("written"), {})
+        write_files(self._path("files"), self.plan.file_texts(**values))
+        write_files(self._path("models", self.plan.model.name), self.plan.model_file_texts(**values))
+        arguments = self.plan.arguments(**values)
+        if self._spare is not None:
+            self.register_cleanup(
+                "close the server's flags", lambda _: self._spare.close_fifo() if self._spare else None
+            )
+            self._spare.tell(arguments)
         mark, _, run_id = mark_of(self._run_id).partition("=")
+        command, environment = [*self.plan.command, *arguments], self.environment
+        sandbox = self._sandbox(command, environment)
+        if sandbox is not None:
+            own = {**self.plan.env, **self._config.env}
+            command, environment = sandbox.command(), sandbox.environment(environment, own)
         self._process = ServerProcess(
-            [*self.plan.command, *self.plan.arguments(**values)],
-            {**self._environment, **self.plan.env, **self._config.env, mark: run_id},
+            self._spare.process if self._spare else command,
+            {**environment, mark: run_id, **({VALIDATION: self.run_id} if self.run_id else {})},
             mark=mark_of(self._run_id),
             log=log,
             memory=MemoryLimit(parse_size(self._config.memory_limit) or 0),
             news=self.news,
             on_end=self._on_end,
             awaited=lambda: not self.plan.uses("port_file") or self._told_port() != 0,
+            in_sandbox=sandbox is not None,
         )
+
+    def _sandbox(self, command: list[str], environment: dict[str, str]) -> Sandbox | None:
+        """The sandbox that the server is to run in, if it is to run in one and the machine has the means.
+
+        Raises:
+          InfrastructureError: it has not, and the spec requires one; or the program cannot be run.
+        """
+        if self._config.sandbox is Wanted.OFF:
+            self.restricted = False
+            return None
+        sandbox = Sandbox(
+            command,
+            environment,
+            model=self.plan.model.source,
+            directory=self.directory,
+            writable=self._path("written"),
+        )
+        reason, why_not = ReasonCode.SANDBOX_NOT_AVAILABLE, ""
+        outside = links_outside(self.plan.model.source)
+        if self.plan.unix_socket:
+            why_not = f"the server listens on the socket {self.plan.unix_socket}, which nobody would see"
+        elif outside:
+            reason, why_not = ReasonCode.MODEL_LINKS_OUTSIDE, f"a link leads out of the model, {outside}"
+        else:
+            why_not = sandbox.why_not()
+        if not why_not:
+            return sandbox
+        if self._config.sandbox is Wanted.REQUIRED:
+            raise InfrastructureError(reason, f"No sandbox for the server: {why_not}.")
+        self.restricted = False
+        self.notes.append(f"The server ran without a sandbox: {why_not}.")
+        return None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The server's environment, but for the mark."""
+        return {**self._environment, **self.plan.env, **self._config.env}
 
     def _on_end(self, seen: Observation, status: int) -> None:
         """Called in the watching thread when the server has ended unasked."""
@@ -182,6 +247,8 @@ class LocalProcessRunner(BaseModelServerRunner):
             seen = Observation.gone(
                 ReasonCode.PORT_NOT_AVAILABLE, f"The server could not listen on {port} ({seen.detail})."
             )
+        elif self._config.sandbox is not Wanted.OFF and says_not_executed(status, log):
+            seen = Observation.gone(ReasonCode.BINARY_NOT_EXECUTABLE, log.splitlines()[-1])
         self._gone = seen
 
     def _stop_server(self, deadline: Deadline, told: int) -> None:
@@ -221,7 +288,7 @@ class LocalProcessRunner(BaseModelServerRunner):
     def _told(self, protocol: str) -> int | None:
         """A port in the server's port file; 0 while there is no file, None where it holds no such port."""
         try:
-            with open(self._path("ports.json")) as file:
+            with open(self._path("written", "ports.json")) as file:
                 port = json.loads(file.read(_LONGEST_PORT_FILE))[protocol]
         except FileNotFoundError:
             return 0

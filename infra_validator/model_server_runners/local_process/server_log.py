@@ -11,10 +11,11 @@ import os
 import threading
 
 from infra_validator.core.errors import shorten
+from infra_validator.model_server_runners.log_lines import last_lines
 
 _LONGEST_FILE = 4 * 2**20  # bytes
 _BLOCK = 512  # bytes; the unit of st_blocks
-_TAIL = 64 * 2**10  # bytes that are looked at for the last lines
+_TAIL = 256 * 2**10  # bytes that are looked at for the last lines
 _LONGEST_LINE = 2000  # characters
 
 
@@ -50,12 +51,11 @@ class ServerLog:
             return True
 
     def tail(self, lines: int) -> str:
-        """The last ``lines`` lines, without a newline at the end; undecodable bytes are replaced, endless lines cut."""
+        """The last ``lines`` lines (log_lines.py), without a newline at the end; undecodable bytes are replaced, endless lines cut."""
         with self._lock:
             data = self._before + (self._read_tail() if self._file >= 0 else b"")
         text = data[-_TAIL:].decode(errors="replace").replace("\0", "")
-        kept = [shorten(line, _LONGEST_LINE) for line in text.splitlines()]
-        return "\n".join(kept[-lines:] if lines else [])
+        return last_lines("\n".join(shorten(line, _LONGEST_LINE) for line in text.splitlines()), lines)
 
     def close(self) -> None:
         """Close our end. May be called twice; what was read by ``tail`` is not kept."""

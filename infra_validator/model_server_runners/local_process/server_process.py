@@ -12,13 +12,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from infra_validator.core.deadline import Deadline, News, wait_until
-from infra_validator.core.errors import DeadlineExceeded, InfrastructureError
+from infra_validator.core.errors import DeadlineExceeded, InfrastructureError, of_exhaustion
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.states import Observation
 from infra_validator.model_server_runners.cleanup.processes import members
 from infra_validator.model_server_runners.cleanup.stop_method import StopMethod
 from infra_validator.model_server_runners.cleanup.watchdog import kill_marked, marked_processes
 from infra_validator.model_server_runners.local_process.memory_limit import MemoryLimit, oom_kills
+from infra_validator.model_server_runners.local_process.sandbox import exit_meant
 from infra_validator.model_server_runners.local_process.server_log import ServerLog
 
 _LOG = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class ServerProcess:
     """A server that was started.
 
     Args:
-      command: program and arguments; the program is looked up on the PATH unless it holds a slash.
+      command: program and arguments; the program is looked up on the PATH unless it holds a slash. Or a process that was started so.
       environment: the whole environment.
       mark: ``NAME=VALUE`` of the environment by which its children are found wherever they went.
       log: takes its output and error output.
@@ -43,6 +44,7 @@ class ServerProcess:
       on_end: called in the watching thread, with the exit code or minus the signal, when it has ended by itself or was killed, or when it
         cannot be watched any more (then the code is 0); not when ``stop`` ended it.
       awaited: asked every few milliseconds until it is true: whether the server has written its port file.
+      in_sandbox: whether the command is one that runs the server in a sandbox, and tells of its end with an exit code.
 
     Raises:
       InfrastructureError: it never ran.
@@ -50,7 +52,7 @@ class ServerProcess:
 
     def __init__(
         self,
-        command: Sequence[str],
+        command: Sequence[str] | subprocess.Popen[bytes],
         environment: Mapping[str, str],
         *,
         mark: str,
@@ -59,6 +61,7 @@ class ServerProcess:
         news: News,
         on_end: Callable[[Observation, int], None],
         awaited: Callable[[], bool],
+        in_sandbox: bool = False,
     ) -> None:
         self._mark = mark
         self._log = log
@@ -66,22 +69,11 @@ class ServerProcess:
         self._news = news
         self._on_end = on_end
         self._awaited = awaited
+        self._in_sandbox = in_sandbox
         self._ended = threading.Event()
         self._stopping = False
         self._oom_kills_before = oom_kills()
-        try:
-            self._process = subprocess.Popen(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log.fileno(),
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise _never_ran(command[0], error) from error
-        except ValueError as error:  # a NUL in an argument
-            raise InfrastructureError(ReasonCode.SERVER_NOT_STARTED, f"{command[0]}: {error}.") from error
+        self._process = command if isinstance(command, subprocess.Popen) else _started(command, environment, log)
         self.pid = self._process.pid
         self._thread = threading.Thread(target=self._watch, name=f"model-server-{self.pid}", daemon=True)
         self._thread.start()
@@ -143,11 +135,15 @@ class ServerProcess:
         status = 0
         try:
             status = self._wait_for_end()
+            if self._in_sandbox:
+                status = exit_meant(status)
             seen = self._told(status)
         except Exception as error:
-            _LOG.exception("The watch over the server %s failed.", self.pid)
             what = f"The watch over the server failed: {type(error).__name__}: {error}"
-            seen = Observation.gone(ReasonCode.INTERNAL_ERROR, what)
+            exhausted = of_exhaustion(error)
+            if exhausted is None:
+                _LOG.exception("The watch over the server %s failed.", self.pid)
+            seen = Observation.gone(exhausted.reason if exhausted else ReasonCode.INTERNAL_ERROR, what)
         self._ended.set()
         if not self._stopping:
             self._on_end(seen, status)
@@ -227,6 +223,22 @@ def _pidfd(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):
         return None
+
+
+def _started(command: Sequence[str], environment: Mapping[str, str], log: ServerLog) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log.fileno(),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _never_ran(command[0], error) from error
+    except ValueError as error:  # a NUL in an argument
+        raise InfrastructureError(ReasonCode.SERVER_NOT_STARTED, f"{command[0]}: {error}.") from error
 
 
 def _never_ran(program: str, error: OSError) -> InfrastructureError:

@@ -42,11 +42,24 @@ def questions_of_json(path: str, signatures: Signatures, names: Sequence[str]) -
     for where, value in _values(path):
         try:
             label = f"{where} of {os.path.basename(path)}" if where else os.path.basename(path)
-            named = _signature_name(value)
-            for name in [named] if named else names:
-                yield _question(value, label, name, signatures)
+            yield from questions_of_value(value, label, signatures, names)
         except (ValueMisfit, RecursionError) as error:
             raise bad_requests(path, where, str(error)) from error
+
+
+def questions_of_value(value: Any, label: str, signatures: Signatures, names: Sequence[str]) -> Iterator[Question]:
+    """The questions of one JSON value: a request's body, or an instance. What names no signature asks each of ``names``.
+
+    Args:
+      label: how messages call it.
+
+    Raises:
+      ValueMisfit: it fits no signature.
+      AttemptFailed: it asks for a signature that the model lacks (SIGNATURE_NOT_FOUND).
+    """
+    named = _signature_name(value)
+    for name in [named] if named else names:
+        yield _question(value, label, name, signatures)
 
 
 def bad_requests(path: str, where: str, problem: str) -> UsageError:

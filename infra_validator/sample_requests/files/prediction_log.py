@@ -21,9 +21,6 @@ from infra_validator.sample_requests.questions.signature_inputs import Signature
 from infra_validator.sample_requests.records.tfrecord import TFRecordError, read_records, write_records
 from infra_validator.saved_model.graph import signature_not_found
 
-#: Where TensorFlow Serving looks for a model's warm-up file, below the SavedModel directory.
-WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
-
 #: TensorFlow Serving refuses a model whose warm-up file has more records.
 MOST_WARMUP_RECORDS = 1000
 

@@ -30,7 +30,7 @@ def described_request(
     inputs = signatures.get(request.signature)
     if question is None or inputs is None:
         return request
-    told = _request(question, inputs, "", over_rest)
+    told = request_asking(question, inputs, "", over_rest)
     return dataclasses.replace(
         request,
         rows=request.rows if request.rows is not None else told.rows,
@@ -51,10 +51,11 @@ def requests_of(
     known = {name: SignatureInputs(signature) for name, signature in signatures.items()}
     nothing = SignatureInputs(tf.SignatureDef())
     for question in batched(make, asked.batch_sizes, known, asked.padding):
-        yield _request(question, known.get(question.signature, nothing), model_name, asked.over_rest)
+        yield request_asking(question, known.get(question.signature, nothing), model_name, asked.over_rest)
 
 
-def _request(question: Question, inputs: SignatureInputs, model_name: str, over_rest: bool) -> SampleRequest:
+def request_asking(question: Question, inputs: SignatureInputs, model_name: str, over_rest: bool) -> SampleRequest:
+    """The request that asks a question of a signature with these inputs. Raises as requests_of."""
     try:
         return request_of(question, inputs, model_name, over_rest)
     except ValueMisfit as error:

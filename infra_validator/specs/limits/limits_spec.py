@@ -112,6 +112,10 @@ class LimitsSpec:
                 if (limit.signature, limit.batch_size) == (other.signature, other.batch_size):
                     _check_order(f"{path}[{index}]", limit, other)
 
+    def needs_a_start_from_nothing(self) -> bool:
+        """Whether the start of the server is limited."""
+        return self.cold_start != ColdStartLimits()
+
     def needs_load(self) -> bool:
         """Whether a limit can only be measured under load."""
         return bool(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from infra_validator.core.answer import Answer
 from infra_validator.core.errors import AttemptFailed
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
+from infra_validator.specs.extensions import NoConfig
 from infra_validator.validation.answers.expected_outputs import ExpectedOutput
 
 
@@ -36,6 +38,29 @@ class Check:
 
     def finish(self) -> None:
         """Called when all requests were answered. Raises as ``look`` does."""
+
+
+class OfferedCheck(Check):
+    """A check that another package offers by an entry point: named by the entry point, made anew for each attempt.
+
+    Args:
+      config: its part of ``validation_spec.answers``, a ``config_class``.
+    """
+
+    #: The data class of the check's part of ``validation_spec.answers``.
+    config_class: type = NoConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+    def failed(self, request: SampleRequest, problem: str, next_step: str = "") -> AttemptFailed:
+        """What to raise for an answer that does not pass.
+
+        Args:
+          problem: what is wrong with it, without the full stop; it is cleaned of what was sent.
+        """
+        return failed(ReasonCode.ANSWER_CHECK_FAILED, request, problem, next_step)
 
 
 def asked(request: SampleRequest) -> str:

@@ -20,7 +20,6 @@ from infra_validator.validation.answers.check import Check, failed
 from infra_validator.validation.answers.compared.batch_agreement import BatchAgreement
 from infra_validator.validation.answers.compared.binaries_agreement import AsOtherBinaries
 from infra_validator.validation.answers.compared.comparison import Comparison
-from infra_validator.validation.answers.compared.golden_file import AsGolden
 from infra_validator.validation.answers.compared.over_rest import AsOverRest
 from infra_validator.validation.answers.expected_outputs import ExpectedOutput, expected_outputs
 from infra_validator.validation.answers.standards import AnswerStandards
@@ -69,9 +68,13 @@ class AnswerInspection:
         self._checks += [AllowedValues(spec.allowed)] if spec.allowed else []
         self._checks += [NotConstant(spec.not_constant)] if spec.not_constant else []
         comparison = Comparison(spec)
-        self._checks += [AsGolden(standards.golden, read, comparison)] if standards.golden else []
+        if standards.golden:
+            from infra_validator.validation.answers.compared.golden_file import AsGolden
+
+            self._checks.append(AsGolden(standards.golden, read, comparison))
         if spec.binaries_agree:
             self._checks.append(AsOtherBinaries(standards.first_answers, binary, comparison))
+        self._checks += [make() for make in standards.offered]
         self._batches = BatchAgreement(comparison, standards.signatures) if spec.batch_agreement else None
         self._checks += [self._batches] if self._batches is not None else []
 

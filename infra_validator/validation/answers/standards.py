@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from infra_validator.core.errors import SpecError
 from infra_validator.core.sample_request import RequestOrigin, RequestSource
 from infra_validator.protos import tensorflow_pb2
 from infra_validator.specs import AnswersSpec
+from infra_validator.validation.answers.check import Check
 from infra_validator.validation.answers.compared.binaries_agreement import FirstAnswers
-from infra_validator.validation.answers.compared.golden_file import (
-    GoldenAnswer,
-    Recording,
-    read_golden_file,
-    with_golden,
-)
 from infra_validator.validation.answers.spec_check import check_answers_spec
+
+if TYPE_CHECKING:  # few have a golden file
+    from infra_validator.validation.answers.compared.golden_file import GoldenAnswer, Recording
 
 _PATH = "validation_spec.answers"
 
@@ -31,6 +30,7 @@ class AnswerStandards:
       golden: the golden file's answers.
       first_answers: what the serving binaries answered so far.
       recording: where answers are to be kept.
+      offered: makes each check of another package for an attempt.
       over_rest: whether the requests are to be asked over REST, too; else only those that were written for it, where there is a way.
     """
 
@@ -40,6 +40,7 @@ class AnswerStandards:
     first_answers: FirstAnswers = dataclasses.field(default_factory=FirstAnswers)
     recording: Recording | None = None
     over_rest: bool = False
+    offered: tuple[Callable[[], Check], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,12 +66,18 @@ class AnswerStandards:
             raise SpecError(
                 f"{_PATH}.binaries_agree", "there is only one serving binary", next_step="Name several tags or digests."
             )
-        return cls(spec, signatures, read_golden_file(spec.golden, signatures, model_name) if spec.golden else ())
+        if not spec.golden:
+            return cls(spec, signatures)
+        from infra_validator.validation.answers.compared.golden_file import read_golden_file
+
+        return cls(spec, signatures, read_golden_file(spec.golden, signatures, model_name))
 
     def with_golden_requests(self, source: RequestSource | None) -> RequestSource | None:
         """A source that asks the golden file's requests too."""
         if not self.golden:
             return source
+        from infra_validator.validation.answers.compared.golden_file import with_golden
+
         make = source.make if source is not None else None
         return RequestSource(
             lambda: with_golden(make, self.golden),

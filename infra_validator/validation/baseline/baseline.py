@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from infra_validator.core.errors import AttemptFailed, InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.report.signatures import Signatures, signatures_of
-from infra_validator.saved_model.find import find_saved_model
+from infra_validator.saved_model.find import FoundModel, find_saved_model
 from infra_validator.saved_model.graph import read_graph
 from infra_validator.saved_model.model_files import check_model_files
 from infra_validator.specs import LimitsSpec
@@ -50,7 +50,14 @@ class Baseline:
 
 
 def read_baseline(
-    given: str, tag_set: Iterable[str], *, tensorflow: bool, remote: bool, graph_path: str = ""
+    given: str,
+    tag_set: Iterable[str],
+    *,
+    tensorflow: bool,
+    remote: bool,
+    graph_path: str = "",
+    find: Callable[[str], FoundModel] = find_saved_model,
+    described: Signatures | None = None,
 ) -> Baseline:
     """The baseline at a path.
 
@@ -60,6 +67,8 @@ def read_baseline(
       tensorflow: whether it is a SavedModel that is served.
       remote: whether the serving platform reads remote stores.
       graph_path: a local copy of a remote model's graph; empty: there is none.
+      find: finds the model's directory.
+      described: the signatures that the spec describes, of a model whose files tell none.
     """
     if not given:
         return Baseline("")
@@ -67,8 +76,8 @@ def read_baseline(
     try:
         if not (is_local or remote):
             raise InfrastructureError(ReasonCode.MODEL_NOT_FOUND, "It is not a local path.")
-        path = find_saved_model(given).path if is_local else given
-        signatures: Signatures = {}
+        path = find(given).path if is_local else given
+        signatures: Signatures = described or {}
         if tensorflow and is_local:
             signatures = signatures_of(check_model_files(path, tag_set).signatures)
         elif tensorflow and graph_path:

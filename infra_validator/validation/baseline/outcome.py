@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from infra_validator.report.verdict import Finding, ValidationReport, Verdict
 from infra_validator.specs import ValidationSpec
-from infra_validator.validation.baseline.baseline import Baseline
+
+if TYPE_CHECKING:
+    from infra_validator.validation.baseline.baseline import Baseline
 
 
 def with_baseline(report: ValidationReport, baseline: Baseline | None, spec: ValidationSpec) -> ValidationReport:

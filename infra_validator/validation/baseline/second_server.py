@@ -71,6 +71,7 @@ def running_baseline(
     runner = server.make_runner()
     runner.on_progress = job.say_with_quotes
     runner.interruption = job.interruption
+    runner.run_id = job.runner.run_id
     runner.stop_grace_seconds = spec.stop_grace_seconds
     job.interruption.wakes(runner.news)
     try:

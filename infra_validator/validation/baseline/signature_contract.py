@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, SpecError
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.report.measurements import SignatureChange
 from infra_validator.report.signatures import Signatures, read_signatures, signatures_of
 from infra_validator.saved_model.graph import read_graph
 from infra_validator.specs import RequestSpec, ValidationSpec
-from infra_validator.validation.baseline.baseline import Baseline
-from infra_validator.validation.baseline.signature_changes import signature_changes
+
+if TYPE_CHECKING:  # most models are held against nothing
+    from infra_validator.report.measurements import SignatureChange
+    from infra_validator.validation.baseline.baseline import Baseline
 
 _FIELD = "validation_spec.expected_signature"
 
@@ -59,11 +61,15 @@ def contract_of(
     if not path:
         if baseline is None or not baseline.signatures or not signatures:
             return SignatureContract()
+        from infra_validator.validation.baseline.signature_changes import signature_changes
+
         changes = signature_changes(baseline.signatures, signatures, over_rest=asked.over_rest)
         return SignatureContract(baseline.name, changes)
     expected = _expected(path, asked.tag_set)
     if not signatures:
         raise SpecError(_FIELD, "the signatures of the model cannot be read here, so nothing can be held against it")
+    from infra_validator.validation.baseline.signature_changes import signature_changes
+
     return SignatureContract(path, signature_changes(expected, signatures, over_rest=asked.over_rest))
 
 

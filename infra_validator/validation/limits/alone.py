@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from infra_validator.report.measurements import LoadRun
 from infra_validator.specs import LimitsSpec
 from infra_validator.specs.limits.sample_size import requests_needed
-from infra_validator.validation.limits.lines import told_load
 from infra_validator.validation.limits.under_load import LoadJob, LoadOutcome
-from infra_validator.validation.load.kinds import RequestKind, kinds_of
-from infra_validator.validation.load.load_generator import LoadGenerator
+
+if TYPE_CHECKING:  # most validations put nothing under load
+    from infra_validator.report.measurements import LoadRun
+    from infra_validator.validation.load.kinds import RequestKind
 
 
 def alone(job: LoadJob) -> LoadOutcome:
     """An ``UnderLoad``: every kind of request of the source in turn."""
+    from infra_validator.validation.load.kinds import kinds_of
+
     return LoadOutcome(runs_of(job, kinds_of(job.requests, job.deadline, job.runner.Observe)))
 
 
@@ -23,6 +26,9 @@ def runs_of(job: LoadJob, kinds: Iterable[RequestKind]) -> tuple[LoadRun, ...]:
 
     Raises: as UnderLoad.
     """
+    from infra_validator.validation.limits.lines import told_load
+    from infra_validator.validation.load.load_generator import LoadGenerator
+
     runs = []
     for kind in kinds:
         with LoadGenerator(

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
-from infra_validator.report.measurements import LimitResult, Measurements
 from infra_validator.report.verdict import Phase
 from infra_validator.specs import ValidationSpec
 from infra_validator.validation.limits.alone import alone
-from infra_validator.validation.limits.deciding import raise_for, raise_for_errors, warnings
-from infra_validator.validation.limits.judging import judged
-from infra_validator.validation.limits.memory_watch import MemoryWatch
 from infra_validator.validation.limits.under_load import LoadJob, LoadOutcome, UnderLoad
+
+if TYPE_CHECKING:
+    from infra_validator.report.measurements import LimitResult, Measurements
+    from infra_validator.validation.limits.memory_watch import MemoryWatch
 
 #: Why a load may come to nothing, which only matters where something that it measures decides.
 _NOT_MEASURED = frozenset({ReasonCode.LIMIT_NOT_MEASURED, ReasonCode.LOAD_NOT_REACHED, ReasonCode.TOO_NOISY})
@@ -66,6 +67,8 @@ class Measuring:
     @property
     def measurements(self) -> Measurements:
         """What has been measured so far."""
+        from infra_validator.report.measurements import Measurements
+
         return Measurements(
             model_size_bytes=self._model_size_bytes,
             first_answer_ms=self._first_answer_ms,
@@ -78,6 +81,8 @@ class Measuring:
     def started(self, runner: BaseModelServerRunner) -> None:
         """Called when the server's process runs."""
         if self._spec.measures:
+            from infra_validator.validation.limits.memory_watch import MemoryWatch
+
             self._memory = MemoryWatch(runner.ReadMemory, self._began, self._clock)
 
     def loaded(self) -> None:
@@ -151,6 +156,9 @@ class Measuring:
           AttemptFailed: a request failed under load (REQUEST_FAILED), or a limit that decides is exceeded (LIMIT_EXCEEDED).
           InfrastructureError: a limit that decides could not be measured (LIMIT_NOT_MEASURED).
         """
+        from infra_validator.validation.limits.deciding import raise_for, raise_for_errors, warnings
+        from infra_validator.validation.limits.judging import judged
+
         if self._memory is not None:
             self._memory.answered()
         limits, outcome, problem = self._spec.limits, self._outcome, self._memory.problem if self._memory else ""

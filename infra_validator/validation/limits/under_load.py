@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError
@@ -16,9 +16,12 @@ from infra_validator.core.sample_request import RequestSource
 from infra_validator.core.signals.interruption import Interruption
 from infra_validator.model_server_clients.base_client import BaseModelServerClient
 from infra_validator.model_server_runners.base_runner import BaseModelServerRunner
-from infra_validator.report.measurements import BaselineComparison, LoadRun
-from infra_validator.specs import LimitsSpec, LoadSpec
-from infra_validator.validation.load.load_generator import LoadProgress
+from infra_validator.specs import LimitsSpec
+
+if TYPE_CHECKING:  # most validations put nothing under load
+    from infra_validator.report.measurements import BaselineComparison, LoadRun
+    from infra_validator.specs import LoadSpec
+    from infra_validator.validation.load.load_generator import LoadProgress
 
 
 @dataclasses.dataclass(frozen=True)

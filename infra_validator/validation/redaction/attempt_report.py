@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import AttemptFailed, InfrastructureError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.signals.interruption import Interruption
 from infra_validator.report.evidence import CheckOutcome
-from infra_validator.report.measurements import LoadRun, Measurements
 from infra_validator.report.verdict import AttemptReport
 from infra_validator.validation.redaction.redaction import Redaction
+
+if TYPE_CHECKING:
+    from infra_validator.report.measurements import LoadRun, Measurements
 
 #: Reasons whose details are our own words and figures, of which a server has none to say.
 _OUR_OWN = frozenset(

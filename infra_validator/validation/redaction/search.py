@@ -96,9 +96,11 @@ class Search:
             self._parts(name, readable)
 
     def octets(self, name: str, value: bytes) -> None:
-        """Look for parts of a tensor's content as the octets that it is."""
-        if self._long:
+        """Look for parts of a tensor's content as the octets that it is; for all of one that is shorter than a part."""
+        if self._long and len(value) >= _PART:
             self._parts(name, value)
+        elif self._short and len(value) >= SHORTEST and value.strip(b"\0"):
+            self._whole(name, value)
 
     def numbers(self, name: str, values: Sequence[float]) -> None:
         """Look for numbers in their decimal forms."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from google.protobuf import message
 
@@ -12,11 +13,12 @@ from infra_validator.core.answer import ELEMENT_TYPES, UnreadableAnswer
 from infra_validator.core.datatypes import OPEN_INFERENCE_DATATYPES
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.core.wire import LENGTH, WireError, fields
-from infra_validator.model_server_clients.open_inference.datatypes import read_raw_strings
-from infra_validator.protos import open_inference_pb2 as pb
 from infra_validator.protos import tensorflow_pb2 as tf
 from infra_validator.protos import tensorflow_serving_pb2 as serving
 from infra_validator.validation.redaction.search import SHORTEST, Search
+
+if TYPE_CHECKING:
+    from infra_validator.protos import open_inference_pb2 as pb
 
 _INPUTS: dict[str, type[serving.ClassificationRequest | serving.RegressionRequest | serving.MultiInferenceRequest]] = {
     "Classify": serving.ClassificationRequest,
@@ -63,6 +65,8 @@ def look_for_values(search: Search, request: SampleRequest) -> None:
                 _example(search, example)
             return
         if name == "ModelInfer":
+            from infra_validator.protos import open_inference_pb2 as pb
+
             _infer(search, pb.ModelInferRequest.FromString(request.payload))
             return
     except (message.DecodeError, UnreadableAnswer):
@@ -75,8 +79,7 @@ def _tensor(search: Search, name: str, tensor: tf.TensorProto) -> None:
         search.value(name, value)
         if len(value) >= SHORTEST and value[0] == 0x0A:  # how a tf.Example begins
             _serialized(search, name, value)
-    if tensor.tensor_content:
-        search.octets(name, tensor.tensor_content)
+    search.octets(name, tensor.tensor_content or _packed(tensor))
     if search.numbers_matter:
         search.numbers(name, _content(tensor))
         for field in _NUMBERS:
@@ -87,6 +90,10 @@ def _tensor(search: Search, name: str, tensor: tf.TensorProto) -> None:
 
 def _infer(search: Search, asked: pb.ModelInferRequest) -> None:
     """A request of the Open Inference Protocol: the values as TensorFlow's tensors have them."""
+    from infra_validator.model_server_clients.open_inference.datatypes import read_raw_strings
+
+    if len(asked.raw_input_contents) > 1:
+        search.octets("all inputs", b"".join(asked.raw_input_contents))  # as they stand behind the JSON of REST
     for tensor, raw in itertools.zip_longest(asked.inputs, asked.raw_input_contents):
         if tensor is None:
             raise UnreadableAnswer("more raw contents than inputs")
@@ -101,6 +108,20 @@ def _infer(search: Search, asked: pb.ModelInferRequest) -> None:
         if search.numbers_matter:
             for field in _CONTENTS:
                 search.numbers(name, getattr(tensor.contents, field))
+
+
+def _packed(tensor: tf.TensorProto) -> bytes:
+    """Values that stand one by one as the octets that another protocol sends them as; none of types that it does not have."""
+    element = ELEMENT_TYPES.get(tensor.dtype)
+    if tensor.half_val:
+        return struct.pack(f"<{len(tensor.half_val)}H", *tensor.half_val)
+    if element is None or not element.code or element.parts > 1:
+        return b""
+    values = next((found for field in _NUMBERS if (found := getattr(tensor, field))), ())
+    try:
+        return struct.pack(f"<{len(values)}{element.code}", *values)
+    except (struct.error, OverflowError):  # no value of the type that is named
+        return b""
 
 
 def _content(tensor: tf.TensorProto) -> Sequence[float]:

@@ -13,10 +13,10 @@ from infra_validator.core.errors import AttemptFailed
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.wire import WireError, field_numbers
 from infra_validator.protos import tensorflow_serving_pb2 as serving_pb2
-from infra_validator.sample_requests.files.prediction_log import MOST_WARMUP_RECORDS, WARMUP_FILE
+from infra_validator.sample_requests.files.prediction_log import MOST_WARMUP_RECORDS
 from infra_validator.sample_requests.records.crc32c import is_quick
 from infra_validator.sample_requests.records.plain_records import DamagedRecord, plain_records
-from infra_validator.saved_model.find import unreadable
+from infra_validator.saved_model.find import WARMUP_FILE, unreadable
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _SUMMED_SLOWLY_AT_MOST = 32 << 20  # bytes; two seconds, where checksums are not made by machine code

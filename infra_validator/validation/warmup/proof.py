@@ -15,13 +15,15 @@ from infra_validator.core.sample_request import RequestSource
 from infra_validator.core.signals.interruption import Interruption
 from infra_validator.report.measurements import Measurements, WarmUpProof
 from infra_validator.report.verdict import BinaryReport, Finding, ValidationReport, Verdict, verdict_of
-from infra_validator.sample_requests.files.prediction_log import WARMUP_FILE, write_warmup_file
+from infra_validator.sample_requests.files.prediction_log import write_warmup_file
+from infra_validator.saved_model.find import WARMUP_FILE
 from infra_validator.serving_binaries.base_binary import BaseServingBinary
 from infra_validator.specs import AnswersSpec, LimitsSpec, ValidationSpec
 from infra_validator.validation.answers.standards import AnswerStandards
 from infra_validator.validation.attempt import Candidate
 from infra_validator.validation.read_within import read_within
 from infra_validator.validation.redaction.redaction import Redaction
+from infra_validator.validation.slots import Slots
 from infra_validator.validation.validation import Validation, decide
 from infra_validator.validation.warmup.selection import CountedRequests, Kind, first_of_each, sentences, shares
 from infra_validator.validation.warmup.warmed_copy import WarmedCopy
@@ -42,6 +44,8 @@ class WarmUp:
       tell: gets what goes on as data.
       interruption: ends it early.
       redaction: what was sent, of which the warm-up file is made: a server may quote it while it warms up.
+      slots: how many servers are at work at once.
+      run_id: the validation's.
     """
 
     model: str
@@ -54,6 +58,8 @@ class WarmUp:
     tell: Tell
     interruption: Interruption
     redaction: Redaction
+    slots: Slots
+    run_id: str
 
     def proven(self, report: ValidationReport, deadline: Deadline) -> ValidationReport:
         """The report of a blessed model with what came of its warm-up: not blessed where the model with it does not load.
@@ -157,6 +163,8 @@ class WarmUp:
             tell=self.tell,
             interruption=self.interruption,
             redaction=self.redaction,
+            slots=self.slots,
+            run_id=self.run_id,
         )
         return [candidate.binary for candidate in candidates], proof.run(self.copy.path, report.model_name)
 

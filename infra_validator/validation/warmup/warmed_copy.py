@@ -12,9 +12,8 @@ from collections.abc import Callable
 
 from infra_validator.core.errors import InfrastructureError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
-from infra_validator.sample_requests.files.prediction_log import WARMUP_FILE
 from infra_validator.saved_model.digest import content_of, contents, digest_of, model_files
-from infra_validator.saved_model.find import GRAPH_FILES
+from infra_validator.saved_model.find import GRAPH_FILES, WARMUP_FILE
 
 _CHUNK = 1 << 20  # bytes copied at once
 

@@ -90,5 +90,21 @@ def test_the_launch_plan_of_an_image() -> None:
     plan = binary.MakeLaunchPlan("/somewhere/7", "local_docker")
     assert (binary.label, plan.image, plan.command) == ("inference:1", "inference:1", ())
     assert plan.arguments(model_base_path=plan.model.model_base_path) == ["--repository=/mnt/m"]
-    assert (plan.model.target, plan.ports, plan.env) == ("/mnt/m/7", {"grpc": 8081}, {"A": "b"})
-    assert plan.client_arguments == {"model_version": "3", "typed_contents": False}
+    assert (plan.model.target, plan.ports) == ("/mnt/m/7", {"grpc": 8081})
+    assert plan.env == {"PYTHONDONTWRITEBYTECODE": "1", "A": "b"}
+    assert plan.client_arguments == {
+        "model_version": "3",
+        "typed_contents": False,
+        "protocol": "grpc",
+        "load": False,
+        "first_asked": None,
+    }
+
+
+def test_over_rest_the_two_ports_change_places_in_the_launch_plan() -> None:
+    fields = {**IMAGE, "extra_args": ["--http=${rest_port}", "--grpc=${grpc_port}"], "protocol": "rest", "port": 8080}
+    (binary,) = binaries_of(spec("local_docker", **fields))
+    plan = binary.MakeLaunchPlan("/somewhere/7", "local_docker")
+    assert plan.arguments(grpc_port=1, rest_port=2) == ["--http=1", "--grpc=2"]
+    assert plan.ports == {"grpc": 8080}
+    assert plan.client_arguments["typed_contents"]

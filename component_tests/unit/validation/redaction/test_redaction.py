@@ -85,6 +85,35 @@ def test_requests_of_the_open_inference_protocol(raw: bool) -> None:
     assert redaction.cleaned(["it was S3cret and 1234.5."]) == ["it was <value of input text> and <value of input n>."]
 
 
+@pytest.mark.parametrize("rows", [1, 4, 200])
+@pytest.mark.parametrize(("code", "datatype"), [("d", "FP64"), ("f", "FP32"), ("q", "INT64")])
+def test_binary_data_that_a_traceback_quotes_as_a_literal_of_python(code: str, datatype: str, rows: int) -> None:
+    """What MLServer answers to the binary data extension: the body's repr, which may be cut off."""
+    values = [number % 97 + 1003 for number in range(2 * rows)]
+    contents = [struct.pack(f"<{rows}{code}", *values[:rows]), struct.pack(f"<{rows}{code}", *values[rows:])]
+    message = pb.ModelInferRequest()
+    for name in ("a", "b"):
+        message.inputs.add(name=name, datatype=datatype, shape=[rows])
+    message.raw_input_contents.extend(contents)
+    redaction = Redaction()
+    asked = SampleRequest("/inference.GRPCInferenceService/ModelInfer", "", message.SerializeToString(), "a")
+    sent(redaction, lambda: [asked])
+    quoted = repr(b'{"inputs": []}' + b"".join(contents))
+    for text in (f"Traceback: 'input': {quoted}}}]", f"Traceback: {quoted[:600]} ... (9 more characters)"):
+        (cleaned,) = redaction.cleaned([text])
+        assert "<value of" in cleaned
+        literal = cleaned.partition("[]}")[2]
+        assert literal.count("\\x") < 4, cleaned  # fewer octets than name anybody
+
+
+@pytest.mark.parametrize("dtype", [tf.DT_FLOAT, tf.DT_DOUBLE, tf.DT_INT32, tf.DT_HALF])
+def test_values_that_stand_one_by_one_are_found_as_the_octets_that_are_sent(dtype: tf.DataType.ValueType) -> None:
+    code = {tf.DT_FLOAT: "f", tf.DT_DOUBLE: "d", tf.DT_INT32: "i", tf.DT_HALF: "e"}[dtype]
+    redaction = Redaction()
+    sent(redaction, lambda: [predict(1003, 2004, 305, dtype=dtype)])
+    assert redaction.cleaned([repr(b"{}" + struct.pack(f"<3{code}", 1003, 2004, 305))]) == ["b'{}<value of input x>'"]
+
+
 def test_requests_of_other_services_are_taken_apart() -> None:
     redaction = Redaction()
     payload = example(name=b"S3cretName").SerializeToString()

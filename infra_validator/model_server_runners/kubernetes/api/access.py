@@ -79,6 +79,28 @@ class Access:
         name = getattr(given, "tls_server_name", None)
         return {"context": context, **({"server_hostname": name} if name else {})}
 
+    def plainly(self) -> dict[str, Any] | None:
+        """What is needed to speak to the server without the client, as removal.py takes it; None: it takes the client.
+
+        Raises:
+          InfrastructureError: as for ``authorization``.
+        """
+        given = self.configuration
+        if given.proxy or getattr(given, "tls_server_name", None) or given.assert_hostname is not None:
+            return None
+        ca = getattr(given, "ca_cert_data", None) or ""
+        try:
+            if given.ssl_ca_cert:
+                ca = _read(given.ssl_ca_cert)
+            certificate = (
+                f"{_read(given.cert_file)}\n{_read(given.key_file or given.cert_file)}" if given.cert_file else ""
+            )
+        except (OSError, UnicodeDecodeError):
+            return None
+        usual = "" if ca else self.pool.connection_pool_kw.get("ca_certs") or ""
+        tls = {"verify": bool(given.verify_ssl), "ca": ca, "ca_file": usual, "certificate": certificate}
+        return {"authorization": self.authorization(), "tls": tls}
+
     def proxy(self) -> dict[str, Any]:
         """The client's proxy settings for the WebSocket library."""
         if not self.configuration.proxy:
@@ -95,6 +117,11 @@ class Access:
         if proxy.username:
             settings["http_proxy_auth"] = (proxy.username, proxy.password or "")
         return settings
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 def find_access(config: KubernetesConfig, surroundings: Surroundings, deadline: Deadline) -> Access:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from infra_validator.core.deadline import Deadline
-from infra_validator.core.errors import DeadlineExceeded
+from infra_validator.core.errors import DeadlineExceeded, naming_exhaustion
 
 T = TypeVar("T")
 
@@ -27,9 +27,11 @@ def bounded(call: Callable[[], T], deadline: Deadline, undo: Callable[[T], objec
 
     Raises:
       DeadlineExceeded: it did not end in time.
+      InfrastructureError: there is no thread to make it in (RESOURCES_EXHAUSTED).
     """
     run = _Run(call, undo)
-    threading.Thread(target=run.run, name="bounded call", daemon=True).start()
+    with naming_exhaustion():
+        threading.Thread(target=run.run, name="bounded call", daemon=True).start()
     return run.wait(deadline)
 
 

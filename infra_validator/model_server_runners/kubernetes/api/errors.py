@@ -8,6 +8,7 @@ from typing import Any
 
 from infra_validator.core.errors import InfrastructureError, InfraValidatorError, shorten
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.model_server_runners.shaped import seconds, shaped
 
 #: Answers after which the same call is made again, while its deadline lasts; everything else is final.
 RETRIED: dict[int, str] = {
@@ -70,24 +71,30 @@ class ApiUnreachable(InfraValidatorError):
         return f"{self.call}: {self.problem}"
 
 
+_STATUS = {
+    "code": int,
+    "reason": str,
+    "message": str,
+    "details": {"retryAfterSeconds": int, "causes": [{"reason": str, "message": str, "field": str}]},
+}
+
+
 def error_of(status: int, body: bytes, headers: Mapping[str, str], call: str) -> ApiError:
     """The error in an answer that is not a success; ``body`` may be a Status object, HTML of a proxy, or anything."""
     text = body.decode("utf-8", "replace")
     try:
         given = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         given = None
-    try:
-        retry_after = float(headers.get("Retry-After") or headers.get("retry-after") or 0)
-    except ValueError:
-        retry_after = 0.0
+    retry_after = seconds(headers.get("Retry-After") or headers.get("retry-after"))
     if not isinstance(given, dict) or given.get("kind") != "Status":
         return ApiError(status, "", " ".join(text.split())[:300] or "(no words)", call, retry_after)
-    details = given.get("details") or {}
-    retry_after = retry_after or float(details.get("retryAfterSeconds") or 0)
-    causes = tuple(cause for cause in details.get("causes") or () if isinstance(cause, dict))
-    code = int(given.get("code") or status)
-    return ApiError(code, str(given.get("reason") or ""), str(given.get("message") or ""), call, retry_after, causes)
+    told = shaped(given, _STATUS)
+    details = told.get("details", {})
+    retry_after = retry_after or seconds(details.get("retryAfterSeconds"))
+    causes = tuple(details.get("causes", ()))
+    code = told.get("code") or status
+    return ApiError(code, told.get("reason", ""), told.get("message", ""), call, retry_after, causes)
 
 
 def with_reason(error: ApiError, path: str) -> ApiError:

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
-from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.errors import InfrastructureError, naming_exhaustion, of_exhaustion
 from infra_validator.model_server_runners.kubernetes.api.errors import RETRIED, ApiError, ApiUnreachable
 from infra_validator.model_server_runners.kubernetes.api.stream import WebSocket
 from infra_validator.model_server_runners.kubernetes.connection.backoff import Backoff
@@ -100,15 +100,31 @@ class PortForward:
     # ---------------------------------------------------------------- one connection
 
     def _accept(self) -> None:
-        while not self._closed.is_set():
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
+        try:
+            with naming_exhaustion():
+                while not self._closed.is_set():
+                    self._serve_beside(self._listener.accept()[0])
+        except InfrastructureError as error:
+            self._lost(error)
+        except OSError:
+            return  # it was closed
+
+    def _serve_beside(self, client: socket.socket) -> None:
+        try:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._serve, args=(client,), name="port-forward connection", daemon=True).start()
+        except BaseException:
+            client.close()
+            raise
 
     def _serve(self, client: socket.socket) -> None:
+        try:
+            with naming_exhaustion():
+                self._carry(client)
+        except InfrastructureError as error:
+            self._lost(error)
+
+    def _carry(self, client: socket.socket) -> None:
         with self._kept(client):
             held = b""
             while self._backoff.wait(lambda: self._wanted(client)):
@@ -210,7 +226,11 @@ class _Connection:
         self._named: set[int] = set()
 
     def carry(self) -> bool:
-        """Carry bytes both ways until one side ends. Returns whether the local client is still there."""
+        """Carry bytes both ways until one side ends. Returns whether the local client is still there.
+
+        Raises:
+          InfrastructureError: this process has no memory or descriptor left (RESOURCES_EXHAUSTED).
+        """
         try:
             self._stream.settimeout(_SILENCE_SECONDS)
             if self.held:
@@ -226,6 +246,9 @@ class _Connection:
                 if self._client in readable and not self._from_client():
                     return False
         except Exception as error:  # of the library, of the socket: the connection is over either way
+            exhausted = None if isinstance(error, BlockingIOError) else of_exhaustion(error)
+            if exhausted is not None:
+                raise exhausted from error
             self.error = self.error or f"{type(error).__name__}: {error}"
             return True
 

@@ -34,6 +34,7 @@ from infra_validator.specs.serving_spec import MODEL_VARIABLES
 LABEL_NAME = "app.kubernetes.io/name"
 LABEL_OWNER = "infra-validator.owner"
 LABEL_RUN = "infra-validator.run"
+LABEL_VALIDATION = "infra-validator.validation"
 LABEL_MODEL = "infra-validator.model"
 LABEL_DEADLINE = "infra-validator.deadline"
 NAME = "infra-validator-model-server"
@@ -57,6 +58,7 @@ class PodContext:
       name: the pod's name.
       namespace: the pod's namespace.
       run_id: tells this job from all others.
+      validation: the run id of the validation that it belongs to; empty outside of one.
       owner: who started it (a pod's name, a user at a machine), for people.
       owner_reference: the executor's own pod, whose end ends this one; None outside a cluster or across namespaces.
       node: the only node where the model's claim can be mounted; empty if any will do.
@@ -78,6 +80,7 @@ class PodContext:
     stop_grace_seconds: float = 5.0
     heartbeat: bool = False
     process: str = dataclasses.field(default_factory=own_process)
+    validation: str = ""
 
 
 def active_deadline_seconds(config: KubernetesConfig, total_seconds: float) -> int:
@@ -116,7 +119,7 @@ def build_pod(plan: LaunchPlan, config: KubernetesConfig, delivery: Delivery, co
         ]
         if config.image_pull_policy:
             spec["initContainers"][0]["imagePullPolicy"] = config.image_pull_policy
-    if plan.files:
+    if plan.files or plan.model_files:
         _mount_files(plan, spec)
     spec.update(_where_to_run(config, context.node))
     pod: dict[str, Any] = {
@@ -171,6 +174,7 @@ def _labels(plan: LaunchPlan, config: KubernetesConfig, context: PodContext) -> 
         LABEL_NAME: NAME,
         LABEL_OWNER: label_value(context.owner),
         LABEL_RUN: context.run_id,
+        **({LABEL_VALIDATION: label_value(context.validation)} if context.validation else {}),
         LABEL_MODEL: label_value(plan.model.name),
         LABEL_DEADLINE: str(context.deadline_utc),
     }
@@ -222,17 +226,22 @@ def _placeholders(plan: LaunchPlan) -> dict[str, str | int]:
 
 def _files(plan: LaunchPlan) -> dict[str, str]:
     """The launch plan's files as annotations."""
-    return {f"{_FILE_ANNOTATION}{name}": text for name, text in plan.file_texts(**_placeholders(plan)).items()}
+    values = _placeholders(plan)
+    texts = {**plan.file_texts(**values), **plan.model_file_texts(**values)}
+    return {f"{_FILE_ANNOTATION}{name}": text for name, text in texts.items()}
 
 
 def _mount_files(plan: LaunchPlan, spec: dict[str, Any]) -> None:
     items = [
         {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{_FILE_ANNOTATION}{name}']"}}
-        for name in plan.files
+        for name in (*plan.files, *plan.model_files)
     ]
     spec["volumes"].append({"name": _FILES_VOLUME, "downwardAPI": {"items": items}})
     mount = {"name": _FILES_VOLUME, "mountPath": _FILES_DIRECTORY, "readOnly": True}
-    spec["containers"][0]["volumeMounts"].append(mount)
+    beside = [
+        {**mount, "mountPath": f"{plan.model.model_base_path}/{name}", "subPath": name} for name in plan.model_files
+    ]
+    spec["containers"][0]["volumeMounts"] += [mount, *beside]
 
 
 def _environment_variable(variable: EnvVar) -> dict[str, Any]:
@@ -342,7 +351,8 @@ def _check_server(server: Mapping[str, Any], ours: Mapping[str, Any], where: str
     base = posixpath.dirname(model["mountPath"])
     for mount in server.get("volumeMounts") or ():
         target = posixpath.normpath(str(mount.get("mountPath", "")))
-        if mount != model and f"{target}/".startswith(f"{base}/"):
+        is_ours = mount == model or (mount in ours["volumeMounts"] and mount.get("name") == _FILES_VOLUME)
+        if not is_ours and f"{target}/".startswith(f"{base}/"):
             raise SpecError(
                 f"{where}.volumeMounts", f"{target} would hide or stand beside the model's version in {base}"
             )

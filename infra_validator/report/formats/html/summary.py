@@ -13,6 +13,7 @@ _LEVELS = (
 _SOURCES = {
     "file": "from a file",
     "examples": "from the examples artifact",
+    "offered": "from an installed package",
     "generated": "made up from the signature",
     "none": "none were sent",
 }

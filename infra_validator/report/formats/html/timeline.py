@@ -9,6 +9,7 @@ from infra_validator.report.formats.quantities import seconds
 
 _PHASES = ("prepare", "start", "schedule", "load", "query", "measure", "unload", "stop")
 _MEANINGS = {
+    "wait": "for a slot among the model servers of this machine",
     "prepare": "pulls, copies",
     "start": "the order to start",
     "schedule": "until the process runs",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import json
 import os
@@ -137,7 +136,7 @@ def read_golden_file(path: str, signatures: Signatures, model_name: str) -> tupl
     try:
         _check_signatures(path, given["signatures"], signatures)
         answers = tuple(_answer(entry, number, path, model_name) for number, entry in enumerate(given["answers"], 1))
-    except (KeyError, TypeError, AttributeError, binascii.Error, message.DecodeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, message.DecodeError) as error:
         raise SpecError(_FIELD, f"{path!r} is damaged: {type(error).__name__} ({error})", next_step=_HOW) from error
     if not answers:
         raise SpecError(_FIELD, f"{path!r} holds no answers", next_step=_HOW)
@@ -160,7 +159,9 @@ def _check_signatures(path: str, recorded: Mapping[str, str], signatures: Signat
 
 
 def _answer(entry: Mapping[str, Any], number: int, path: str, model_name: str) -> GoldenAnswer:
-    method = str(entry["method"])
+    method, rows = str(entry["method"]), entry["rows"]
+    if rows is not None and type(rows) is not int:
+        raise TypeError("rows is no number")
     payload = base64.b64decode(entry["request"], validate=True)
     parse = _REQUESTS.get(method.rpartition("/")[2])
     if parse is not None:
@@ -174,8 +175,8 @@ def _answer(entry: Mapping[str, Any], number: int, path: str, model_name: str) -
             str(entry["signature"]),
             payload,
             f"golden request {number} of {os.path.basename(path)} ({entry['label']})",
-            rows=entry["rows"],
-            output_filter=tuple(entry["output_filter"]),
+            rows=rows,
+            output_filter=tuple(map(str, entry["output_filter"])),
         ),
         base64.b64decode(entry["answer"], validate=True),
     )

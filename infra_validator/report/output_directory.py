@@ -1,4 +1,4 @@
-"""``--output``: the verdict, its reports and the servers' logs of the last run, and of no earlier one."""
+"""``--output`` and ``--verdict-file``: the verdict, its reports and the servers' logs of the last run, and of no earlier one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 from infra_validator.core.errors import InfrastructureError, UsageError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.report.formats.every_format import FORMATS, files_of
-from infra_validator.report.verdict import ValidationReport
+from infra_validator.report.verdict import ValidationReport, Verdict
 
 _VERDICT = "verdict.json"
 _REPORTS = "|".join(re.escape(form.file) for form in FORMATS.values())
@@ -80,3 +80,29 @@ class OutputDirectory:
 
 def _not_writable(given: str, error: OSError, more: str = "") -> InfrastructureError:
     return InfrastructureError(ReasonCode.OUTPUT_NOT_WRITABLE, f"--output {given}: {error.strerror or error}.{more}")
+
+
+def remove_verdict_file(path: str) -> None:
+    """Remove ``--verdict-file``: an earlier run's verdict is not this one's."""
+    try:
+        pathlib.Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise _verdict_file_error(path, error) from error
+
+
+def write_verdict_file(path: str, verdict: Verdict) -> None:
+    """Write ``--verdict-file``.
+
+    Raises:
+      InfrastructureError: it cannot be written (OUTPUT_NOT_WRITABLE).
+    """
+    try:
+        file = pathlib.Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(verdict.value, encoding="utf-8")
+    except OSError as error:
+        raise _verdict_file_error(path, error) from error
+
+
+def _verdict_file_error(path: str, error: OSError) -> InfrastructureError:
+    return InfrastructureError(ReasonCode.OUTPUT_NOT_WRITABLE, f"--verdict-file {path}: {error.strerror or error}.")

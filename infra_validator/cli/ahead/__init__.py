@@ -1,0 +1,1 @@
+"""What a command begins before its imports."""
