@@ -67,7 +67,8 @@ coverage: env  ## Branch coverage of make test's tests, servers and commands inc
 mutants: env-mutants env  ## Mutation testing: faults put into the code, and whether the unit tests notice (MODULE="states deadline" for some).
 	.venv-mutants/bin/python -m tools.mutation $(MODULE)
 
-test-platforms: test-docker test-airflow test-caikit test-mlserver test-kserve test-triton test-kubectl test-sandbox test-stress test-fuzz test-report test-docs test-wheel faults test-tfx-next  ## Docker, Airflow, Kubeflow Pipelines, caikit, MLServer, KServe, Triton, kubectl, bubblewrap, many at once, fuzzing, Chromium, the documentation, the wheel, the fault matrix, TFX 1.21.
+# The longest first: two at a time (-j2) end together.
+test-platforms: faults test-docker test-airflow test-wheel test-tfx-next test-mlserver test-triton test-docs test-stress test-kserve test-report test-fuzz test-kubectl test-sandbox test-caikit  ## Docker, Airflow, Kubeflow Pipelines, caikit, MLServer, KServe, Triton, kubectl, bubblewrap, many at once, fuzzing, Chromium, the documentation, the wheel, the fault matrix, TFX 1.21; with -j2 two at a time.
 
 test-docker: env  ## The tests on a Docker daemon: the one that answers, else one started for them.
 	tools/with_dockerd.sh $(PYTEST) -m "docker and not airflow and not kfp and not faults" --require-platforms

@@ -20,7 +20,9 @@ first that this machine can go. PYTHON310, PYTHON311, ... name the interpreter t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import fcntl
 import glob
 import hashlib
 import os
@@ -264,6 +266,16 @@ def up_to_date(environment: pathlib.Path, ways: Sequence[Way]) -> bool:
     )
 
 
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Environments that are made at once (make -j) wait for each other: each builds the project in its own directory."""
+    cache = ROOT / ".cache"
+    cache.mkdir(exist_ok=True)
+    with (cache / "bootstrap.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def lock_file(lock: str) -> pathlib.Path:
     return ROOT / "requirements" / (lock + ".lock")
 
@@ -279,7 +291,8 @@ def bootstrap(name: str) -> None:
     way, python = choose(ways)
     start = time.monotonic()
     try:
-        install(environment, lock_file(way.lock), python)
+        with one_at_a_time():
+            install(environment, lock_file(way.lock), python)
     except subprocess.CalledProcessError as error:
         raise Missing(
             f"the packages of requirements/{way.lock}.lock could not be installed ({os.path.basename(error.cmd[0])} failed): "

@@ -96,6 +96,11 @@ def assert_nothing_secret(text: str, mark: str = MARK) -> None:
             assert run[start : start + 8].decode() not in text
 
 
+def shows_number(text: str) -> bool:
+    """Whether any part of the number 1234.5678 with its point is there; bare digits stand in log lines of any server (its microseconds)."""
+    return re.search(r"(?<![\d.])1234\.5|(?<!\d)\.5678(?!\d)", text) is not None
+
+
 def all_of(report: ValidationReport) -> str:
     return report.to_json() + repr(report)
 
@@ -163,16 +168,16 @@ def test_an_answer_that_repeats_the_request_is_not_quoted(saved_models: SavedMod
     report, _ = validate(saved_models.path("identity"), asked, answers={"ranges": {"y": [0, 1]}})
     assert report.finding.reason is ReasonCode.ANSWER_OUT_OF_RANGE
     assert SHOWN in report.finding.detail
-    assert "1234.5" not in all_of(report)
+    assert not shows_number(all_of(report))
 
 
 def test_what_rest_says_is_cleaned_too(saved_models: SavedModels, tmp_path: pathlib.Path) -> None:
     """REST has no half; asked over gRPC alone the model would pass."""
     file = tmp_path / "requests.json"
-    file.write_text(json.dumps({"signature_name": "half", "instances": [1234.5]}))
+    file.write_text(json.dumps({"signature_name": "half", "instances": [1234.5678]}))
     report = run_validation(saved_models.path("identity"), LOCAL, {"num_tries": 1}, requests=str(file))
     assert "over REST not: HTTP 400" in report.finding.detail
-    assert "1234" not in report.to_json().replace(str(file), "")
+    assert not shows_number(report.to_json().replace(str(file), ""))
     assert "JSON Value: <value of a request> to type: half" in report.finding.detail
 
 
