@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tools.supply_chain.vulnerabilities import ACCEPTED, main
+from tools.supply_chain.advisory_excerpt import excerpt
+from tools.supply_chain.vulnerabilities import ACCEPTED, EXCERPT, main
 
 SERVED = {"ecosystem": "PyPI", "name": "Served_Thing"}
 
@@ -54,6 +55,32 @@ def test_an_advisory_is_found(
     (tmp_path / "my.lock").write_text("served-thing==1.9 \\\n    --hash=sha256:00\n")
     assert main(["--advisories", str(database), str(tmp_path / "my.lock")]) == int(hit)
     assert ("my.lock: served-thing 1.9: OSV-1 CVE-1" in capsys.readouterr().out) is hit
+
+
+def test_an_excerpt_has_names_and_ranges_of_locked_packages(tmp_path: pathlib.Path) -> None:
+    ranges = [{"type": "GIT", "events": []}, {"type": "ECOSYSTEM", "events": [{"introduced": "0"}]}]
+    packages: dict[str, dict[str, Any]] = {
+        "PyYAML": {"ranges": ranges, "versions": ["1"]},
+        "idna": {"versions": ["1"]},
+        "no-such-package": {},
+    }
+    for number, (name, said) in enumerate(packages.items()):
+        affected = {"package": {"ecosystem": "PyPI", "name": name}, **said}
+        record = {"id": f"OSV-{number}", "aliases": ["CVE-1"], "details": "words", "affected": [affected]}
+        (tmp_path / f"{number}.json").write_text(json.dumps(record))
+    idna, yaml = excerpt(tmp_path)
+    assert yaml == {
+        "id": "OSV-0",
+        "aliases": ["CVE-1"],
+        "affected": [{"package": {"ecosystem": "PyPI", "name": "pyyaml"}, "ranges": ranges[1:]}],
+    }
+    assert idna["affected"] == [{"package": {"ecosystem": "PyPI", "name": "idna"}, "versions": ["1"]}]
+
+
+def test_what_came_later_names_its_source() -> None:
+    told = json.loads(EXCERPT.read_text())
+    assert len(told["database"].rpartition(" ")[2]) == 40
+    assert all(one["references"][0]["url"].startswith("https://") for one in told["later"])
 
 
 @pytest.mark.parametrize("wrong", ["{", "[]", "{}", None])

@@ -5,8 +5,10 @@
 
 No service is asked. ``--advisories`` is a database in OSV's form: a folder or a zip of JSON or YAML records, such as OSV's PyPI dump
 or a checkout of PyPA's advisory database, or one JSON file with a list of records. The default is requirements/advisories.json, an
-excerpt for what the wheel and its extras bring, which says until when. What is found and taken all the same stands in
-requirements/accepted_advisories.json with its reason. Exits with 1 for a finding that is not, and for an acceptance without a finding.
+excerpt for what the lock files name, pinned to a commit (tools/supply_chain/advisory_excerpt.py).
+
+What is found and taken all the same stands in requirements/accepted_advisories.json with its reason. Exits with 1 for a finding that
+is not, and for an acceptance without a finding.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ class Finding:
 
     def __str__(self) -> str:
         fixed = f"fixed in {', '.join(self.fixed)}" if self.fixed else "not fixed"
-        return f"{self.lock}: {self.package} {self.version}: {' '.join(self.names)} ({fixed}): {self.summary}"
+        said = f": {self.summary}" if self.summary else ""
+        return f"{self.lock}: {self.package} {self.version}: {' '.join(self.names)} ({fixed}){said}"
 
 
 def pins(lock: pathlib.Path) -> list[tuple[str, str]]:
@@ -68,7 +71,7 @@ def read(path: pathlib.Path) -> Database:
     try:
         for name, text in _files(path):
             told = json.loads(text) if name.endswith(".json") else yaml.load(text, Loader=_LOADER)
-            for record in told.get("advisories", [told]):
+            for record in (*told.get("advisories", [told]), *told.get("later", ())):
                 if record.get("withdrawn"):
                     continue
                 for affected in record.get("affected", ()):

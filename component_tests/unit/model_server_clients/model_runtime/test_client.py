@@ -188,7 +188,7 @@ def test_failing_and_unknown_statuses_end_it_at_once(status: Any) -> None:
 
 
 def test_a_runtime_that_stays_starting_is_given_up_when_model_mesh_would() -> None:
-    error = failure(Runtime(statuses=[{}]), start_timeout=0.3)
+    error = failure(Runtime(statuses=[{}]), start_timeout=3.0)
     assert error.reason is ReasonCode.RUNTIME_BROKE_CONTRACT
     assert "still STARTING" in error.detail
 
