@@ -68,7 +68,8 @@ class Collector:
     def _over_grpc(
         self, request: ExportTraceServiceRequest, context: grpc.ServicerContext
     ) -> ExportTraceServiceResponse:
-        self.taken.append(("grpc", dict(context.invocation_metadata()), request))
+        headers = {key: str(value) for key, value in context.invocation_metadata()}
+        self.taken.append(("grpc", headers, request))
         return ExportTraceServiceResponse()
 
     def close(self) -> None:
