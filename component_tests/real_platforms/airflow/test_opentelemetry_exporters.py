@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import http.server
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import grpc
@@ -16,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from component_tests.fakes.saved_models import SavedModels
 from infra_validator.api import run_validation
+from infra_validator.core.deadline import Deadline
 
 pytestmark = pytest.mark.airflow
 
@@ -123,6 +125,7 @@ def test_a_collector_that_is_gone_is_a_warning(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.addresses["grpc"])
     assert failed() == "SERVER_EXITED"
     assert "Telemetry: not everything was sent" in caplog.text
-    for thread in threading.enumerate():  # it reads the variables, which are gone after the test
-        if thread.name == "telemetry":
-            thread.join(60)
+    deadline = Deadline.after(60)  # it reads the variables, which are gone after the test
+    while "StatusCode.UNAVAILABLE" not in caplog.text:
+        assert deadline.remaining() > 0, caplog.text
+        time.sleep(0.02)
