@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from infra_validator.probe.asking import ProbeResult
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.25  # seconds between two questions with --wait
 
 
@@ -58,12 +60,16 @@ def main(arguments: list[str], *, program: str = "tfs_model_status_probe") -> in
 
 
 def run(settings: Settings) -> int:
-    """Ask once, or with ``--wait`` until all is well; log, print, and return the exit code."""
+    """Ask once, or with ``--wait`` until all is well or the last state is told; log, print, and return the exit code."""
     wait_until = time.monotonic() + settings.wait if settings.wait > 0 else None
     pause = _FIRST_PAUSE
     said: list[str] = []
+    before: list[ProbeResult] = []
     while True:
         answers = ask_once(settings, wait_until)
+        if before and wait_until is not None and time.monotonic() >= wait_until and any(map(_got_none, answers)):
+            answers = before  # the end of the wait cut the last question short: the one before it has the last state
+        before = answers
         lines = [line for answer in answers for line in answer.lines]
         if lines != said:
             for line in lines:
@@ -82,6 +88,10 @@ def run(settings: Settings) -> int:
 
         _write(sys.stdout, as_json(settings, code, answers) + "\n")
     return code
+
+
+def _got_none(answer: ProbeResult) -> bool:
+    return answer.code in (exit_codes.NOT_CONNECTED, exit_codes.CALL_FAILED)
 
 
 def _write(stream: object, text: str) -> None:

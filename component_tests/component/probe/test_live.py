@@ -233,7 +233,22 @@ def test_wait_until_the_model_is_available(server: ModelStatusServer, probe: Run
 
 def test_wait_ends_with_the_last_state(server: ModelStatusServer, probe: Run) -> None:
     server.models["m"] = [version(1, LOADING)]
-    assert probe(f"127.0.0.1:{server.port}", "-model-name=m", "--wait=3s") == 32
+    assert probe(f"127.0.0.1:{server.port}", "-model-name=m", "--wait=8s") == 32
+
+
+def test_the_end_of_the_wait_cuts_a_question_short_and_the_state_before_it_stays(
+    server: ModelStatusServer, probe: Run
+) -> None:
+    server.models["m"] = [version(1, LOADING)]
+
+    def falls_silent() -> None:
+        server.wait_for_calls(2)
+        server.delay = 300.0
+
+    falling_silent = threading.Thread(target=falls_silent)
+    falling_silent.start()
+    assert probe(f"127.0.0.1:{server.port}", "-model-name=m", "-rpc-timeout=250s", "--wait=8s") == 32
+    falling_silent.join()
 
 
 def test_wait_ends_at_once_when_the_version_failed(server: ModelStatusServer, probe: Run) -> None:
