@@ -40,7 +40,7 @@ GOOD = {
     "keras_features": "a Keras model with the named raw inputs age, income, embedding -> score, as model.export writes it",
     "quoting": "signatures that quote what they are asked: assert_<dtype>, to_number, decode_csv, decode_json, print, ...",
     "words": "serving_default: text string -> folded, by an operation of TensorFlow Text (CaseFoldUTF8)",
-    "hostile": "y = x; signatures read, write, merge touch the files that they are told, hungry takes memory, spin never ends",
+    "hostile": "y = x; signatures read, write, merge, fill, descriptors, dial, hungry, threads, spin and burn; see _hostile",
     "odd_signatures": "classify and regress signatures of wrong structure, rank, dtype and batch",
 }
 
@@ -324,6 +324,41 @@ def _hostile(tf: Any, path: pathlib.Path) -> None:
     def hungry(mebibytes: Any) -> dict[str, Any]:
         return {"sum": tf.reduce_sum(tf.random.uniform([mebibytes, 262144]))}
 
+    def fill(path: Any, mebibytes: Any) -> dict[str, Any]:
+        mebibyte = tf.strings.reduce_join(tf.fill([2**20], "x"))
+        return write(path, tf.strings.reduce_join(tf.fill([mebibytes], mebibyte)))
+
+    def descriptors(path: Any, files: Any) -> dict[str, Any]:
+        """Holds ``files`` files open at once; of more than one line."""
+        lines = tf.data.Dataset.range(files).interleave(
+            lambda _: tf.data.TextLineDataset(path, buffer_size=16), cycle_length=tf.cast(files, tf.int64)
+        )
+        return {"lines": lines.take(files).reduce(tf.constant(0, tf.int64), lambda count, _: count + 1)}
+
+    def threads(number: Any) -> dict[str, Any]:
+        """Has the runtime start so many at once."""
+        variant = tf.data.Dataset.range(1)._variant_tensor
+        pooled = tf.raw_ops.PrivateThreadPoolDataset(
+            input_dataset=variant, num_threads=number, output_types=[tf.int64], output_shapes=[[]]
+        )
+        return {"elements": tf.raw_ops.DatasetCardinality(input_dataset=pooled)}
+
+    def dial(address: Any) -> dict[str, Any]:
+        """Tells what listens there (host:port) of a data set, and answers with the number that it is given."""
+        registered = tf.raw_ops.RegisterDatasetV2(
+            dataset=tf.data.Dataset.range(1)._variant_tensor, address=address, protocol="grpc", external_state_policy=0
+        )
+        return {"number": registered}
+
+    def burn(start: Any) -> dict[str, Any]:
+        """Never ends, on all processors."""
+
+        def again(matrix: Any) -> Any:
+            return (tf.linalg.matmul(matrix, matrix),)
+
+        begin = tf.fill([1024, 1024], start)
+        return {"end": tf.while_loop(lambda matrix: matrix[0, 0] >= 0.0, again, [begin])[0]}
+
     def spin(start: Any) -> dict[str, Any]:
         return {"end": tf.while_loop(lambda i: i >= 0.0, lambda i: (i * 0.5,), [start])[0]}
 
@@ -335,6 +370,11 @@ def _hostile(tf: Any, path: pathlib.Path) -> None:
         "merge": signature(merge, source=text, target=text),
         "hungry": signature(hungry, mebibytes=count),
         "spin": signature(spin, start=tf.TensorSpec([], tf.float32)),
+        "burn": signature(burn, start=tf.TensorSpec([], tf.float32)),
+        "fill": signature(fill, path=text, mebibytes=count),
+        "descriptors": signature(descriptors, path=text, files=tf.TensorSpec([], tf.int64)),
+        "threads": signature(threads, number=tf.TensorSpec([], tf.int64)),
+        "dial": signature(dial, address=text),
     }
     tf.saved_model.save(module, str(path), signatures=signatures)
 
