@@ -7,17 +7,20 @@ import http.server
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
 
 from component_tests.fakes.saved_models import SavedModels
 from infra_validator.api import run_validation
 from infra_validator.core.deadline import Deadline
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+        ExportTraceServiceRequest,
+        ExportTraceServiceResponse,
+    )
 
 pytestmark = pytest.mark.airflow
 
@@ -34,11 +37,13 @@ class Collector:
     """
 
     def __init__(self) -> None:
+        from opentelemetry.proto.collector.trace.v1 import trace_service_pb2  # of Airflow's environment alone
+
+        request, response = trace_service_pb2.ExportTraceServiceRequest, trace_service_pb2.ExportTraceServiceResponse
+        self._response = response
         self.taken: list[tuple[str, dict[str, str], ExportTraceServiceRequest]] = []
         self._server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
-        handler = grpc.unary_unary_rpc_method_handler(
-            self._over_grpc, ExportTraceServiceRequest.FromString, ExportTraceServiceResponse.SerializeToString
-        )
+        handler = grpc.unary_unary_rpc_method_handler(self._over_grpc, request.FromString, response.SerializeToString)
         service, _, method = METHOD[1:].partition("/")
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
         port = self._server.add_insecure_port("127.0.0.1:0")
@@ -50,9 +55,7 @@ class Collector:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 good = (self.path, self.headers["Content-Type"]) == ("/v1/traces", "application/x-protobuf")
                 if good:
-                    taken.append(
-                        ("http/protobuf", dict(self.headers.items()), ExportTraceServiceRequest.FromString(body))
-                    )
+                    taken.append(("http/protobuf", dict(self.headers.items()), request.FromString(body)))
                 self.send_response(200 if good else 400)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -72,7 +75,7 @@ class Collector:
     ) -> ExportTraceServiceResponse:
         headers = {key: str(value) for key, value in context.invocation_metadata()}
         self.taken.append(("grpc", headers, request))
-        return ExportTraceServiceResponse()
+        return self._response()
 
     def close(self) -> None:
         self._server.stop(None).wait()
