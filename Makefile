@@ -64,8 +64,8 @@ coverage: env  ## Branch coverage of make test's tests, servers and commands inc
 	tests=0; PYTHONPATH=$(CURDIR)/tools/measured $(PYTEST) $(PARALLEL) -m "$(EVERYWHERE)" || tests=$$?; \
 	COVERAGE_FILE=.cache/coverage/data $(VENV)/coverage combine -q .cache/coverage && COVERAGE_FILE=.cache/coverage/data $(VENV)/coverage report && exit $$tests
 
-mutants: env-mutants env  ## Mutation testing: faults put into the code, and whether the unit tests notice (MODULE="states deadline" for some).
-	.venv-mutants/bin/python -m tools.mutation $(MODULE)
+mutants: env-mutants env  ## Mutation testing: faults put into the code, and whether the unit tests notice (MODULE="states deadline" for some; SURVIVORS=1 for those that lived last time).
+	.venv-mutants/bin/python -m tools.mutation $(if $(SURVIVORS),--survivors) $(MODULE)
 
 # The longest first: two at a time (-j2) end together.
 test-platforms: faults test-docker test-airflow test-wheel test-tfx-next test-mlserver test-triton test-docs test-stress test-kserve test-report test-fuzz test-kubectl test-sandbox test-caikit  ## Docker, Airflow, Kubeflow Pipelines, caikit, MLServer, KServe, Triton, kubectl, bubblewrap, many at once, fuzzing, Chromium, the documentation, the wheel, the fault matrix, TFX 1.21; with -j2 two at a time.

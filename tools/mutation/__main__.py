@@ -1,10 +1,13 @@
 """``make mutants``: puts every mutant of the named modules before its tests; fails if too many live, or one whose life nobody explained.
 
-.venv-mutants/bin/python -m tools.mutation [MODULE ...]
+.venv-mutants/bin/python -m tools.mutation [--survivors] [MODULE ...]
+
+With ``--survivors`` only those that lived last time without an answer are tried again, while tests are written.
 """
 
 from __future__ import annotations
 
+import argparse
 import collections
 import concurrent.futures
 import dataclasses
@@ -25,6 +28,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 SETTINGS = ROOT / "component_tests" / "mutants.yaml"
 SIDE_BY_SIDE = 2
 AT_LEAST = 85  # percent killed, of each module
+
+#: Where a module's survivors without an answer are noted as soon as they are known, a JSON list a line: file, lines before and after.
+SURVIVORS = ROOT / ".cache" / "mutants"
 
 
 class TestProcess:
@@ -112,16 +118,26 @@ class Row:
 HEAD = f"{'module':14} {'mutants':>7} {'killed':>7} {'timed out':>9} {'survived':>9} {'answered':>9} {'killed':>9} {'time':>8}"
 
 
-def judge(module: str, tests_of: dict[str, list[str]], answers: list[dict[str, str]], workers: Workers) -> Row:
-    """Put each mutant of a module before its tests; says what survives."""
+def judge(
+    module: str,
+    tests_of: dict[str, list[str]],
+    answers: list[dict[str, str]],
+    workers: Workers,
+    only: set[tuple[str, str, str]] | None = None,
+) -> Row:
+    """Put each mutant of a module before its tests, or only some of them; says what survives."""
     row, began, used = Row(module), time.monotonic(), set()
+    SURVIVORS.mkdir(parents=True, exist_ok=True)
+    noted = (SURVIVORS / module).open("w", buffering=1)
     for file, tests in tests_of.items():
+        mutants = [mutant for mutant in mutants_of(file, ROOT) if only is None or _key(mutant) in only]
+        if not mutants:
+            continue
         sound = workers.ask(file, (ROOT / file).read_text(), tests, 300, 600)
         if sound["outcome"] == "no_tests":
             sys.exit(f"mutants: {' '.join(tests)} holds no test.")
         if sound["outcome"] != "survived":
             sys.exit(f"{sound['output']}\nmutants: the tests of {file} fail without a mutant: mend them first.")
-        mutants = mutants_of(file, ROOT)
         limits = (10 + 5 * sound["cpu_seconds"], 30 + 10 * sound["seconds"])
         for mutant, outcome in zip(mutants, workers.outcomes(mutants, tests, limits), strict=True):
             row.outcomes[outcome] += 1
@@ -130,8 +146,10 @@ def judge(module: str, tests_of: dict[str, list[str]], answers: list[dict[str, s
                 row.answered += answer is not None
                 used.add(answer)
                 _say(mutant, None if answer is None else answers[answer]["why"])
+                if answer is None:
+                    print(json.dumps(_key(mutant)), file=noted)
     for number, answer_to in enumerate(answers):
-        if number not in used:
+        if number not in used and only is None:
             print(
                 f"\nAnswered, but killed or gone: {answer_to['file']}\n  - {answer_to['was']}\n  + {answer_to['becomes']}"
             )
@@ -139,10 +157,23 @@ def judge(module: str, tests_of: dict[str, list[str]], answers: list[dict[str, s
     return row
 
 
+def survivors(module: str) -> set[tuple[str, str, str]]:
+    """What lived without an answer in a module's last run."""
+    try:
+        noted = (SURVIVORS / module).read_text()
+    except FileNotFoundError:
+        sys.exit(f"mutants: there was no run of {module} yet, so there are no survivors to try again.")
+    return {(file, was, becomes) for file, was, becomes in map(json.loads, noted.splitlines())}
+
+
+def _key(mutant: Mutant) -> tuple[str, str, str]:
+    return mutant.file, mutant.was, mutant.becomes
+
+
 def _answer(mutant: Mutant, answers: list[dict[str, str]]) -> int | None:
     """Which answer is this survivor's."""
     for number, answer in enumerate(answers):
-        if (answer["file"], answer["was"], answer["becomes"]) == (mutant.file, mutant.was, mutant.becomes):
+        if (answer["file"], answer["was"], answer["becomes"]) == _key(mutant):
             return number
     return None
 
@@ -155,9 +186,13 @@ def _say(mutant: Mutant, why: str | None) -> None:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="mutants", description="Mutation testing; see CONTRIBUTING.md.")
+    parser.add_argument("--survivors", action="store_true", help="try only those again that lived last time")
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="a module of component_tests/mutants.yaml")
+    options = parser.parse_args()
     settings = yaml.safe_load(SETTINGS.read_text())
     modules, answers = settings["modules"], settings["answers"]
-    names = sys.argv[1:] or list(modules)
+    names = options.modules or list(modules)
     unknown = set(names) - set(modules)
     if unknown:
         print(
@@ -167,12 +202,15 @@ def main() -> int:
         return 2
     workers, rows = Workers(SIDE_BY_SIDE), []
     for name in names:
-        rows.append(judge(name, modules[name], answers.get(name) or [], workers))
+        only = survivors(name) if options.survivors else None
+        rows.append(judge(name, modules[name], answers.get(name) or [], workers, only))
         print(f"\n{HEAD}\n{rows[-1]}", flush=True)
     if len(rows) > 1:
         whole = Row("in all", sum((row.outcomes for row in rows), collections.Counter()))
         whole.answered, whole.seconds = sum(row.answered for row in rows), sum(row.seconds for row in rows)
         print("\n".join(["", HEAD, *map(str, rows), str(whole)]))
+    if options.survivors:
+        return int(any(row.answered != row.survived for row in rows))
     bad = [row.module for row in rows if not row.good]
     if bad:
         print(

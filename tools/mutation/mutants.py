@@ -7,6 +7,7 @@ import dataclasses
 import pathlib
 import pickle
 from collections.abc import Iterator
+from typing import Any
 
 import cosmic_ray.plugins
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -51,9 +52,9 @@ def mutants_of(file: str, root: pathlib.Path) -> list[Mutant]:
     tree, seen, found = get_ast(source), {ast.dump(ast.parse(source))}, []
     parsed = pickle.dumps(tree)  # each mutant changes a copy: to parse it again costs many times as much
     for operator in operators():
-        positions = [start for node in ast_nodes(tree) for start, _ in operator.mutation_positions(node)]
-        for occurrence, (line, column) in enumerate(positions):
-            if any(first <= (line, column) < last for first, last in silent):
+        positions = [(start, node) for node in ast_nodes(tree) for start, _ in operator.mutation_positions(node)]
+        for occurrence, ((line, column), node) in enumerate(positions):
+            if _parts_parameters(node) or any(first <= (line, column) < last for first, last in silent):
                 continue
             mutated = MutationVisitor(occurrence, operator).walk(pickle.loads(parsed)).get_code()
             try:
@@ -68,14 +69,21 @@ def mutants_of(file: str, root: pathlib.Path) -> list[Mutant]:
     return sorted(found, key=lambda mutant: mutant.line)
 
 
+def _parts_parameters(node: Any) -> bool:
+    """Whether it is the ``*`` after which parameters have to be named: mypy holds the calls against it."""
+    return node.type == "operator" and node.parent.type in ("parameters", "lambdef")
+
+
 def _left_alone(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where annotations stand, which are not evaluated, and what decorators are given (``frozen=True``), which mypy looks after."""
+    """Where types stand (annotations, aliases) and what decorators are given (``frozen=True``): mypy looks after both."""
     parts: list[ast.expr | None] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.arg | ast.AnnAssign):
             parts.append(node.annotation)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             parts.append(node.returns)
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript) and _names_a_type(node.value.value):
+            parts.append(node.value)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             parts += [
                 argument for call in node.decorator_list if isinstance(call, ast.Call) for argument in _given(call)
@@ -83,6 +91,10 @@ def _left_alone(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     return [
         ((part.lineno, part.col_offset), (part.end_lineno or 0, part.end_col_offset or 0)) for part in parts if part
     ]
+
+
+def _names_a_type(subscripted: ast.expr) -> bool:
+    return isinstance(subscripted, ast.Name) and subscripted.id[:1].isupper() and not subscripted.id.isupper()
 
 
 def _given(call: ast.Call) -> list[ast.expr]:
