@@ -42,7 +42,8 @@ _LOAD_CAUSES = (
 )
 
 #: The server prints the record's bytes as they are, line ends included.
-_UNREADABLE_WARMUP = r"(?s)Failed to parse warmup record: .*? from (?P<path>[^\n]*/tf_serving_warmup_requests)"
+_UNREADABLE_WARMUP = "Failed to parse warmup record"
+_ITS_FILE = r"(?s): .*? from (?P<path>[^\n]*/tf_serving_warmup_requests)"
 
 _OUT_OF_MEMORY = r"std::bad_alloc|OOM when allocating .*|Cannot allocate memory"
 _NOTHING_TO_LOAD = (
@@ -87,11 +88,9 @@ def _failed_load(log: str) -> tuple[ReasonCode, str] | None:
         return None
     failure = failures[-1]
     text = failure["text"].strip()
-    unreadable = re.match(
-        _UNREADABLE_WARMUP, log[max(0, log.find("Failed to parse warmup record", failure.start("text"))) :]
-    )
-    if unreadable:
-        return ReasonCode.WARMUP_FAILED, f"A record of {unreadable['path']} cannot be read as a PredictionLog."
+    warmup = re.match(_ITS_FILE, log[failure.start("text") :].partition(_UNREADABLE_WARMUP)[2])
+    if warmup:
+        return ReasonCode.WARMUP_FAILED, f"A record of {warmup['path']} cannot be read as a PredictionLog."
     for cause, reason in _LOAD_CAUSES:
         match = re.search(cause, text)
         if match:

@@ -90,3 +90,19 @@ def test_every_other_error_fails_the_request_and_one_code_refuses_it(code: grpc.
     assert quote == "x" * 1000 + " ... (4000 more characters)"
     assert failure.fingerprint == f"REQUEST_FAILED: {code.name}: {quote}"
     assert quote in failure.told
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("Received message larger than max (5 vs. 4)", True),
+        ("CLIENT: received message larger than max", True),
+        ("HTTP 413 Payload Too Large", True),
+        ("HTTP 4130", False),
+        ("behind it HTTP 413", False),
+    ],
+)
+def test_a_request_that_is_too_large_for_the_server_is_refused(text: str, refused: bool) -> None:
+    failure = failure_of(REQUEST, C.RESOURCE_EXHAUSTED, text)
+    assert isinstance(failure, RequestFailed)
+    assert failure.refused is refused

@@ -70,6 +70,8 @@ def answer(*entries: Entry) -> serving_pb2.GetModelStatusResponse:
         (None, [(2, LOADING, ""), (1, AVAILABLE, "")], READY),
         (None, [(2, END, "no such op"), (1, AVAILABLE, "")], READY),
         (None, [(2, END, "no such op"), (1, LOADING, "")], NOT_READY),
+        (None, [(2, END, "no such op"), (1, START, "")], NOT_READY),
+        (None, [(2, END, "no such op"), (1, UNKNOWN, "")], NOT_READY),
         (None, [(2, END, "no such op"), (1, END, "")], UNAVAILABLE),
         (None, [(1, END, "")], NOT_READY),
         (None, [(1, UNLOADING, "")], UNAVAILABLE),
@@ -143,6 +145,19 @@ def test_an_error_says_who_answered(code: grpc.StatusCode, details: str, answere
 def test_only_addresses_are_tried_without_grpc(endpoint: str) -> None:
     """Looking up a name has no deadline outside gRPC."""
     assert why_not_open(endpoint, Deadline.after(0)) == ""
+
+
+def test_a_look_at_the_port_takes_a_second_at_most() -> None:
+    caps = []
+
+    class Noted(Deadline):
+        def capped(self, seconds: float) -> Deadline:
+            caps.append(seconds)
+            return super().capped(seconds)
+
+    assert why_not_open("127.0.0.1:1", Noted.after(60)) == "127.0.0.1:1: Connection refused"
+    assert why_not_open("127.0.0.1:1", Noted.after(0)) == "127.0.0.1:1: Connection refused"
+    assert caps == [1.0, 1.0]
 
 
 @contextlib.contextmanager

@@ -59,6 +59,9 @@ def test_a_link_counts_as_what_it_points_at_and_a_circle_is_an_error(model: path
     with pytest.raises(InfrastructureError, match="leads back to itself") as caught:
         model_digest(str(model))
     assert caught.value.reason is ReasonCode.MODEL_NOT_READABLE
+    # The first link of the circle is named, and nothing beyond it was looked at.
+    named = [f"{model}/{way}/up is a symbolic link that leads back to itself." for way in ("link", "variables")]
+    assert caught.value.detail in named
 
 
 def test_what_is_not_there_is_an_error_but_for_those_who_only_count(tmp_path: pathlib.Path) -> None:

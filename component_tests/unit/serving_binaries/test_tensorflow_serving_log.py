@@ -117,6 +117,21 @@ def test_the_last_failure_counts() -> None:
     assert explain(log) == (ReasonCode.MODEL_LOAD_FAILED, "INTERNAL: try 2")
 
 
+def test_the_host_that_lacks_an_operation_is_named_where_the_log_ends_with_it() -> None:
+    told = "Op type not registered 'A' in binary running on host-1.example."
+    assert explain(f"Loading servable: {SERVABLE} failed: NOT_FOUND: {told}") == (ReasonCode.OP_NOT_REGISTERED, told)
+
+
+def test_only_a_failed_load_makes_of_an_unreadable_record_a_cause() -> None:
+    record = "Failed to parse warmup record: x from /m/1/assets.extra/tf_serving_warmup_requests"
+    failure = f"Loading servable: {SERVABLE} failed: INTERNAL: x"
+    assert explain(f"{record}\n{failure}") == (ReasonCode.MODEL_LOAD_FAILED, "INTERNAL: x")
+    assert explain(f"{failure}\n{record}") == (
+        ReasonCode.WARMUP_FAILED,
+        "A record of /m/1/assets.extra/tf_serving_warmup_requests cannot be read as a PredictionLog.",
+    )
+
+
 def test_endless_texts_are_cut() -> None:
     found = explain(f"Loading servable: {SERVABLE} failed: INTERNAL: {'x' * 10000}")
     assert found is not None

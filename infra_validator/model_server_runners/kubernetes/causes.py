@@ -234,9 +234,10 @@ def trouble_of(pod: Json, events: Sequence[Json] = ()) -> Trouble | None:
 
 def _waiting(container: Json) -> Trouble | None:
     waiting = (container.get("state") or {}).get("waiting") or {}
-    reason, grace = WAITING.get(str(waiting.get("reason", "")), (None, Grace.NONE))
-    if reason is None:
+    known = WAITING.get(str(waiting.get("reason", "")))
+    if known is None:
         return None
+    reason, grace = known
     message = str(waiting.get("message") or "")
     if waiting["reason"] == "CreateContainerConfigError" and "failed to sync" in message:
         grace = Grace.MOUNT  # the node has only not heard of the secret or config map yet
