@@ -13,7 +13,7 @@ from infra_validator.core.errors import AttemptFailed
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.validation.answers.check import Check, asked, failed
-from infra_validator.validation.answers.elements import numbers, outside
+from infra_validator.validation.answers.elements import BFLOAT16, numbers, outside
 from infra_validator.validation.answers.expected_outputs import ExpectedOutput
 
 #: How far from 1 a sum of rounded shares may be, by the octets of one number.
@@ -57,23 +57,15 @@ class SumsToOne(Check):
             if tensor is None or tensor.dtype == STRING:
                 continue
             self.applied += 1
-            width = tensor.shape[-1] if tensor.shape else 1
-            tolerance = _SUM_TOLERANCE.get(tensor.element.size, 0.0)
             values = numbers(tensor)
+            width = tensor.shape[-1] if tensor.shape else len(values)
+            tolerance = _SUM_TOLERANCE.get(tensor.element.size, 0.0)
             for start in range(0, len(values), max(1, width)):
                 total = math.fsum(values[start : start + width])
                 if not abs(total - 1.0) <= tolerance:
-                    row = str(list(_place(tensor, start)[:-1])) if len(tensor.shape) > 1 else ""
-                    problem = f"output {name!r}{row} sums to {total:g}, not to 1"
+                    row = Tensor(tensor.dtype, tensor.shape[:-1]).index(start // width)
+                    problem = f"output {name!r}{row} sums to {total:.7g}, not to 1"
                     raise failed(ReasonCode.ANSWER_OUT_OF_RANGE, request, problem)
-
-
-def _place(tensor: Tensor, position: int) -> list[int]:
-    places = []
-    for size in reversed(tensor.shape):
-        position, place = divmod(position, max(1, size))
-        places.append(place)
-    return places[::-1]
 
 
 class AllowedValues(Check):
@@ -105,13 +97,20 @@ class AllowedValues(Check):
 
 
 def _rounded(value: float, tensor: Tensor) -> float:
-    code = tensor.element.code if tensor.element.is_float else ""
-    if code in ("f", "e"):
-        try:
-            return float(struct.unpack(f"<{code}", struct.pack(f"<{code}", value))[0])
-        except OverflowError:
-            return value
-    return value
+    """The number that the tensor's type holds in a value's place."""
+    is_bfloat16 = tensor.element.name == BFLOAT16
+    code = "f" if is_bfloat16 else tensor.element.code
+    if code not in ("f", "e"):
+        return value
+    try:
+        held = struct.pack(f"<{code}", value)
+    except OverflowError:
+        return value
+    if is_bfloat16:  # the upper half of a float, to nearest, ties to even
+        bits = int.from_bytes(held, "little")
+        held = bytes(2) + ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).to_bytes(2, "little")
+    (number,) = struct.unpack(f"<{code}", held)
+    return float(number)
 
 
 class NotConstant(Check):
@@ -161,7 +160,7 @@ class NotConstant(Check):
 
 
 def _digest(data: bytes | memoryview) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
+    return hashlib.blake2b(data).digest()
 
 
 def _only_row(tensor: Tensor, rows: int | None) -> bytes | None:
@@ -185,7 +184,7 @@ def content_digest(tensor: Tensor) -> bytes:
     """What is equal for equal elements of one type and shape."""
     if tensor.dtype != STRING:
         return _digest(tensor.content)
-    made = hashlib.blake2b(digest_size=16)
+    made = hashlib.blake2b()
     for text in tensor.strings():
-        made.update(len(text).to_bytes(8, "little") + text)
+        made.update(_digest(text))
     return made.digest()

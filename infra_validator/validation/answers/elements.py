@@ -6,14 +6,13 @@ import array
 import functools
 import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from infra_validator.core.answer import Tensor
+from infra_validator.core.answer import ElementType, Tensor
 
 _WORTH_NUMPY = 2048  # elements; below that its import (0.1 s) and its calls cost more than they save
-_MOST_DIFFERENCES = 100_000  # that are looked at one by one; of more, those that are farthest apart
-_BFLOAT16 = "bfloat16"
+BFLOAT16 = "bfloat16"  # the element type that neither struct nor numpy knows
 
 
 @functools.cache
@@ -28,7 +27,7 @@ def _numpy() -> Any:
 def numbers(tensor: Tensor) -> Sequence[float]:
     """The elements in their order; the real and the imaginary part of a complex one stand as two numbers. Not for strings."""
     element = tensor.element
-    if element.name == _BFLOAT16:
+    if element.name == BFLOAT16:
         widened = array.array("I", (bits << 16 for bits in tensor.content.cast("H")))
         return memoryview(widened).cast("B").cast("f")
     if element.code == "e":
@@ -45,7 +44,7 @@ def as_array(tensor: Tensor) -> Any:
     numpy = _numpy()
     if numpy is None:
         return None
-    if element.name == _BFLOAT16:
+    if element.name == BFLOAT16:
         bits = numpy.frombuffer(tensor.content, "<u2").astype("<u4") << 16
         return bits.view("<f4")
     return numpy.frombuffer(tensor.content, numpy.dtype(element.code).newbyteorder("<"))
@@ -108,45 +107,55 @@ def outside(tensor: Tensor, low: float, high: float) -> tuple[int, float] | None
     values = as_array(tensor)
     if values is not None:
         numpy = _numpy()
-        if ((values >= low) & (values <= high)).all():
+        beyond_it = numpy.flatnonzero(~((values >= low) & (values <= high)))
+        if not len(beyond_it):
             return None
-        beyond = numpy.maximum(low - values.astype("f8"), values.astype("f8") - high)
-        worst = int(numpy.nanargmax(numpy.where(numpy.isnan(beyond), numpy.inf, beyond)))
+        far = values[beyond_it].astype("f8")
+        far = numpy.maximum(low - far, far - high)
+        worst = int(beyond_it[numpy.argmax(numpy.where(numpy.isnan(far), numpy.inf, far))])
         return worst // tensor.element.parts, float(values[worst])
-    worst, by = -1, 0.0
     every = numbers(tensor)
-    for position, value in enumerate(every):
-        if low <= value <= high:
-            continue
-        far = math.inf if math.isnan(value) else max(low - value, value - high)
-        if worst < 0 or far > by:
-            worst, by = position, far
+    beyond_it = (position for position, value in enumerate(every) if not low <= value <= high)
+    worst = max(beyond_it, key=lambda position: _beyond(every[position], low, high), default=-1)
     return None if worst < 0 else (worst // tensor.element.parts, every[worst])
+
+
+def _beyond(value: float, low: float, high: float) -> float:
+    return math.inf if math.isnan(value) else max(low - value, value - high)
 
 
 def farthest(expected: Tensor, got: Tensor, absolute: float, relative: float) -> tuple[int, float, float] | None:
     """(position, expected, got) of the worst difference between two tensors of one type and shape; None where all is within
     ``absolute + relative * |expected|``. NaN equals NaN, an infinity itself."""
-    ours, theirs = as_array(expected), as_array(got)
-    parts = expected.element.parts
-    differ: Iterable[tuple[int, float, float]]
-    if ours is None or theirs is None:
-        pairs = enumerate(zip(numbers(expected), numbers(got), strict=True))
-        differ = ((position, a, b) for position, (a, b) in pairs if a != b)
-    else:
-        numpy = _numpy()
-        unequal = numpy.flatnonzero((ours != theirs) & ~((ours != ours) & (theirs != theirs)))
-        if len(unequal) > _MOST_DIFFERENCES:
-            with numpy.errstate(all="ignore"):
-                over = numpy.abs(ours[unequal] - theirs[unequal].astype("f8"))
-            unequal = unequal[numpy.argpartition(numpy.nan_to_num(over), -_MOST_DIFFERENCES)[-_MOST_DIFFERENCES:]]
-        differ = zip(unequal.tolist(), ours[unequal].tolist(), theirs[unequal].tolist(), strict=True)
+    ours = as_array(expected)
+    if ours is not None:
+        return _farthest_with_numpy(expected.element, (ours, as_array(got)), absolute, relative)
     worst, by = None, 0.0
-    for position, a, b in differ:
-        if a != a and b != b:
+    for position, (a, b) in enumerate(zip(numbers(expected), numbers(got), strict=True)):
+        if a == b or (a != a and b != b):
             continue
         over = abs(a - b) - (absolute + relative * abs(a))
         over = math.inf if over != over else over
         if over > by:
-            worst, by = (position // parts, a, b), over
+            worst, by = (position // expected.element.parts, a, b), over
     return worst
+
+
+def _farthest_with_numpy(
+    element: ElementType, arrays: tuple[Any, Any], absolute: float, relative: float
+) -> tuple[int, float, float] | None:
+    numpy, (ours, theirs) = _numpy(), arrays
+    differ = numpy.flatnonzero((ours != theirs) & ~((ours != ours) & (theirs != theirs)))
+    if not len(differ):
+        return None
+    ours, theirs = ours[differ], theirs[differ]
+    with numpy.errstate(all="ignore"):
+        if element.is_float:
+            apart = numpy.abs(ours.astype("f8") - theirs.astype("f8"))
+        else:  # exact, also where a float would round: a difference of 64 bits, which wraps rightly
+            apart = numpy.maximum(ours, theirs).astype("u8") - numpy.minimum(ours, theirs).astype("u8")
+        over = apart - (absolute + relative * numpy.abs(ours.astype("f8")))
+    worst = int(numpy.argmax(numpy.where(numpy.isnan(over), numpy.inf, over)))
+    if over[worst] <= 0:
+        return None
+    return int(differ[worst]) // element.parts, ours[worst].item(), theirs[worst].item()

@@ -55,7 +55,7 @@ class AnswerInspection:
         if self._recording is not None:
             self._recording.begin(standards.signatures)
         self._expected: dict[tuple[str, str], Mapping[str, ExpectedOutput]] = {}
-        self._readable = 0
+        self._readable = False
         self._failed: dict[str, str] = {}
         self._checks: list[Check] = [
             AnsweredByTheModel(model, version),
@@ -98,7 +98,7 @@ class AnswerInspection:
             ) from error
         if answers is None:
             return
-        self._readable += 1
+        self._readable = True
         if not answers:
             self._failed["answer_outputs"] = request.label
             raise failed(ReasonCode.ANSWER_OUTPUTS_DIFFER, request, "the answer has no results")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 
+from infra_validator.core.answer import ELEMENT_TYPES, STRING, Tensor
 from infra_validator.core.sample_request import SampleRequest
 from infra_validator.protos import tensorflow_pb2 as tf
 from infra_validator.protos import tensorflow_serving_pb2 as pb
@@ -80,6 +81,16 @@ def signature(outputs: Mapping[str, tuple[int, Sequence[int] | None]]) -> tf.Sig
         for size in shape or ():
             info.tensor_shape.dim.add().size = size
     return made
+
+
+def read_tensor(dtype: int, shape: Sequence[int], values: Sequence[float | bytes]) -> Tensor:
+    """An output as a client reads it. A complex element is two values, one of bfloat16 a float whose lower half is cut off."""
+    if dtype == STRING:
+        return Tensor(STRING, tuple(shape), strings=lambda: [value for value in values if isinstance(value, bytes)])
+    element = ELEMENT_TYPES[dtype]
+    octets = [struct.pack(f"<{element.code or 'f'}", value) for value in values]
+    content = b"".join(octets if element.code else (four[2:] for four in octets))
+    return Tensor(dtype, tuple(shape), memoryview(content))
 
 
 def request(payload: bytes = b"request", rows: int | None = None, label: str = "record 1 of f") -> SampleRequest:
