@@ -544,8 +544,9 @@ class ReasonCode(enum.Enum):
     SERVER_NOT_REACHABLE = (
         Blames.INFRASTRUCTURE,
         True,
-        "The server runs, but there is no way to its port from here.",
-        "Kubernetes: set kubernetes.endpoint to port_forward, or open the network to the pod. Docker: set local_docker.host_ip_address "
+        "There is no way to the server's port from here.",
+        "Address: see that the server runs and that its port is open to this machine. Kubernetes: set kubernetes.endpoint to "
+        "port_forward, or open the network to the pod. Docker: set local_docker.host_ip_address "
         "to an address of the daemon's machine that is reached from here, or network_mode to a network of the validator's container.",
     )
 

@@ -158,7 +158,7 @@ class BaseModelServerRunner(abc.ABC):
             raise failure_of(
                 Observation.gone(
                     last.reason or ReasonCode.SERVER_NOT_STARTED,
-                    f"The job did not reach the state Running in time: {last.detail or 'nothing was seen of it'}.",
+                    f"The job did not reach the state Running in time: {last.detail.rstrip('.') or 'nothing was seen of it'}.",
                 )
             ) from error
         if seen.life is Life.GONE:

@@ -101,7 +101,9 @@ def test_nobody_is_there(requests: dict[str, Any] | None, saved_models: SavedMod
                 Verdict.INCONCLUSIVE,
                 ReasonCode.SERVER_NOT_REACHABLE,
             )
-            assert address in report.finding.detail
+            assert f"{address}: Connection refused." in report.finding.detail
+            assert ".." not in report.finding.detail
+            assert report.finding.next_step.startswith("Address: see that the server runs")
 
 
 def test_it_has_no_such_model(staging: EmbeddedServerProcess) -> None:
