@@ -88,7 +88,7 @@ class OwnDaemon:
             self.docker("rm", "-f", container)
         self.stop()
         for line in reversed(pathlib.Path("/proc/self/mounts").read_text().splitlines()):
-            if line.split()[1].startswith(str(self._run)):
+            if line.split()[1].startswith((str(self._run), str(self._data))):  # of the data root after a kill, too
                 subprocess.run(["umount", "-l", line.split()[1]], check=False)
         shutil.rmtree(self._run, ignore_errors=True)
 
