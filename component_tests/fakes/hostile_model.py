@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import pathlib
-from collections.abc import Mapping
+import resource
+from collections.abc import Iterator, Mapping
 from concurrent import futures
 from typing import Any
 
@@ -41,6 +44,18 @@ class Asking:
         for attempt in report.serving_binaries[0].attempts:
             assert attempt.left_behind == ()
         return report
+
+
+@contextlib.contextmanager
+def few_descriptors() -> Iterator[int]:
+    """How many a process may have open meanwhile: this one, and each that it starts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fewer = max(1024, 2 * len(os.listdir("/proc/self/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (fewer, hard))
+    try:
+        yield fewer
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class Listener(grpc.GenericRpcHandler):  # type: ignore[type-arg]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import resource
 import signal
 import socket
 import sys
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from component_tests.fakes.hostile_model import Asking, Listener
+from component_tests.fakes.hostile_model import Asking, Listener, few_descriptors
 from component_tests.fakes.planners import Planner
 from component_tests.fakes.saved_models import SavedModels
 from infra_validator.core.deadline import Deadline, wait_until
@@ -67,21 +66,12 @@ def test_a_model_reaches_whatever_listens_on_this_machine(ask: Asking) -> None:
     assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, R.REQUEST_FAILED)
 
 
-def test_a_model_that_takes_all_descriptors_takes_its_own(ask: Asking, descriptors: int) -> None:
-    assert ask("descriptors", path="/etc/passwd", files=20).verdict is Verdict.BLESSED
-    report = ask("descriptors", path="/etc/passwd", files=4 * descriptors)
+def test_a_model_that_takes_all_descriptors_takes_its_own(ask: Asking) -> None:
+    with few_descriptors() as most:
+        assert ask("descriptors", path="/etc/passwd", files=20).verdict is Verdict.BLESSED
+        report = ask("descriptors", path="/etc/passwd", files=4 * most)
     assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, R.REQUEST_FAILED)
     assert "Too many open files" in report.finding.detail
-
-
-@pytest.fixture
-def descriptors() -> Iterator[int]:
-    """How many a process may have open meanwhile: this one, and each server."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    fewer = max(1024, 2 * len(os.listdir("/proc/self/fd")))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (fewer, hard))
-    yield fewer
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_model_that_takes_all_processors_ends_with_its_limit(ask: Asking) -> None:
