@@ -112,12 +112,12 @@ def outside(tensor: Tensor, low: float, high: float) -> tuple[int, float] | None
             return None
         far = values[beyond_it].astype("f8")
         far = numpy.maximum(low - far, far - high)
-        worst = int(beyond_it[numpy.argmax(numpy.where(numpy.isnan(far), numpy.inf, far))])
-        return worst // tensor.element.parts, float(values[worst])
+        place = int(beyond_it[numpy.argmax(numpy.where(numpy.isnan(far), numpy.inf, far))])
+        return place // tensor.element.parts, float(values[place])
     every = numbers(tensor)
     beyond_it = (position for position, value in enumerate(every) if not low <= value <= high)
-    worst = max(beyond_it, key=lambda position: _beyond(every[position], low, high), default=-1)
-    return None if worst < 0 else (worst // tensor.element.parts, every[worst])
+    worst = max(beyond_it, key=lambda position: _beyond(every[position], low, high), default=None)
+    return None if worst is None else (worst // tensor.element.parts, every[worst])
 
 
 def _beyond(value: float, low: float, high: float) -> float:
