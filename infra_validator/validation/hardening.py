@@ -87,30 +87,29 @@ class Hardening:
 
     def __init__(self, relaxing: Relaxing = Relaxing()) -> None:
         self._relaxing = relaxing
-        self._under: tuple[str, ...] = ()
-        self._failure: Failure | None = None
-        self._log = ""
+        self._ended: tuple[AttemptReport, Failure] | None = None  # under restrictions
 
     def may_be_why(self, report: AttemptReport, failure: Failure) -> bool:
         """Whether restrictions may be why: the server ended under them before it served. It is remembered what it ended of."""
         served = report.evidence.level not in self._relaxing.until
         if not report.restrictions or served or failure.reason not in self._relaxing.reasons:
             return False
-        self._under, self._failure, self._log = report.restrictions, failure, report.server_log.lower()
+        self._ended = report, failure
         return True
 
     def judged(self, failure: Failure) -> Failure:
         """The failure that counts: what was seen under restrictions, where the platform does not let the image run without."""
-        if self._failure is not None and failure.reason in _REFUSED:
-            return self._failure
+        if self._ended is not None and failure.reason in _REFUSED:
+            return self._ended[1]
         return failure
 
     def noted(self, report: AttemptReport) -> AttemptReport:
         """The report of a success, with what the image does not bear."""
-        if self._failure is None:
+        if self._ended is None:
             return report
-        likely = [part for word, parts in _WORDS if word in self._log for part in parts if part in self._under]
-        one_of = "one of: " if len(self._under) > 1 else ""
-        which = " or ".join(dict.fromkeys(likely)) or one_of + ", ".join(self._under)
+        under, log = self._ended[0].restrictions, self._ended[0].server_log.lower()
+        likely = [part for word, parts in _WORDS if word in log for part in parts if part in under]
+        one_of = "one of: " if len(under) > 1 else ""
+        which = " or ".join(dict.fromkeys(likely)) or one_of + ", ".join(under)
         note = f"{self._relaxing.what} does not bear {which}. It was validated {self._relaxing.how}; {self._relaxing.advice}."
         return dataclasses.replace(report, notes=(*report.notes, note))

@@ -148,7 +148,6 @@ class Validation:
 
     def _validate(self, candidate: Candidate) -> BinaryReport:
         attempts: list[AttemptReport] = []
-        verdict, finding = Verdict.INCONCLUSIVE, Finding(ReasonCode.INTERNAL_ERROR)
         retries = Retries(self._spec.num_tries, self._total)
         hardening = Hardening(candidate.relaxing)
         while True:
@@ -234,7 +233,7 @@ class Validation:
         except Exception as error:
             failure = of_exhaustion(error) or of_exhaustion_now()
             if failure is None:
-                trace = self.redaction.cleaned([traceback.format_exc()], total, self._interruption)[0]
+                (trace,) = self.redaction.cleaned([traceback.format_exc()], total, self._interruption)
                 _LOG.error("The attempt failed inside the validator.\n%s", trace)
                 failure = failure_of_extension(error) or InfrastructureError(
                     ReasonCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}"

@@ -42,7 +42,7 @@ def test_a_server_that_ended_under_restrictions_before_it_served() -> None:
     ],
 )
 def test_what_no_restriction_can_be_the_cause_of(seen: AttemptReport, failure: AttemptFailed) -> None:
-    assert not Hardening().may_be_why(seen, failure)
+    assert Hardening().may_be_why(seen, failure) is False
 
 
 def test_a_platform_that_refuses_it_without_them_leaves_what_was_seen_under_them() -> None:

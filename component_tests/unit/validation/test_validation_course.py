@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -80,39 +80,50 @@ def test_a_report_says_what_was_validated_when_and_for_how_long() -> None:
         False,
     )
     assert [attempt.number for attempt in binary.attempts] == [1, 2]
+    assert [attempt.finding for attempt in binary.attempts] == [Finding.of(QUOTA), Finding(ReasonCode.BLESSED)]
 
 
-def test_four_serving_binaries_are_validated_at_once() -> None:
-    together = threading.Barrier(4)
+class Given(tuple[Candidate, ...]):
+    """Candidates that know when all of them are on their way."""
 
-    def wait(runner: Runner) -> None:
-        together.wait(PATIENCE)
+    def __init__(self, candidates: Iterable[Candidate]) -> None:
+        self.all_on_their_way = threading.Event()
 
-    made = Candidates()
-    report = Course(*(with_runner(made.make(Story(), label=f"b{n}"), wait) for n in range(4))).run()
-    assert report.blessed
-    assert [binary.label for binary in report.serving_binaries] == ["b0", "b1", "b2", "b3"]
+    def __iter__(self) -> Iterator[Candidate]:
+        yield from super().__iter__()
+        self.all_on_their_way.set()
 
 
-@pytest.mark.parametrize("load", [{}, {"limits": {"throughput_at_least_rps": 5}}])
-def test_those_whose_speed_is_measured_are_validated_one_after_the_other(load: dict[str, Any]) -> None:
+def threads_at_work(number: int, spec: dict[str, Any]) -> tuple[set[str], list[str]]:
+    """The threads that there are while so many serving binaries are validated, each held up until all wait; and what is said."""
     threads: set[str] = set()
-    together = threading.Barrier(1 if load else 2)
+    said: list[str] = []
 
     def note(runner: Runner) -> None:
-        together.wait(PATIENCE)
-        threads.add(threading.current_thread().name)
+        assert given.all_on_their_way.wait(PATIENCE)
+        threads.update(thread.name for thread in threading.enumerate() if thread.name.startswith("validation"))
 
     made = Candidates()
-    broken = [with_runner(made.make(Story(launch=NOT_FOUND)), note) for _ in range(2)]
-    course = Course(*broken, spec=load)
-    course.run()
-    assert threads == ({"validation_0"} if load else {"validation_0", "validation_1"})
+    given = Given([with_runner(made.make(Story(launch=NOT_FOUND), label=f"b{n}"), note) for n in range(number)])
+    report = Validation(given, ValidationSpec.of(spec), on_progress=said.append, clock=HandClock()).run("/model", "m")
+    assert [binary.label for binary in report.serving_binaries] == [f"b{n}" for n in range(number)]
+    return threads, said
+
+
+@pytest.mark.parametrize("number", [1, 4, 5])
+def test_at_most_four_serving_binaries_are_validated_at_once(number: int) -> None:
+    threads, said = threads_at_work(number, {})
+    assert threads == {f"validation_{n}" for n in range(min(number, 4))}
+    assert not any("one after the other" in line for line in said)
+
+
+def test_those_whose_speed_is_measured_are_validated_one_after_the_other() -> None:
+    limits = {"limits": {"throughput_at_least_rps": 5}}
+    threads, said = threads_at_work(2, limits)
+    assert threads == {"validation_0"}
     line = "The serving binaries are validated one after the other, so that none disturbs another's measurement."
-    assert (line in course.said) is bool(load)
-    alone_course = Course(made.make(Story(launch=NOT_FOUND)), spec=load)
-    alone_course.run()
-    assert line not in alone_course.said
+    assert said[0] == line
+    assert line not in threads_at_work(1, limits)[1]
 
 
 def test_a_keyboard_interrupt_ends_all_of_it() -> None:
@@ -182,6 +193,7 @@ def test_only_a_success_can_be_flaky(on_flaky: str, verdict: Verdict) -> None:
     assert report.flaky
     assert report.finding.reason is (ReasonCode.BLESSED if verdict is Verdict.BLESSED else ReasonCode.SERVER_EXITED)
     assert "attempt 2 failed with SERVER_EXITED" in report.warnings[0]
+    assert report.warnings[0].endswith(", attempt 3 succeeded.")
     report = Course(Candidates().make(Story(seen=exited(3)), aborted, aborted), spec=spec).run()
     assert not report.flaky
     assert report.finding.reason is ReasonCode.JOB_ABORTED
@@ -280,7 +292,20 @@ def test_a_server_elsewhere_waits_for_no_slot(full: Slots) -> None:
         report = course.run()
         assert "wait" not in [phase.name for phase in report.serving_binaries[0].attempts[0].phases]
         assert report.serving_binaries[0].attempts[0].notes == ()
-    assert Course(dataclasses.replace(Candidates().make(Story()), takes_a_slot=True)).run().blessed
+
+
+@pytest.mark.parametrize("takes_a_slot", [True, False])
+def test_without_a_bound_none_waits_for_another(takes_a_slot: bool) -> None:
+    together = threading.Barrier(2)
+
+    def meet(runner: Runner) -> None:
+        together.wait(PATIENCE)
+
+    made = Candidates()
+    two = [dataclasses.replace(with_runner(made.make(Story()), meet), takes_a_slot=takes_a_slot) for _ in range(2)]
+    for binary in Course(*two).run().serving_binaries:
+        assert binary.attempts[0].notes == ()
+        assert binary.attempts[0].phases[0].name == "prepare"
 
 
 def test_the_total_limit_is_put_off_by_the_longest_wait_of_all(full: Slots) -> None:
