@@ -22,6 +22,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from component_tests.fakes.kubernetes_api import node_limits
+
 if TYPE_CHECKING:
     from component_tests.fakes.kubernetes_api.cluster import FakeCluster
 
@@ -370,7 +372,7 @@ class PodProcess(threading.Thread):
         with running.log.open("ab") as log:
             running.process = subprocess.Popen(
                 local,
-                env=running.environment(container, self.ip, self._secrets()),
+                env={**running.environment(container, self.ip, self._secrets()), node_limits.MARK: self.uid},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -445,14 +447,29 @@ class PodProcess(threading.Thread):
                 if failures >= self._liveness(name).get("failureThreshold", 3):
                     self.event("Killing", f"Container {name} failed liveness probe, will be restarted")
                     self._kill(1.0)
+                self._hold_to_limits(name)
             time.sleep(_TICK / 2)
         return process.returncode
 
+    def _hold_to_limits(self, name: str) -> None:
+        """End a container that takes more memory than it may, and a pod that takes more room."""
+        container, running = self._container(name), self.containers[name]
+        if node_limits.out_of_memory(container, self.uid):
+            self.end_reasons[name] = "OOMKilled"
+            node_limits.end_all(self.uid)
+        empty = {one["name"] for one in self.spec.get("volumes") or () if "emptyDir" in one}
+        own = [path for volume, path in self._volumes.items() if volume in empty]
+        words = node_limits.out_of_room(container, [running.root, running.log, *own])
+        if words:
+            self.platform_end = ("Evicted", words)
+
+    def _container(self, name: str) -> Json:
+        containers: list[Json] = [*(self.spec.get("initContainers") or ()), *self.spec["containers"]]
+        (container,) = [one for one in containers if one["name"] == name]
+        return container
+
     def _liveness(self, name: str) -> Json:
-        (container,) = [
-            one for one in [*(self.spec.get("initContainers") or ()), *self.spec["containers"]] if one["name"] == name
-        ]
-        return container.get("livenessProbe") or {}
+        return self._container(name).get("livenessProbe") or {}
 
     def _is_alive(self, name: str) -> bool:
         """One liveness probe by ``exec``; one that cannot be run is thrown away, as by a real node."""
@@ -501,6 +518,7 @@ class PodProcess(threading.Thread):
                 pass
             _signal_group(process, signal.SIGKILL)
             process.wait()
+        node_limits.end_all(self.uid)
 
     def _end_by_deletion(self) -> None:
         assert self.deletion is not None
