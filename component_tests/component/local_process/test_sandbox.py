@@ -105,6 +105,15 @@ def test_a_model_writes_no_file(tmp_path: pathlib.Path, saved_models: SavedModel
 
 
 @pytest.mark.bubblewrap
+def test_a_model_changes_no_setting_of_the_kernels(ask: Ask) -> None:
+    """Asked to write what is there already."""
+    path = pathlib.Path("/proc/sys/kernel/core_pattern")
+    before = path.read_text()
+    assert attempts(ask("required", "write", path=str(path), content=before.strip())) == [REFUSED]
+    assert path.read_text() == before
+
+
+@pytest.mark.bubblewrap
 def test_a_model_takes_no_checkpoint_away(tmp_path: pathlib.Path, saved_models: SavedModels, ask: Ask) -> None:
     source = saved_models.copy("half_plus_two", tmp_path / "theirs") / "variables"
     before = sorted(path.name for path in source.iterdir())
@@ -253,6 +262,22 @@ def test_a_program_cannot_leave_the_memory_that_it_has_for_files(start: Start) -
     said = runner.GetLogs().splitlines()
     assert said[:2] == ["/tmp No space left on device", "/dev/shm No space left on device"]
     assert said[2:] == [f"{place} refused" for place in ("/", "/dev", "/usr", "/sys", "/etc", "/proc")]
+
+
+@pytest.mark.bubblewrap
+def test_a_program_can_write_no_setting_of_the_kernels(start: Start) -> None:
+    """Those of /proc and /sys belong to root, which a sandbox of root's is to whoever asks for no capability."""
+    runner = start(
+        "import os\n"
+        "for top in ('/proc', '/sys'):\n"
+        "  for folder, folders, files in os.walk(top):\n"
+        "    if folder == '/proc': folders[:] = [name for name in folders if not name.isdigit()]\n"
+        "    for path in (os.path.join(folder, name) for name in files):\n"
+        "      if not os.path.islink(path) and os.access(path, os.W_OK): print(path)\n"
+        "print('looked')\n"
+    )
+    end_of(runner)
+    assert runner.GetLogs().splitlines() == ["looked"]
 
 
 @pytest.mark.bubblewrap

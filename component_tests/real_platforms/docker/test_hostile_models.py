@@ -107,6 +107,7 @@ def said(name: str, script: str, saved_models: SavedModels, **config: Any) -> tu
 
 def test_a_program_has_no_rights_and_forks_up_to_its_limit(saved_models: SavedModels) -> None:
     script = (
+        "( : >> /proc/sys/kernel/core_pattern ) 2>/dev/null && echo changes the kernel; "
         "grep -E 'CapEff|NoNewPrivs' /proc/self/status; for i in $(seq 200); do sleep 60 & done; echo survived; exit 3"
     )
     became, log = said("forks", script, saved_models, pids_limit=64)
@@ -114,6 +115,7 @@ def test_a_program_has_no_rights_and_forks_up_to_its_limit(saved_models: SavedMo
     assert "Resource temporarily unavailable" in log, log
     assert "0000000000000000" in log, log
     assert "NoNewPrivs:\t1" in log, log
+    assert "changes the kernel" not in log, log
 
 
 def test_a_program_gets_no_more_of_the_processors_than_cpus_says(saved_models: SavedModels) -> None:

@@ -130,7 +130,8 @@ def _options(readable: Sequence[str], writable: str) -> tuple[str, ...]:
         *(*in_memory, _TEMPORARY, *in_memory, "/dev/shm"),
         *bound,
         *("--bind", writable, writable),
-        *("--remount-ro", "/", "--remount-ro", "/dev"),
+        # Root is nobody in its namespace, and yet the owner of /proc/sys: no capability is asked for there.
+        *(option for place in ("/", "/dev", "/proc") for option in ("--remount-ro", place)),
         *("--chdir", "/"),
     )
 
