@@ -50,6 +50,7 @@ class OwnDaemon:
         self._arguments = arguments
         self._within = within
         self._log = directory / "dockerd.log"
+        self._before = _mounts()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -87,9 +88,9 @@ class OwnDaemon:
         for container in self.docker("ps", "-aq").split():
             self.docker("rm", "-f", container)
         self.stop()
-        for line in reversed(pathlib.Path("/proc/self/mounts").read_text().splitlines()):
-            if line.split()[1].startswith((str(self._run), str(self._data))):  # of the data root after a kill, too
-                subprocess.run(["umount", "-l", line.split()[1]], check=False)
+        for place in reversed(_mounts()):  # after a kill the data root is one
+            if place.startswith((str(self._run), str(self._data))) and place not in self._before:
+                subprocess.run(["umount", "-l", place], check=False)
         shutil.rmtree(self._run, ignore_errors=True)
 
     def docker(self, *arguments: str) -> str:
@@ -105,6 +106,11 @@ class OwnDaemon:
             raise AssertionError(f"dockerd ended: {self._log.read_text()[-2000:]}")
         command = ["docker", "--host", self.url, "version"]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0 or None
+
+
+def _mounts() -> list[str]:
+    """Where something is mounted, in the order in which it was."""
+    return [line.split()[1] for line in pathlib.Path("/proc/self/mounts").read_text().splitlines()]
 
 
 class Registry:
