@@ -58,6 +58,7 @@ NEED_TENSORFLOW = (
 #: Files, and tests of files that have others, which need the extras ``docker`` or ``kubernetes``.
 NEED_PLATFORMS = (
     "unit/model_server_runners",
+    "unit/test_fuzz_corpus.py",
     "unit/test_wiring.py::test_platforms[local_docker]",
     "unit/test_wiring.py::test_platforms[kubernetes]",
     "unit/test_wiring.py::test_every_platform_that_starts_something_has_its_garbage_collector[local_docker]",
