@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pathlib
 import threading
+from typing import Any
 
 import pytest
 
@@ -123,11 +124,33 @@ def sparse(path: pathlib.Path, size: int) -> str:
 def test_four_threads_read_where_there_is_enough_for_them(tmp_path: pathlib.Path) -> None:
     mine = threading.current_thread().name
     files = {str(number): sparse(tmp_path / str(number), 1 << 20) for number in range(8)}  # 8 MiB in all
-    assert len(threads_that_read(files, together=4)) == 4
     assert all(name.startswith("digest") for name in threads_that_read(files, together=4))
     sparse(tmp_path / "7", (1 << 20) - 1)
     assert threads_that_read(files) == {mine}
     assert threads_that_read({"one": sparse(tmp_path / "one", 16 << 20)}) == {mine}
+
+
+def test_no_more_than_four_threads_read(tmp_path: pathlib.Path) -> None:
+    """Each is held up until the last file waits for its turn: whoever would begin a fifth thread has begun it then."""
+    looked: list[str] = []  # at the sizes, and at the files to read
+    all_on_their_way = threading.Event()
+
+    class Given(dict[str, str]):
+        def values(self) -> Any:
+            yield from super().values()
+            looked.append("to the end")
+            if len(looked) == 2:
+                all_on_their_way.set()
+
+    names: set[str] = set()
+
+    def read(path: str) -> bytes:
+        assert all_on_their_way.wait(60)
+        names.update(thread.name for thread in threading.enumerate() if thread.name.startswith("digest"))
+        return b""
+
+    contents(Given({str(number): sparse(tmp_path / str(number), 2 << 20) for number in range(8)}), read)
+    assert len(names) == 4
 
 
 def test_a_file_that_is_gone_hides_no_size_of_those_after_it(tmp_path: pathlib.Path) -> None:
