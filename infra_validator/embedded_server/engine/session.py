@@ -10,7 +10,7 @@ from typing import Protocol
 
 from infra_validator.core import wire
 from infra_validator.embedded_server.engine.c_api import POINTER, Buffer, Output, Status, Tensor, address, functions
-from infra_validator.embedded_server.engine.op_libraries import load_packages_for
+from infra_validator.embedded_server.engine.op_libraries import load_packages_for, loaded_packages, sessions_at_work
 from infra_validator.embedded_server.status import Code, StatusError
 
 # A run costs less than half of what it else does if no thread of TensorFlow's is asked to help. It cannot be cut short then, and its
@@ -83,10 +83,11 @@ class Session:
         Raises:
           StatusError: TensorFlow's code and text.
         """
+        had = loaded_packages()
         try:
             return cls._load(directory, tags, config)
         except StatusError as error:
-            if not load_packages_for(error):
+            if not load_packages_for(error, had):
                 raise
             return cls._load(directory, tags, config)
 
@@ -98,7 +99,7 @@ class Session:
         try:
             with Status() as status:
                 tf.SetConfig(options, config, len(config), status.pointer)
-            with Status() as status:
+            with sessions_at_work, Status() as status:
                 path = os.fsencode(directory)
                 session = tf.LoadSessionFromSavedModel(
                     options, None, path, names, len(tags), graph, buffer, status.pointer
@@ -151,7 +152,7 @@ class Session:
         began = time.perf_counter()
         run_options = ctypes.byref(Buffer(address(options), len(options), None)) if options else None
         try:
-            with Status() as status:
+            with sessions_at_work, Status() as status:
                 tf.SessionRun(
                     self._session,
                     run_options,
