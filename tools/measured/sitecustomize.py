@@ -7,12 +7,14 @@ import os
 import pathlib
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
+_SETTINGS = _ROOT / "pyproject.toml"
 
 try:
     import coverage
 except ImportError:  # another environment's Python
     pass
 else:
-    os.environ["COVERAGE_FILE"] = str(_ROOT / ".cache" / "coverage" / "data")
-    os.environ["COVERAGE_PROCESS_START"] = str(_ROOT / "pyproject.toml")
-    coverage.process_startup()
+    if os.access(_SETTINGS, os.R_OK):  # not in a sandbox
+        os.environ["COVERAGE_FILE"] = str(_ROOT / ".cache" / "coverage" / "data")
+        os.environ["COVERAGE_PROCESS_START"] = str(_SETTINGS)
+        coverage.process_startup()

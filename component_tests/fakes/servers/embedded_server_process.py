@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -108,6 +109,10 @@ class EmbeddedServerProcess:
     def stop(self) -> None:
         if self._channel is not None:
             self._channel.close()
+        if self.process.poll() is None and "COVERAGE_PROCESS_START" in os.environ:  # what was measured has to be written
+            self.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_STARTS_WITHIN)
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
         self.process.wait(_STARTS_WITHIN)
