@@ -109,7 +109,8 @@ class EmbeddedServerProcess:
     def stop(self) -> None:
         if self._channel is not None:
             self._channel.close()
-        if self.process.poll() is None and "COVERAGE_PROCESS_START" in os.environ:  # what was measured has to be written
+        measured = "COVERAGE_PROCESS_START" in os.environ
+        if measured and self.process.poll() is None:  # what was measured has to be written
             self.process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(_STARTS_WITHIN)
