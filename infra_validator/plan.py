@@ -11,7 +11,7 @@ from infra_validator.core.errors import InfrastructureError, SpecError
 from infra_validator.core.launch_plan import LaunchPlan
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.report.signatures import Signatures, signatures_of
-from infra_validator.saved_model.digest import model_size
+from infra_validator.saved_model.digest import model_files, model_size
 from infra_validator.saved_model.find import GRAPH_FILES, TFLITE_FILE, WARMUP_FILE, FoundModel, find_saved_model
 from infra_validator.saved_model.graph import SavedModelGraph, read_graph
 from infra_validator.saved_model.model_files import check_model_files, notes_on
@@ -232,6 +232,8 @@ _TFLITE = f"The server is told to load {TFLITE_FILE}, which cannot be looked int
 
 def _check_model(model: str, spec: ServingSpec, asked: RequestSpec) -> tuple[FoundModel, SavedModelGraph | None]:
     """The SavedModel that is meant, and its graph where it is one and can be read here; or what the spec describes of another model."""
+    if "://" not in model and _is_any_directory(spec):
+        model_files(find_directory(model).path)  # before anything in it is opened
     described = described_graph(spec.open_inference, model) if spec.open_inference is not None else None
     if "://" in model:
         if spec.platform != "kubernetes":

@@ -7,14 +7,24 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from infra_validator.core.errors import AttemptFailed, InfrastructureError
+from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.saved_model.find import unreadable
 
 _CHUNK = 1 << 20  # bytes read at once
 _SIDE_BY_SIDE = 4  # files read at once: one reader leaves a fast disk and most processors idle
 _WORTH_THREADS = 8 << 20  # bytes; below that the threads cost more than they save
+_DEEPEST = 100  # directories within one another
+_SHOWN = 100  # characters of a long one, in messages
+_NO_FILES = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 #: The execution property in which TFX's driver tells the content of the files that the specs name: field -> digest, as JSON.
 FILE_DIGESTS = "file_digests"
@@ -27,15 +37,18 @@ def model_digest(path: str) -> str:
 
     Raises:
       InfrastructureError: something cannot be read (MODEL_NOT_FOUND, MODEL_NOT_READABLE), or links lead in a circle.
+      AttemptFailed: something in it is no file of a model's, as in model_files.
     """
     return digest_of(contents(model_files(path)))
 
 
 def model_files(path: str) -> dict[str, str]:
-    """Name relative to the model -> path, of every file under ``path``.
+    """Name relative to the model -> path, of every file under ``path``. Nothing is opened.
 
     Raises:
       InfrastructureError: as for model_digest.
+      AttemptFailed: something is neither file nor directory, so that reading it might never end, or lies deeper than any model's file
+        (MODEL_NOT_A_SAVED_MODEL).
     """
     return dict(_files(path, "", ()))
 
@@ -115,14 +128,34 @@ def _size(files: Iterable[str]) -> int:
     return total
 
 
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """Raises AttemptFailed for what is neither a directory nor a file."""
+    if entry.is_dir():
+        return True
+    try:
+        kind = _NO_FILES.get(stat.S_IFMT(entry.stat().st_mode))
+    except OSError:
+        return False  # whoever reads it says so
+    if kind is not None:
+        raise _not_of_a_model(f"{entry.path} is {kind}, not a file.")
+    return False
+
+
+def _not_of_a_model(detail: str) -> AttemptFailed:
+    return AttemptFailed(ReasonCode.MODEL_NOT_A_SAVED_MODEL, detail, next_step="Remove it, or export the model again.")
+
+
 def _files(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, str]]:
     """(name relative to the model, path) of every file; ``above`` are the directories that lead here, to see circles."""
+    if len(above) > _DEEPEST:
+        raise _not_of_a_model(f"More than {_DEEPEST} directories lie within one another, {prefix[:_SHOWN]}...")
     try:
         here = os.stat(folder)
         me = (here.st_dev, here.st_ino)
         if me in above:
             raise OSError(errno.ELOOP, "symbolic links lead in a circle")
-        entries = [(entry.name, entry.path, entry.is_dir()) for entry in os.scandir(folder)]
+        with os.scandir(folder) as listed:
+            entries = [(entry.name, entry.path, _is_directory(entry)) for entry in listed]
     except (OSError, ValueError) as error:
         raise unreadable(folder, error) from error
     for name, path, is_directory in entries:

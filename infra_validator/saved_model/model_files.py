@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from infra_validator.core.errors import AttemptFailed
 from infra_validator.core.reason_codes import ReasonCode
+from infra_validator.saved_model.digest import model_files
 from infra_validator.saved_model.find import unreadable
 from infra_validator.saved_model.graph import SavedModelGraph, read_graph
 
@@ -35,7 +36,7 @@ def check_model_files(path: str, tag_set: Iterable[str] = ("serve",)) -> SavedMo
       AttemptFailed: MODEL_NOT_A_SAVED_MODEL, TAG_SET_NOT_FOUND or MODEL_FILES_INCOMPLETE.
       InfrastructureError: MODEL_NOT_FOUND or MODEL_NOT_READABLE.
     """
-    _list(path)
+    model_files(path)
     graph = read_graph(path, tag_set)
     needed = _variable_files(graph)
     missing = [name for name in needed if not os.path.lexists(os.path.join(path, name))]

@@ -101,6 +101,22 @@ def test_a_model_fills_the_users_disk_only_without_a_sandbox(tmp_path: pathlib.P
         assert not target.exists()
 
 
+@pytest.mark.parametrize("sandbox", ["off"], indirect=True)
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.index", "assets.extra/more"])
+def test_a_model_with_a_pipe_in_it_holds_nobody_up(
+    tmp_path: pathlib.Path, saved_models: SavedModels, ask: Asking, name: str
+) -> None:
+    """Nobody writes to it: whoever read it would wait for good."""
+    model = saved_models.copy("half_plus_two", tmp_path / "piped")
+    (model / name).parent.mkdir(exist_ok=True)
+    (model / name).unlink(missing_ok=True)
+    os.mkfifo(model / name)
+    ask.model = model
+    report = ask("serving_default", x=[1.0])
+    assert (report.verdict, report.finding.reason) == (Verdict.NOT_BLESSED, R.MODEL_NOT_A_SAVED_MODEL)
+    assert "is a named pipe, not a file" in report.finding.detail
+
+
 # -------------------------------------------------------------------- programs
 
 Start = Callable[[str], LocalProcessRunner]
@@ -205,6 +221,40 @@ def test_a_child_that_hides_outlives_its_server_without_a_sandbox(start: Start) 
         assert seen.alive
     finally:
         os.kill(hidden, signal.SIGKILL)
+
+
+def test_whatever_a_program_leaves_in_its_directory_is_removed_and_no_link_followed(
+    tmp_path: pathlib.Path, start: Start
+) -> None:
+    """Directories as deep as no path is long, some that nobody may enter: ``temporary`` looks for what is left."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    said = lines_of(
+        start(
+            "import os, sys\n"
+            "os.chdir(os.path.dirname(sys.argv[1]))\n"
+            f"os.symlink({str(kept)!r}, 'link')\n"
+            "os.mkfifo('fifo')\n"
+            "os.makedirs('closed/within/it')\n"
+            "os.chmod('closed/within', 0); os.chmod('closed', 0o500)\n"
+            "for _ in range(5000): os.mkdir('deep'); os.chdir('deep')\n"
+            "print('left')\n"
+        )
+    )
+    assert said == ["left"]
+    assert (kept / "file").exists()
+
+
+@pytest.mark.parametrize(
+    "made", ["os.mkfifo(path)", "os.symlink('/etc/passwd', path)", "os.symlink('/dev/zero', path)", "os.mkdir(path)"]
+)
+def test_what_is_no_port_file_is_not_waited_for(start: Start, made: str) -> None:
+    runner = start(f"import os, sys, time; path = sys.argv[1]; {made}; print('made', flush=True); time.sleep(600)")
+    wait_until(lambda: "made" in runner.GetLogs() or None, Deadline.after(SECONDS))
+    seen = runner.Observe()
+    assert (seen.life, seen.reason) == (Life.PENDING, R.LOAD_TIMEOUT)
+    assert "not {" in seen.detail
 
 
 @pytest.mark.parametrize("sandbox", SANDBOXES[1:], indirect=True)

@@ -120,6 +120,8 @@ def test_one_failure_does_not_keep_the_others_from_being_undone(tmp_path: pathli
     directory = tmp_path / "directory"
     (directory / "inside").mkdir(parents=True)
     (directory / "link").symlink_to(tmp_path)
+    for depth in range(1, 1501):  # deeper than Python calls
+        os.mkdir(f"{directory}{'/d' * depth}")
     watchdog = Watchdog()
     watchdog.remove_tree(str(directory))
     watchdog.run(["/no/such/program"])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pathlib
+import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from infra_validator.core.errors import InfrastructureError
+from infra_validator.core.errors import AttemptFailed, InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.saved_model.digest import (
     content_of,
@@ -51,6 +54,42 @@ def test_names_and_contents_make_the_digest(model: pathlib.Path) -> None:
 def test_the_order_of_the_files_does_not_count() -> None:
     one, two = hashlib.sha256(b"1").digest(), hashlib.sha256(b"2").digest()
     assert digest_of({"b": two, "a": one}) == digest_of({"a": one, "b": two}) == expected({"a": b"1", "b": b"2"})
+
+
+def test_what_is_no_file_is_refused_before_anything_is_opened(
+    model: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader of a pipe waits for its writer, and a device may never end."""
+    monkeypatch.chdir(model)  # a socket's path is short
+
+    def listen() -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("it")
+
+    made: dict[str, Callable[[], None]] = {
+        "a named pipe": lambda: os.mkfifo("it"),
+        "a socket": listen,
+        "a device": lambda: os.symlink("/dev/zero", "it"),
+    }
+    for called, make in made.items():
+        make()
+        with pytest.raises(AttemptFailed, match=f"it is {called}, not a file") as caught:
+            model_digest(str(model))
+        assert caught.value.reason is ReasonCode.MODEL_NOT_A_SAVED_MODEL
+        os.unlink("it")
+    assert model_size(str(model)) == 8
+
+
+def test_directories_lie_within_one_another_only_so_deep(model: pathlib.Path) -> None:
+    deep = model.joinpath(*["d"] * 100)
+    deep.mkdir(parents=True)
+    (deep / "file").touch()
+    assert len(model_files(str(model))) == 3
+    (deep / "e").mkdir()
+    with pytest.raises(AttemptFailed, match="More than 100 directories lie within one another, d/d/d") as caught:
+        model_digest(str(model))
+    assert caught.value.reason is ReasonCode.MODEL_NOT_A_SAVED_MODEL
+    assert len(caught.value.detail) < 200
 
 
 def test_a_link_counts_as_what_it_points_at_and_a_circle_is_an_error(model: pathlib.Path) -> None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_runners.cleanup.labels import Label
-from infra_validator.model_server_runners.cleanup.watchdog import Watchdog
+from infra_validator.model_server_runners.cleanup.watchdog import Watchdog, remove_tree
 
 PREFIX = "infra-validator-"
 
@@ -92,7 +91,8 @@ def temporary_directory() -> Iterator[str]:
     try:
         yield make(run_id)
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_tree(path)
         if not os.path.lexists(path):
             watchdog.forget(told)
         watchdog.close()

@@ -24,10 +24,12 @@ the pipe is waited for a second: only a forked child of the maker keeps it open 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
 import signal
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -39,6 +41,7 @@ _SWEEPS_WITHOUT_FIND = 3  # in a row: a process may start another behind a sweep
 _DYING_SECONDS = 0.002  # between two sweeps, where the last one found something
 _EXECUTED_SECONDS = 0.02  # ... where it could not see a process's environment yet
 _COMMAND_SECONDS = 10.0
+_REMOVE_SECONDS = 120.0  # after which somebody is taken to fill a directory while it is emptied
 
 
 class Watchdog:
@@ -146,6 +149,59 @@ def kill_marked(mark: str) -> None:
             time.sleep(_EXECUTED_SECONDS if unseen else _DYING_SECONDS)
 
 
+def remove_tree(path: str) -> None:
+    """Remove a directory with all that is in it, however deep it is, and what is closed to us but ours. Links are not followed.
+
+    A stranger's program may have written there: what lies deeper is moved up, so no path is long and nothing here is deep.
+
+    Raises:
+      OSError: something in it cannot be removed, or somebody goes on filling it.
+    """
+    _open_up(os.lstat(path), path, None)
+    top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        limit = time.monotonic() + _REMOVE_SECONDS
+        while names := os.listdir(top):
+            if time.monotonic() > limit:
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+            for name in names:
+                _remove_or_flatten(name, top)
+    finally:
+        os.close(top)
+    os.rmdir(path)
+
+
+def _remove_or_flatten(name: str, top: int) -> None:
+    """Remove what is called ``name`` in the directory ``top``; directories in it are moved to ``top``."""
+    if not _is_directory(name, top):
+        os.unlink(name, dir_fd=top)
+        return
+    directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+    try:
+        for inner in os.listdir(directory):
+            if _is_directory(inner, directory):
+                os.rename(inner, f"{os.urandom(8).hex()}.moved", src_dir_fd=directory, dst_dir_fd=top)
+            else:
+                os.unlink(inner, dir_fd=directory)
+    finally:
+        os.close(directory)
+    os.rmdir(name, dir_fd=top)
+
+
+def _is_directory(name: str, parent: int) -> bool:
+    """Whether it is a directory, which we may read and write from now on."""
+    seen = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    if not stat.S_ISDIR(seen.st_mode):
+        return False
+    _open_up(seen, name, parent)
+    return True
+
+
+def _open_up(seen: os.stat_result, name: str, parent: int | None) -> None:
+    if stat.S_ISDIR(seen.st_mode) and seen.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        os.chmod(name, stat.S_IRWXU, dir_fd=parent)
+
+
 def _sweep(mark: str) -> tuple[list[int], bool]:
     """The marked processes, and whether there is one that has a program and no environment: it is just being executed, perhaps."""
     wanted = mark.encode()
@@ -174,12 +230,6 @@ def _sweep(mark: str) -> tuple[list[int], bool]:
 # -------------------------------------------------------------------- the other half
 
 
-def _remove_tree(path: str) -> None:
-    import shutil
-
-    shutil.rmtree(path, ignore_errors=True)
-
-
 def _run(what: list[str]) -> None:
     import subprocess
 
@@ -188,7 +238,7 @@ def _run(what: list[str]) -> None:
 
 
 _UNDO: dict[str, Callable[..., None]] = {
-    "remove_tree": _remove_tree,
+    "remove_tree": remove_tree,
     "kill_marked": kill_marked,
     "run": _run,
 }

@@ -8,13 +8,12 @@ time is over.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock
 from infra_validator.model_server_runners.cleanup.labels import Label, Leftover, mark_of
 from infra_validator.model_server_runners.cleanup.temporary_directory import PREFIX
-from infra_validator.model_server_runners.cleanup.watchdog import kill_marked, marked_processes
+from infra_validator.model_server_runners.cleanup.watchdog import kill_marked, marked_processes, remove_tree
 
 
 def collect_garbage(base: str | None = None, *, remove: bool = True, clock: Clock = SYSTEM_CLOCK) -> list[Leftover]:
@@ -47,7 +46,7 @@ def _collect(path: str, label: Label, why: str, remove: bool) -> Leftover:
         try:
             if processes:
                 kill_marked(mark)
-            shutil.rmtree(path)
+            remove_tree(path)
         except OSError as error:
             problem = f"{error.strerror}: {error.filename}"
     return Leftover(path, why, processes, problem)

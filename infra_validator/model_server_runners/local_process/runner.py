@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import stat
 
 from infra_validator.core.deadline import Deadline
 from infra_validator.core.errors import InfrastructureError
@@ -31,7 +31,7 @@ from infra_validator.model_server_runners.cleanup.labels import VALIDATION, mark
 from infra_validator.model_server_runners.cleanup.listeners import Listener, who_listens, who_listens_on_socket
 from infra_validator.model_server_runners.cleanup.stop_method import StopMethod
 from infra_validator.model_server_runners.cleanup.temporary_directory import make, not_made, path_for, write_files
-from infra_validator.model_server_runners.cleanup.watchdog import Watchdog, kill_marked
+from infra_validator.model_server_runners.cleanup.watchdog import Watchdog, kill_marked, remove_tree
 from infra_validator.model_server_runners.local_process import spares
 from infra_validator.model_server_runners.local_process.memory_limit import MemoryLimit
 from infra_validator.model_server_runners.local_process.model_links import link_model
@@ -47,7 +47,7 @@ from infra_validator.specs.local_process import parse_size
 
 _ADDRESS = "127.0.0.1"
 _LAST_LINES = 50  # of the log, where it is asked about a port
-_LONGEST_PORT_FILE = 4096  # characters
+_LONGEST_PORT_FILE = 4096  # octets
 
 
 class LocalProcessRunner(BaseModelServerRunner):
@@ -149,7 +149,7 @@ class LocalProcessRunner(BaseModelServerRunner):
 
         def remove(deadline: Deadline) -> None:
             if os.path.lexists(self.directory):
-                shutil.rmtree(self.directory)
+                remove_tree(self.directory)
             self._watchdog.forget(told)
 
         self.register_cleanup(f"remove {self.directory}", remove)
@@ -288,8 +288,7 @@ class LocalProcessRunner(BaseModelServerRunner):
     def _told(self, protocol: str) -> int | None:
         """A port in the server's port file; 0 while there is no file, None where it holds no such port."""
         try:
-            with open(self._path("written", "ports.json")) as file:
-                port = json.loads(file.read(_LONGEST_PORT_FILE))[protocol]
+            port = json.loads(_beginning(self._path("written", "ports.json")))[protocol]
         except FileNotFoundError:
             return 0
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -323,6 +322,15 @@ class LocalProcessRunner(BaseModelServerRunner):
             raise InfrastructureError(
                 ReasonCode.PORT_NOT_AVAILABLE, f"Somebody listens on {self.plan.unix_socket} already."
             )
+
+
+def _beginning(path: str) -> bytes:
+    """Of a file that a stranger's program may have put there: no link is followed, and nothing that is no file waited for."""
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        return os.read(file, _LONGEST_PORT_FILE) if stat.S_ISREG(os.fstat(file).st_mode) else b""
+    finally:
+        os.close(file)
 
 
 def _hold(port: int) -> HeldPort:
