@@ -19,12 +19,7 @@ _SIDE_BY_SIDE = 4  # files read at once: one reader leaves a fast disk and most 
 _WORTH_THREADS = 8 << 20  # bytes; below that the threads cost more than they save
 _DEEPEST = 100  # directories within one another
 _SHOWN = 100  # characters of a long one, in messages
-_NO_FILES = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
+_NO_FILES = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 #: The execution property in which TFX's driver tells the content of the files that the specs name: field -> digest, as JSON.
 FILE_DIGESTS = "file_digests"
@@ -128,17 +123,13 @@ def _size(files: Iterable[str]) -> int:
     return total
 
 
-def _is_directory(entry: os.DirEntry[str]) -> bool:
-    """Raises AttemptFailed for what is neither a directory nor a file."""
-    if entry.is_dir():
-        return True
-    try:
-        kind = _NO_FILES.get(stat.S_IFMT(entry.stat().st_mode))
-    except OSError:
-        return False  # whoever reads it says so
-    if kind is not None:
-        raise _not_of_a_model(f"{entry.path} is {kind}, not a file.")
-    return False
+def _refuse_what_is_no_file(entry: os.DirEntry[str]) -> None:
+    """Raises AttemptFailed for what is neither a file nor a directory."""
+    with contextlib.suppress(OSError):  # whoever reads it says so
+        mode = entry.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            kind = _NO_FILES.get(stat.S_IFMT(mode), "a device")
+            raise _not_of_a_model(f"{entry.path} is {kind}, not a file.")
 
 
 def _not_of_a_model(detail: str) -> AttemptFailed:
@@ -155,10 +146,13 @@ def _files(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iter
         if me in above:
             raise OSError(errno.ELOOP, "symbolic links lead in a circle")
         with os.scandir(folder) as listed:
-            entries = [(entry.name, entry.path, _is_directory(entry)) for entry in listed]
+            entries = list(listed)
+        for entry in entries:
+            _refuse_what_is_no_file(entry)
+        found = [(entry.name, entry.path, entry.is_dir()) for entry in entries]
     except (OSError, ValueError) as error:
         raise unreadable(folder, error) from error
-    for name, path, is_directory in entries:
+    for name, path, is_directory in found:
         if is_directory:
             yield from _files(path, f"{prefix}{name}/", (*above, me))
         else:
