@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib
 import importlib.util
@@ -21,6 +22,8 @@ from component_tests.fakes.chromium import program as chromium_program
 from component_tests.fakes.published_schema import verdicts_follow_the_schema  # noqa: F401 - used by every test
 from component_tests.fakes.saved_models import ROOT, SavedModels, made_once
 from infra_validator.model_server_runners.local_process.sandbox import Sandbox
+
+OWN_FILES = os.path.join(tempfile.gettempdir(), f"ivt-{os.getpid()}")
 
 # The tests start hundreds of processes; where Python may not keep what it has compiled, each compiles its libraries anew (seconds).
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -44,6 +47,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def saved_models() -> SavedModels:
     """Real SavedModels, good and broken; made once (TensorFlow's import), then kept in ``.cache``."""
     return made_once()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Each run has a directory of its own for its files: runs that share one (make -j) clear away each other's."""
+    if not hasattr(config, "workerinput") and config.option.basetemp is None:
+        config.option.basetemp = OWN_FILES
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Where all went well nobody looks at the files; what failed is there to be looked at."""
+    if session.config.option.basetemp == OWN_FILES and exitstatus == pytest.ExitCode.OK:
+        atexit.register(shutil.rmtree, OWN_FILES, ignore_errors=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
