@@ -37,7 +37,9 @@ def executor(cell: Cell, stage: Stage, tmp_path: pathlib.Path) -> Iterator[Execu
         env["FAKETIME_DONT_FAKE_MONOTONIC"] = env["DONT_FAKE_MONOTONIC"] = "1"
     by_server = cell.phase in PHASES
     stage.plan(cell.phase if by_server else "never", "hold")
-    grace = 30.0 if cell.phase == "stopping" and cell.fault not in ("sigterm", "sigint") else 0.5
+    grace = 0.5
+    if cell.phase == "stopping":  # the server has to say that it stands still before it is killed
+        grace = 10.0 if cell.fault in ("sigterm", "sigint") else 30.0  # a signal waits for its end
     limits = {**cell.validation_spec, "stop_grace_seconds": grace}
     executor = Executor(stage, tmp_path / "executor", limits, hold="" if by_server else cell.phase, env=env)
     try:

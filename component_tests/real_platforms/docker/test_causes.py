@@ -192,9 +192,10 @@ def test_a_taken_port_is_not_the_models_fault(fake: str, model: pathlib.Path) ->
 
 
 def test_a_port_that_the_server_finds_taken_is_not_the_models_fault() -> None:
-    ending = Ending(255, port_taken="Failed to BuildAndStart gRPC server")
+    ending = Ending(255, port_taken="Failed to BuildAndStart gRPC server", port=8500)
     seen = ending.observation("Failed to start server. Error: INVALID_ARGUMENT: Failed to BuildAndStart gRPC server")
     assert seen.reason is REASON.PORT_NOT_AVAILABLE
+    assert "its port 8500" in seen.detail
 
 
 def test_an_address_that_is_not_the_daemons_is_not_the_models_fault(fake: str, model: pathlib.Path) -> None:

@@ -134,6 +134,7 @@ class Ending:
       read_only_root: whether its root file system was read-only.
       architecture: tells the image's, where it is not the daemon's; asked only where it matters.
       port_taken: a regular expression for what the server prints when its port is in use; empty where the ports are its own.
+      port: that port, for the message.
     """
 
     exit_code: int
@@ -143,6 +144,7 @@ class Ending:
     read_only_root: bool = False
     architecture: Callable[[], str] = str
     port_taken: str = ""
+    port: int = 0
 
     def observation(self, log: str) -> Observation:
         """What it means. ``log`` is the container's last lines: an init process tells there that a program was not executed."""
@@ -162,7 +164,7 @@ class Ending:
         if name:
             return Observation.gone(ReasonCode.SERVER_KILLED, f"signal {name}{told}")
         if says_port_taken(self.port_taken, self.exit_code, log):
-            detail = f"the server could not listen on its port (exit code {self.exit_code})"
+            detail = f"the server could not listen on its port {self.port} (exit code {self.exit_code})"
             return Observation.gone(ReasonCode.PORT_NOT_AVAILABLE, detail)
         return Observation.gone(ReasonCode.SERVER_EXITED, f"exit code {self.exit_code}{told}")
 

@@ -261,6 +261,7 @@ class LocalDockerRunner(BaseModelServerRunner):
                 self.news,
                 architecture=self._foreign_architecture,
                 port_taken=self.plan.port_taken if self.address.network == "host" else "",
+                port=self.plan.ports["grpc"],
                 log_lines=self._config.log_tail_lines,
             )
             self.register_cleanup("end the watch over the container", lambda _: self._end_watch())

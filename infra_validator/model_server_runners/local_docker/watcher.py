@@ -58,7 +58,7 @@ class ContainerWatcher:
       connect: a new connection to the daemon.
       news: announced whenever ``observation`` has changed.
       architecture: tells the image's, where it is not the daemon's; for messages.
-      port_taken: see errors.Ending.
+      port_taken, port: see errors.Ending.
       log_lines: how many of the last lines are read when it ends.
       daemon_may_be_away: seconds for which a daemon that is restarted is waited for.
 
@@ -74,6 +74,7 @@ class ContainerWatcher:
         *,
         architecture: Callable[[], str] = str,
         port_taken: str = "",
+        port: int = 0,
         log_lines: int = _LOG_LINES,
         daemon_may_be_away: float = _DAEMON_MAY_BE_AWAY,
     ) -> None:
@@ -82,7 +83,7 @@ class ContainerWatcher:
         self._connect = connect
         self._news = news
         self._architecture = architecture
-        self._port_taken = port_taken
+        self._port_taken, self._port = port_taken, port
         self._log_lines = max(log_lines, 1)
         self._daemon_may_be_away = daemon_may_be_away
         self._seen = Observation.pending("the container was created")
@@ -236,6 +237,7 @@ class ContainerWatcher:
             read_only_root=bool(told.get("HostConfig", {}).get("ReadonlyRootfs")),
             architecture=self._architecture,
             port_taken=self._port_taken,
+            port=self._port,
         )
         self._note(ending.observation(self.log or ""))
 
