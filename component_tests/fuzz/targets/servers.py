@@ -14,7 +14,7 @@ from infra_validator.embedded_server.rest.examples import examples_of
 from infra_validator.embedded_server.rest.http_request import BadRequestError, RequestReader
 from infra_validator.embedded_server.rest.infer_body import infer_request
 from infra_validator.embedded_server.rest.predict_inputs import inputs_of, signature_name_of
-from infra_validator.embedded_server.status import StatusError
+from infra_validator.embedded_server.status import StatusError, invalid_argument
 from infra_validator.protos import tensorflow_pb2 as tf
 
 _DTYPES = {"x": tf.DT_FLOAT, "text": tf.DT_STRING, "count": tf.DT_INT64, "flag": tf.DT_BOOL, "small": tf.DT_UINT8}
@@ -57,6 +57,8 @@ class _Servable:
 
 class _Models:
     def find(self, spec: Any) -> Any:
+        if not spec.name:
+            raise invalid_argument("ModelSpec has no name specified.")
         return _Servable()
 
 
