@@ -67,8 +67,18 @@ coverage: env  ## Branch coverage of make test's tests, servers and commands inc
 mutants: env-mutants env  ## Mutation testing: faults put into the code, and whether the unit tests notice (MODULE="states deadline" for some; SURVIVORS=1 for those that lived last time).
 	.venv-mutants/bin/python -m tools.mutation $(if $(SURVIVORS),--survivors) $(MODULE)
 
-# The longest first: two at a time (-j2) end together.
-test-platforms: faults test-docker test-airflow test-wheel test-tfx-next test-mlserver test-triton test-docs test-stress test-kserve test-report test-fuzz test-kubectl test-sandbox test-caikit  ## Docker, Airflow, Kubeflow Pipelines, caikit, MLServer, KServe, Triton, kubectl, bubblewrap, many at once, fuzzing, Chromium, the documentation, the wheel, the fault matrix, TFX 1.21; with -j2 two at a time.
+# Two rows, side by side with -j2. What uses the Docker daemon stays in one: its tests kill, cut off and fill what is on it.
+ON_THE_DAEMON := faults test-docker test-airflow
+BESIDE_IT := test-wheel test-tfx-next test-mlserver test-triton test-docs test-stress test-kserve test-report test-fuzz test-kubectl test-sandbox test-caikit
+ROW = MAKEFLAGS= $(MAKE) -k
+.PHONY: on-the-daemon beside-it
+test-platforms: on-the-daemon beside-it  ## Docker, Airflow, Kubeflow Pipelines, the fault matrix; caikit, MLServer, KServe, Triton, kubectl, bubblewrap, many at once, fuzzing, Chromium, the documentation, the wheel, TFX 1.21; with -j2 side by side.
+
+on-the-daemon:
+	$(ROW) $(ON_THE_DAEMON)
+
+beside-it:
+	$(ROW) $(BESIDE_IT)
 
 test-docker: env  ## The tests on a Docker daemon: the one that answers, else one started for them.
 	tools/with_dockerd.sh $(PYTEST) -m "docker and not airflow and not kfp and not faults" --require-platforms
