@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import signal
@@ -13,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from component_tests.fakes.hostile_model import Asking
 from component_tests.fakes.planners import Planner
 from component_tests.fakes.saved_models import SavedModels
-from infra_validator.api import run_validation
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import InfrastructureError
 from infra_validator.core.reason_codes import ReasonCode
@@ -49,16 +48,10 @@ def ask(tmp_path: pathlib.Path, saved_models: SavedModels) -> Ask:
     """Validates the model of strangers with one request for one of its signatures."""
 
     def ask(sandbox: str, signature: str, limits: dict[str, Any] | None = None, **inputs: object) -> ValidationReport:
-        requests = tmp_path / "requests.json"
         model = inputs.pop("model", saved_models.path("hostile"))
-        requests.write_text(json.dumps({"signature_name": signature, "inputs": inputs}))
-        return run_validation(
-            str(model),
-            {"tensorflow_serving": {}, "local_process": {"sandbox": sandbox, "memory_limit": "1500m"}},
-            {"num_tries": 1, **(limits or {})},
-            request_spec={"protocols": ["grpc"]},
-            requests=str(requests),
-        )
+        local = {"sandbox": sandbox, "memory_limit": "1500m"}
+        asking = Asking(tmp_path, pathlib.Path(str(model)), {"tensorflow_serving": {}, "local_process": local})
+        return asking(signature, limits, **inputs)
 
     return ask
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
+from component_tests.fakes.saved_models import SavedModels
 from infra_validator.embedded_server.engine import op_libraries
 from infra_validator.embedded_server.engine.op_libraries import SessionsAtWork, load_packages_for, loaded_packages
 from infra_validator.embedded_server.status import Code, StatusError
@@ -62,3 +65,32 @@ def test_whoever_failed_before_another_loaded_the_packages_tries_again(monkeypat
     assert load_packages_for(MISSING, had), "the other model that failed at the same time"
     assert not load_packages_for(MISSING, loaded_packages())
     assert not load_packages_for(StatusError(Code.NOT_FOUND, "no such file"), had)
+
+
+#: In a process of its own: TensorFlow's C library stays in whatever has loaded it.
+REAL_SESSION = """
+import sys, threading
+from infra_validator.embedded_server.engine.op_libraries import sessions_at_work
+from infra_validator.embedded_server.engine.session import Session
+from infra_validator.embedded_server.engine.tensors import from_elements
+from infra_validator.protos import tensorflow_pb2 as tf
+
+directory, within = sys.argv[1], float(sys.argv[2])
+session = Session.load(directory, ["serve"])
+x, y, value = session.endpoints(["x:0"]), session.endpoints(["y:0"]), from_elements(tf.DT_FLOAT, [1], [1.0])
+for name, work in (("load", lambda: Session.load(directory, ["serve"])), ("run", lambda: session.run(x, [value], y))):
+    thread = threading.Thread(target=work)
+    with sessions_at_work.none(within):
+        thread.start()
+        thread.join(0.3)
+        print(name, "waits" if thread.is_alive() else "does not wait")
+    thread.join(within)
+    print(name, "goes on" if not thread.is_alive() else "hangs")
+"""
+
+
+def test_a_real_session_stands_back_while_a_library_is_loaded(saved_models: SavedModels) -> None:
+    """Its loading and its runs: both look for kernels."""
+    command = [sys.executable, "-c", REAL_SESSION, str(saved_models.path("half_plus_two")), str(WITHIN)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=4 * WITHIN, check=False)
+    assert done.stdout.splitlines() == ["load waits", "load goes on", "run waits", "run goes on"], done.stderr
