@@ -23,6 +23,8 @@ import docker.auth
 import docker.constants
 import docker.context
 import docker.errors
+import docker.transport
+import docker.transport.unixconn
 import docker.types
 import docker.utils
 import requests
@@ -273,7 +275,6 @@ class DockerDaemon:
             return True
 
     def _connect(self, version: str, deadline: Deadline) -> None:
-        _check_socket(self.url, self._limit(deadline))
         try:
             self._version = version or self._newest_version(deadline)
             self._api = self._client(self._version, deadline)
@@ -289,6 +290,11 @@ class DockerDaemon:
             tls=self._tls or False,
             use_ssh_client=self.url.startswith("ssh://"),
         )
+        address = str(docker.utils.parse_host(self.url))
+        if address.startswith("http+unix://"):
+            adapter: Any = _UnixAdapter(address)
+            _check_is_socket(adapter.socket_path)
+            api.mount("http+docker://", adapter)
         api.trust_env = False  # requests would let REQUESTS_CA_BUNDLE win over the daemon's own authority
         if not is_loopback(urllib.parse.urlsplit(self.url).hostname or "localhost"):  # a Unix socket has no host
             api.proxies = requests.utils.get_environ_proxies(api.base_url)
@@ -310,7 +316,6 @@ class DockerDaemon:
         self, what: str, deadline: Deadline, otherwise: ReasonCode = ReasonCode.SERVER_NOT_STARTED
     ) -> Iterator[Any]:
         self._api.timeout = self._limit(deadline)
-        _check_socket(self.url, self._api.timeout)
         try:
             yield self._api
         except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
@@ -345,28 +350,42 @@ def _address(config: LocalDockerConfig) -> tuple[str, docker.tls.TLSConfig | Non
     return url, None if url.startswith(("unix://", "npipe://", "ssh://", "http://")) else tls
 
 
-def _check_socket(url: str, seconds: float) -> None:
-    """Connect to a Unix socket once: docker-py leaks the sockets of connections that fail, and hides why they fail.
+def _check_is_socket(path: str) -> None:
+    """Nothing there is no mistake: the daemon may be away.
 
     Raises:
-      SpecError: it is no socket.
-      InfrastructureError: nobody answers there, or not to us.
+      SpecError: something else than a socket is there.
     """
-    path = urllib.parse.urlsplit(url).path if url.startswith("unix://") else ""
-    if not path:
-        return
     with contextlib.suppress(OSError):
         mode = os.stat(path).st_mode
         if not stat.S_ISSOCK(mode):
             kind = "a directory" if stat.S_ISDIR(mode) else "no socket"
             field = "serving_spec.local_docker.client_base_url"
             raise SpecError(field, f"{path} is {kind}", next_step="Name the daemon's socket.")
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(seconds)
-        try:
-            probe.connect(path)
-        except OSError as error:
-            raise no_connection(url, error) from error
+
+
+class _UnixConnection(docker.transport.unixconn.UnixHTTPConnection):
+    """docker-py's own leaves its socket open where nobody answers. This one is closed with the connection."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.unix_socket)
+
+
+class _UnixPool(docker.transport.unixconn.UnixHTTPConnectionPool):
+    def _new_conn(self) -> _UnixConnection:
+        return _UnixConnection(self.base_url, self.socket_path, self.timeout)
+
+
+class _UnixAdapter(docker.transport.UnixHTTPAdapter):
+    pools: Any
+
+    def get_connection(self, url: str | bytes, proxies: object = None) -> Any:
+        with self.pools.lock:
+            if url not in self.pools:
+                self.pools[url] = _UnixPool(str(url), self.socket_path, self.timeout, self.max_pool_size)
+            return self.pools[url]
 
 
 def _message(error: docker.errors.APIError) -> str:

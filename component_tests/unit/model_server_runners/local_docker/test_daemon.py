@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import os
 import pathlib
 import socket
 import socketserver
@@ -80,6 +81,23 @@ def test_a_daemon_on_this_machine_is_not_asked_for_through_a_proxy(host: str) ->
 def test_a_unix_socket_knows_no_proxy(tmp_path: pathlib.Path) -> None:
     with serving(UnixServer(str(tmp_path / "docker.sock"), TellsItsVersion)):
         assert version_of(f"unix://{tmp_path}/docker.sock") == "20.10.24"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_daemon_that_goes_away_leaves_no_socket_open(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "docker.sock"
+    before = len(os.listdir("/proc/self/fd"))
+    with serving(UnixServer(str(path), TellsItsVersion)):
+        daemon = DockerDaemon(LocalDockerConfig(client_base_url=f"unix://{path}"), Deadline.after(30))
+    for here in (True, False):  # nobody listens; nothing is there
+        if not here:
+            path.unlink()
+        with pytest.raises(InfrastructureError) as caught:
+            daemon.version(Deadline.after(30))
+        assert caught.value.reason is ReasonCode.DOCKER_NOT_RUNNING
+        assert caught.value.detail.endswith("refused." if here else "No such file or directory.")
+        assert len(os.listdir("/proc/self/fd")) == before  # while the error is still held
+    daemon.close()
 
 
 @pytest.mark.usefixtures("proxied")
