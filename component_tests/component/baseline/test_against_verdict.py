@@ -18,7 +18,8 @@ from infra_validator.report.measurements import LimitOutcome
 from infra_validator.specs.named_files import named_files
 
 LIMITS = {"latency": [{"percentile": "p50", "at_most_times": 1.5}], "throughput_at_least_times": 0.7}
-LOAD = {"seconds": 2, "warm_up_seconds": 0, "at_most_seconds": 20}
+LOAD = {"seconds": 5, "warm_up_seconds": 0, "at_most_seconds": 20}
+USUAL, SLOWER = [30], [90]  # milliseconds; long beside the delays of a busy machine, which are other ones each time
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def models(saved_models: SavedModels, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module")
 def earlier(models: Models) -> dict[str, Any]:
     """What a validation of the baseline wrote."""
-    report = models.compare(models.model("old"), None, {}, LOAD)
+    report = models.compare(models.model("old", delays_ms=USUAL), None, {}, LOAD)
     assert report.blessed
     return dict(json.loads(report.to_json()))
 
@@ -38,7 +39,9 @@ def test_a_slower_model_is_rejected_and_one_as_fast_is_blessed(
     models: Models, earlier: dict[str, Any], tmp_path: pathlib.Path
 ) -> None:
     (tmp_path / "verdict.json").write_text(json.dumps(earlier))
-    slower = models.compare(models.model("slower", delays_ms=[30]), None, LIMITS, LOAD, baseline_verdict=str(tmp_path))
+    slower = models.compare(
+        models.model("slower", delays_ms=SLOWER), None, LIMITS, LOAD, baseline_verdict=str(tmp_path)
+    )
     assert (slower.verdict, slower.finding.reason) == (Verdict.NOT_BLESSED, ReasonCode.LIMIT_EXCEEDED)
     measured = slower.serving_binaries[0].measurements
     assert measured is not None
@@ -47,7 +50,7 @@ def test_a_slower_model_is_rejected_and_one_as_fast_is_blessed(
     assert [one.outcome for one in measured.baseline.ratios] == [LimitOutcome.EXCEEDED, LimitOutcome.EXCEEDED]
 
     path = str(tmp_path / "verdict.json")
-    same = models.compare(models.model("same"), None, LIMITS, LOAD, baseline_verdict=path)
+    same = models.compare(models.model("same", delays_ms=USUAL), None, LIMITS, LOAD, baseline_verdict=path)
     assert same.blessed, same.finding.sentence
     assert same.baseline == path
     assert any("at another time" in warning for warning in same.warnings)

@@ -41,10 +41,13 @@ class Watched:
         cluster.webhooks.append(self.made.append)
 
     def nothing_is_left(self) -> bool:
-        """No pod, and no process of one."""
-        self.cluster.wait_for(lambda: not self.cluster.pods())
+        """No pod, and no process of one; what was killed may take its time to end."""
         uids = [pod["metadata"]["uid"] for pod in self.made]
-        return not [pid for uid in uids for pid in node_limits.processes_of(uid)]
+
+        def ended() -> bool:
+            return not self.cluster.pods() and not any(pid for uid in uids for pid in node_limits.processes_of(uid))
+
+        return bool(self.cluster.wait_for(ended))
 
 
 @pytest.fixture
