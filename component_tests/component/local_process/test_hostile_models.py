@@ -81,7 +81,7 @@ def test_a_model_that_takes_all_processors_ends_with_its_limit(ask: Asking) -> N
 
 def test_a_model_that_takes_all_processors_ends_with_the_total_time(ask: Asking) -> None:
     """Which decides nothing: whoever had so little time for other reasons would say the same."""
-    report = ask("burn", {"total_time_seconds": 20}, start=1.0)
+    report = ask("burn", {"total_time_seconds": 8}, start=1.0)
     assert (report.verdict, report.finding.reason) == (Verdict.INCONCLUSIVE, R.TOTAL_TIMEOUT)
 
 
