@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import random
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 from infra_validator.core.deadline import Deadline, wait_until
+from infra_validator.core.errors import DeadlineExceeded
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog, kill_marked, marked_processes
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -41,13 +43,21 @@ def temporary(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def left(directory: pathlib.Path) -> list[str]:
-    return [f"process {pid}" for pid in marked_processes(f"TMPDIR={directory}")] + [
-        str(path) for path in directory.iterdir()
-    ]
+    """Processes, with what they execute, and files."""
+    processes = [f"process {pid}: {command(pid)}" for pid in marked_processes(f"TMPDIR={directory}")]
+    return [*processes, *(os.path.join(at, name) for at, inner, files in os.walk(directory) for name in inner + files)]
+
+
+def command(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return "ended"
 
 
 def all_gone(directory: pathlib.Path) -> None:
-    wait_until(lambda: not left(directory) or None, Deadline.after(SECONDS))
+    with contextlib.suppress(DeadlineExceeded):
+        wait_until(lambda: not left(directory) or None, Deadline.after(SECONDS))
+    assert left(directory) == []
 
 
 def read_until(process: subprocess.Popen[str], phase: str) -> None:

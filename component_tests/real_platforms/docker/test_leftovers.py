@@ -102,12 +102,13 @@ class TestGarbage:
 
     @pytest.fixture
     def made(self, daemon: OwnDaemon, busybox: str) -> Iterator[dict[str, str]]:
-        """Containers and volumes: ours and expired, ours and not, ours with an odd deadline, and somebody else's."""
-        past, future = labels("test-past", -5), labels("test-future", 1000)
+        """Containers and volumes: ours and expired, ours and not, of an owner that lives, with an odd deadline, and somebody else's."""
+        lives, future = labels("test-past", -5), labels("test-future", 1000)
+        past = {**lives, PROCESS: "of another machine"}
         odd = {**past, DEADLINE: "tomorrow"}
         theirs = {**past, OWNER: "somebody-else"}
         names = {}
-        for kind, given in (("expired", past), ("alive", future), ("odd", odd), ("theirs", theirs)):
+        for kind, given in (("expired", past), ("alive", future), ("lives", lives), ("odd", odd), ("theirs", theirs)):
             name = f"infra-validator-test-{kind}-{os.getpid()}"
             options = [f"--label={key}={value}" for key, value in given.items()]
             build.docker("volume", "create", *options, name)
@@ -126,7 +127,9 @@ class TestGarbage:
         assert {f"container {made['expired']}", f"volume {made['expired']}"} <= set(found)
         assert len(left([made["expired"]])) == 2
         assert all(leftover.problem == "" for leftover in collect(remove=True))
-        assert sorted(left(list(made.values()))) == sorted(2 * [made["alive"], made["odd"], made["theirs"]])
+        assert sorted(left(list(made.values()))) == sorted(
+            2 * [name for kind, name in made.items() if kind != "expired"]
+        )
 
     def test_the_command_line_does_it(self, made: dict[str, str]) -> None:
         command = [sys.executable, "-m", "infra_validator", "gc", "--docker"]
@@ -142,7 +145,7 @@ class TestGarbage:
         runner.Prepare(Deadline.after(60))
         runner.Stop()
         assert left([made["expired"]]) == []
-        assert len(left([made["alive"]])) == 2
+        assert len(left([made["alive"], made["lives"]])) == 4
 
 
 @pytest.mark.parametrize("scheme", ["unix", "http"])
@@ -190,6 +193,11 @@ def test_labels_that_cannot_be_read_keep_things_alive() -> None:
     assert not expired(labels("a", 100))
     assert labels("a", 100, validation="b") == {**labels("a", 100), "infra-validator.validation": "b"}
     assert not expired({**labels("a", 100), PROCESS: "what"})
+    assert "its time was over" in expired({**labels("a", -100), PROCESS: "what"})
+
+
+def test_what_an_owner_that_lives_made_is_kept_whatever_the_clock_says() -> None:
+    assert not expired(labels("a", -100))
 
 
 def test_a_dead_owner_is_known_only_where_it_could_be_seen() -> None:

@@ -103,16 +103,16 @@ def own_process() -> str:
     return Label.of_this_process("").process
 
 
-def is_dead(process: str) -> bool:
-    """Whether the process of a ``Label.process`` is known to have ended: only where it ran on this machine, since its last start, and
-    where we see its processes."""
+def lives(process: str) -> bool | None:
+    """Whether the process of a ``Label.process`` lives. None: that cannot be told, unless it ran on this machine, since its last start,
+    and where we see its processes."""
     boot, namespace, pid, started = [*process.split(" "), "", "", "", ""][:4]
     if not boot or boot != _boot() or not namespace or namespace != _namespace():
-        return False
+        return None
     if not (pid.isdecimal() and started.isdecimal()):
-        return False
+        return None
     owner = stat(int(pid))
-    return not (owner and owner.alive and owner.started == int(started))
+    return bool(owner and owner.alive and owner.started == int(started))
 
 
 @dataclasses.dataclass(frozen=True)

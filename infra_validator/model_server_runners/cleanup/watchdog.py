@@ -40,6 +40,8 @@ _KILL_SECONDS = 5.0
 _SWEEPS_WITHOUT_FIND = 3  # in a row: a process may start another behind a sweep's back, and end
 _DYING_SECONDS = 0.002  # between two sweeps, where the last one found something
 _EXECUTED_SECONDS = 0.02  # ... where it could not see a process's environment yet
+_ENV_END = 51 - 3  # in /proc/PID/stat, from its third field on: where the environment ends; 0 while there is none yet
+_LATE_SECONDS = 0.5  # after which the maker's death has reached what it was just starting
 _COMMAND_SECONDS = 10.0
 _REMOVE_SECONDS = 120.0  # after which somebody is taken to fill a directory while it is emptied
 
@@ -139,7 +141,7 @@ def kill_marked(mark: str) -> None:
     quiet = 0
     while quiet < _SWEEPS_WITHOUT_FIND and time.monotonic() < limit:
         found, unseen = _sweep(mark)
-        quiet = 0 if found else quiet + 1
+        quiet = 0 if found or unseen else quiet + 1
         for pid in found:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -165,7 +167,10 @@ def remove_tree(path: str) -> None:
             if time.monotonic() > limit:
                 raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
             for name in names:
-                _remove_or_flatten(name, top)
+                try:
+                    _remove_or_flatten(name, top)
+                except FileNotFoundError:
+                    pass  # somebody else removes it, too
     finally:
         os.close(top)
     os.rmdir(path)
@@ -203,7 +208,7 @@ def _open_up(seen: os.stat_result, name: str, parent: int | None) -> None:
 
 
 def _sweep(mark: str) -> tuple[list[int], bool]:
-    """The marked processes, and whether there is one that has a program and no environment: it is just being executed, perhaps."""
+    """The marked processes, and whether there is one that is just being executed: what its environment will hold cannot be seen yet."""
     wanted = mark.encode()
     found = []
     unseen = False
@@ -215,16 +220,30 @@ def _sweep(mark: str) -> tuple[list[int], bool]:
         if not name.isdigit() or int(name) == os.getpid():
             continue
         try:
-            with open(f"/proc/{name}/environ", "rb") as file:
-                environment = file.read()
-            if not environment:
-                os.readlink(f"/proc/{name}/exe")  # neither the dead nor the kernel's own threads have one
-                unseen = True
+            environment = _environment(name)
         except OSError:
             continue  # it is gone, or not ours
+        if environment is None:
+            unseen = True
+            continue
         if wanted in environment and wanted in environment.split(b"\0"):
             found.append(int(name))
     return found, unseen
+
+
+def _environment(name: str) -> bytes | None:
+    """What a process was started with; None if that cannot be seen yet, which on a busy machine may last."""
+    with open(f"/proc/{name}/environ", "rb") as file:
+        environment = file.read()
+    if environment:
+        return environment
+    os.readlink(f"/proc/{name}/exe")  # neither the dead nor the kernel's own threads have one
+    with open(f"/proc/{name}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    if fields[_ENV_END] == b"0":
+        return None
+    with open(f"/proc/{name}/environ", "rb") as file:
+        return file.read()  # it was executed between our looks, or has none
 
 
 # -------------------------------------------------------------------- the other half
@@ -271,14 +290,22 @@ def _told_until_death(parent: int) -> list[tuple[str, object]]:
     return list(told.values())
 
 
-def main() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    for undo, what in reversed(_told_until_death(int(sys.argv[1]))):
+def _undo(told: list[tuple[str, object]]) -> None:
+    for undo, what in told:
         try:
             _UNDO[undo](what)
         except Exception:  # noqa: S110 - nobody is left to be told; the next one must be undone all the same
             pass
+
+
+def main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    told = _told_until_death(int(sys.argv[1]))[::-1]
+    _undo(told)
+    if any(undo == "kill_marked" for undo, _ in told):
+        time.sleep(_LATE_SECONDS)
+        _undo([(undo, what) for undo, what in told if undo != "run"])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline, wait_until
 from infra_validator.core.errors import InfrastructureError
-from infra_validator.model_server_runners.cleanup.labels import is_dead
+from infra_validator.model_server_runners.cleanup.labels import lives
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog
 from infra_validator.model_server_runners.kubernetes import removal
 from infra_validator.model_server_runners.kubernetes.api.errors import ApiError, ApiUnreachable, meaning_of
@@ -173,7 +173,7 @@ def _expired(pod: Mapping[str, Any], now: float) -> tuple[LeftoverPod, str] | No
     except (KeyError, ValueError):
         return None
     process = str((metadata.get("annotations") or {}).get(PROCESS, ""))
-    if metadata.get("deletionTimestamp") or not (now >= over or is_dead(process)):
+    if metadata.get("deletionTimestamp") or not (now >= over or lives(process) is False):
         return None
     why = (
         f"its time was over {now - over:.0f} s ago" if now >= over else "the process that made it does not run any more"

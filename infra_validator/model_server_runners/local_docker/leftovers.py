@@ -17,7 +17,7 @@ import urllib.parse
 
 from infra_validator.core.deadline import SYSTEM_CLOCK, Clock, Deadline
 from infra_validator.core.errors import InfrastructureError
-from infra_validator.model_server_runners.cleanup.labels import Leftover, is_dead, own_process
+from infra_validator.model_server_runners.cleanup.labels import Leftover, lives, own_process
 from infra_validator.model_server_runners.local_docker import removal as docker_removal
 from infra_validator.model_server_runners.local_docker.daemon import DockerDaemon
 from infra_validator.model_server_runners.local_docker.removal import SWEEP_PAUSE, SWEEP_SECONDS
@@ -57,12 +57,13 @@ def labels(
 def expired(found: dict[str, str], clock: Clock = SYSTEM_CLOCK) -> str:
     """Why nobody can want something with these labels any more; empty if somebody may, or it is not ours.
 
-    A label that cannot be read keeps it alive.
+    A label that cannot be read keeps it alive. Its time counts only where it cannot be seen whether its owner lives: clocks may be wrong.
     """
-    if found.get(OWNER) != OURS:
+    owner_lives = lives(found.get(PROCESS, ""))
+    if found.get(OWNER) != OURS or owner_lives:
         return ""
     made = f"made on {found.get(HOST, 'an unknown machine')}"
-    if is_dead(found.get(PROCESS, "")):
+    if owner_lives is False:
         return f"its owner, process {found[PROCESS].split()[2]}, does not run any more; {made}"
     with contextlib.suppress(KeyError, ValueError):
         over = int(clock.utc()) - int(found[DEADLINE])
