@@ -31,8 +31,8 @@ import requests
 import requests.utils
 import urllib3
 
-from infra_validator.core.deadline import Deadline
-from infra_validator.core.errors import InfrastructureError, SpecError
+from infra_validator.core.deadline import Deadline, wait_until
+from infra_validator.core.errors import DeadlineExceeded, InfrastructureError, SpecError
 from infra_validator.core.network.loopback import is_loopback
 from infra_validator.core.reason_codes import ReasonCode
 from infra_validator.model_server_runners.local_docker.errors import no_connection, once_it_is_back, refusal
@@ -262,17 +262,23 @@ class DockerDaemon:
     # ---------------------------------------------------------------- private
 
     def _remove(self, kind: str, name: str, deadline: Deadline) -> bool:
-        with self._call(f"remove the {kind} {name}", deadline) as api:
+        what = f"remove the {kind} {name}"
+        with self._call(what, deadline) as api:
             try:
                 if kind == "container":
                     api.remove_container(name, v=True, force=True)
                 else:
                     api.remove_volume(name, force=True)
+                return True
             except docker.errors.APIError as error:
-                if error.status_code == 404 or "already in progress" in str(error.explanation):
-                    return False
-                raise
-            return True
+                in_progress = "already in progress" in str(error.explanation)  # by somebody else, and it may fail
+                if error.status_code != 404 and not in_progress:
+                    raise
+        try:
+            wait_until(lambda: not in_progress or self.container(name, deadline) is None or None, deadline)
+        except DeadlineExceeded as error:
+            raise refusal(what, "it goes on being removed by somebody else") from error
+        return False
 
     def _connect(self, version: str, deadline: Deadline) -> None:
         try:

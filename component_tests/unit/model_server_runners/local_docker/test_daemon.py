@@ -10,6 +10,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 
@@ -22,8 +23,11 @@ from infra_validator.specs import LocalDockerConfig
 
 class TellsItsVersion(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        body = b'{"ApiVersion": "1.41", "Version": "20.10.24"}'
-        self.send_response(200)
+        self.answer(200, b'{"ApiVersion": "1.41", "Version": "20.10.24"}')
+
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -33,6 +37,24 @@ class TellsItsVersion(http.server.BaseHTTPRequestHandler):
 
     def address_string(self) -> str:
         return "somebody"
+
+
+class RemovesOnAnothersBehalf(TellsItsVersion):
+    """Somebody else's removal is in progress; each look at the container takes one of ``looks``, and it is gone after the last one."""
+
+    looks: ClassVar[list[int]] = []
+
+    def do_GET(self) -> None:
+        if "/containers/" not in self.path:
+            super().do_GET()
+        elif self.looks:
+            self.looks.pop()
+            self.answer(200, b'{"Id": "c", "State": {"Status": "removing"}}')
+        else:
+            self.answer(404, b'{"message": "No such container: c"}')
+
+    def do_DELETE(self) -> None:
+        self.answer(409, b'{"message": "removal of container c is already in progress"}')
 
 
 class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -98,6 +120,20 @@ def test_a_daemon_that_goes_away_leaves_no_socket_open(tmp_path: pathlib.Path) -
         assert caught.value.detail.endswith("refused." if here else "No such file or directory.")
         assert len(os.listdir("/proc/self/fd")) == before  # while the error is still held
     daemon.close()
+
+
+def test_what_somebody_else_is_removing_is_waited_for(tmp_path: pathlib.Path) -> None:
+    """A killed validator's watchdog and its next validation may remove the same container; done is done when it is gone."""
+    path = tmp_path / "docker.sock"
+    with serving(UnixServer(str(path), RemovesOnAnothersBehalf)):
+        config = LocalDockerConfig(client_base_url=f"unix://{path}")
+        with contextlib.closing(DockerDaemon(config, Deadline.after(30))) as daemon:
+            RemovesOnAnothersBehalf.looks[:] = [0] * 3
+            assert daemon.remove_container("c", Deadline.after(30)) is False
+            assert RemovesOnAnothersBehalf.looks == []
+            RemovesOnAnothersBehalf.looks[:] = [0] * 10_000
+            with pytest.raises(InfrastructureError, match="removed by somebody else"):
+                daemon.remove_container("c", Deadline.after(0.3))
 
 
 @pytest.mark.usefixtures("proxied")
