@@ -16,6 +16,7 @@ import pytest
 
 from infra_validator.core.deadline import Deadline, wait_until
 from infra_validator.core.errors import DeadlineExceeded
+from infra_validator.model_server_runners.cleanup import watchdog
 from infra_validator.model_server_runners.cleanup.watchdog import Watchdog, kill_marked, marked_processes
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -202,3 +203,42 @@ def test_a_process_without_any_environment_is_let_live() -> None:
         kill_marked("MARK=of-nobody")
         assert process.poll() is None
         process.kill()
+
+
+#: The watchdog's other half; what its maker was starting shows up only when everything was undone once.
+LATE = """
+import subprocess, sys
+from infra_validator.model_server_runners.cleanup import watchdog
+sleep = watchdog.time.sleep
+def late(seconds):
+    if seconds == watchdog._LATE_SECONDS:
+        print(subprocess.Popen(["/bin/sleep", "60"], env={"MARK": "late"}, stdout=subprocess.DEVNULL).pid, flush=True)
+    sleep(min(seconds, 0.01))
+watchdog.time.sleep = late
+watchdog.main()
+"""
+
+
+def test_what_shows_up_after_everything_was_undone_is_found() -> None:
+    told = '{"tell": 1, "undo": "kill_marked", "what": "MARK=late"}\n'
+    command = [sys.executable, "-c", LATE, str(os.getpid())]
+    done = subprocess.run(command, input=told, capture_output=True, text=True, check=True, cwd=ROOT, timeout=SECONDS)
+    assert int(done.stdout) not in marked_processes("MARK=late")
+
+
+def test_a_process_that_is_just_being_executed_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For longer than three sweeps; there is no way to hold a real one at that moment, so the sweeps say that there is one."""
+    with subprocess.Popen(["/bin/sleep", "60"], env={}) as process:
+        seen: list[tuple[list[int], bool]] = [*([([], True)] * 10), ([process.pid], False)]
+        monkeypatch.setattr(watchdog, "_sweep", lambda mark: seen.pop(0) if seen else ([], False))
+        kill_marked("MARK=executed")
+        assert process.wait(SECONDS) == -signal.SIGKILL
+
+
+def test_where_an_environment_ends_is_read_from_the_right_field() -> None:
+    """The field that is 0 while a process has no environment yet; the one before it says where the environment begins."""
+    with subprocess.Popen(["/bin/sleep", "60"], env={"A": "b" * 100}) as process:
+        wait_until(lambda: watchdog._environment(str(process.pid)), Deadline.after(SECONDS))
+        fields = pathlib.Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()
+        process.kill()
+    assert int(fields[watchdog._ENV_END]) - int(fields[watchdog._ENV_END - 1]) == len("A=") + 100 + 1

@@ -68,9 +68,8 @@ def test_a_model_that_takes_all_processors_is_ended(ask: Asking) -> None:
 
 def test_a_model_reaches_the_containers_network_and_not_what_listens_on_the_hosts_loopback(ask: Asking) -> None:
     """The bridge's gateway is the host: what listens there is reached, as is whatever is routed. Not contained."""
-    route = build.docker(
-        "run", "--rm", build.busybox(), "ip", "route"
-    )  # a daemon that is new does not tell its gateway
+    # Asked of a container: a daemon that was never started before does not tell it.
+    route = build.docker("run", "--rm", build.busybox(), "ip", "route")
     gateway = re.findall(r"^default via (\S+)", route, re.MULTILINE)[0]
     with Listener(gateway) as reached, Listener("127.0.0.1") as not_reached:
         report = ask("dial", address=f"{gateway}:{reached.port}")

@@ -19,7 +19,8 @@ The other half is this file run as a program (``python -I -S watchdog.py PARENT`
 so that what ends its maker's process group does not end it. It reads one JSON object a line: ``{"tell": 1, "undo": "run", "what": ...}``
 or ``{"forget": 1}``. The end of the pipe is the maker's death. It also says that no child of the maker is between fork and exec, where
 it would not bear its mark yet: such a child holds the pipe. Another parent than PARENT is the maker's death too, but then the end of
-the pipe is waited for a second: only a forked child of the maker keeps it open for longer.
+the pipe is waited for a second: only a forked child of the maker keeps it open for longer. Half a second after everything was undone,
+processes and directories are looked for once more: what was just being started may show up late.
 """
 
 from __future__ import annotations
@@ -240,7 +241,7 @@ def _environment(name: str) -> bytes | None:
     os.readlink(f"/proc/{name}/exe")  # neither the dead nor the kernel's own threads have one
     with open(f"/proc/{name}/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
-    if fields[_ENV_END] == b"0":
+    if fields[_ENV_END : _ENV_END + 1] == [b"0"]:
         return None
     with open(f"/proc/{name}/environ", "rb") as file:
         return file.read()  # it was executed between our looks, or has none
